@@ -1,0 +1,1 @@
+"""Accelerated MRI reconstruction as pure functions in JAX."""

@@ -1,0 +1,89 @@
+"""Border checks: the one home of the wording of errors that a user's data can cause."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+MAX_BYTES = 256 * 2**30
+"""No single array of more bytes than this is read: a header that asks for more is wrong or hostile."""
+
+
+class DataError(ValueError):
+    """A file is truncated, wrong or hostile: the message names file, dataset, what was expected and what was found."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        dataset: str | None = None,
+        expected: object = None,
+        found: object = None,
+        cure: str | None = None,
+    ):
+        where = [f"file {file}"] if file is not None else []
+        where += [f"dataset '{dataset}'"] if dataset is not None else []
+        text = (", ".join(where) + ": " if where else "") + problem
+        if expected is not None:
+            text += f"; expected {expected}"
+        if found is not None:
+            text += f"; found {found}"
+        super().__init__(text + (f". {cure}" if cure else ""))
+        self.file, self.dataset, self.expected, self.found = file, dataset, expected, found
+
+
+def check_axes(name: str, array, axes: Sequence[str]) -> None:
+    """Raise ValueError unless `array` has exactly the named axes, e.g. ("coil", "y", "x")."""
+    if len(array.shape) != len(axes):
+        raise ValueError(f"{name} must have axes ({', '.join(axes)}), but its shape is {tuple(array.shape)}")
+
+
+def check_at_least(name: str, array, axes: Sequence[str]) -> None:
+    """Raise ValueError unless `array` has at least the named axes as its last ones."""
+    if len(array.shape) < len(axes):
+        raise ValueError(f"{name} must end with axes ({', '.join(axes)}), but its shape is {tuple(array.shape)}")
+
+
+def check_same_coils(maps, kspace, axis: int = -3) -> None:
+    """Raise ValueError unless maps and k-space have the same number of coils at `axis`."""
+    if maps.shape[axis] != kspace.shape[axis]:
+        raise ValueError(
+            f"maps have {maps.shape[axis]} coils, kspace has {kspace.shape[axis]}: compressed one of them? (axis {axis})"
+        )
+
+
+def check_broadcasts(name: str, shape: Sequence[int], other: str, other_shape: Sequence[int]) -> None:
+    """Raise ValueError unless `shape` broadcasts against `other_shape` without enlarging it."""
+    short = len(shape) > len(other_shape)
+    if short or any(a not in (1, b) for a, b in zip(shape[::-1], other_shape[::-1], strict=False)):
+        raise ValueError(f"{name} of shape {tuple(shape)} does not broadcast against {other} of shape {tuple(other_shape)}")
+
+
+def check_finite(name: str, array: np.ndarray, *, file: str | Path | None = None, dataset: str | None = None) -> None:
+    """Raise DataError if `array` (on the host) holds NaN or infinity; says how many and where the first is."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
+        raise DataError(
+            f"{name} holds {int(bad.sum())} NaN or infinite values, the first at index {first}",
+            file=file,
+            dataset=dataset,
+            expected="finite values",
+            found=str(array[first]),
+        )
+
+
+def check_bytes(
+    shape: Sequence[int], itemsize: int, *, file: str | Path | None = None, dataset: str | None = None
+) -> None:
+    """Raise DataError if an array of this shape would take more than MAX_BYTES: checked before memory is taken."""
+    n_bytes = itemsize * int(np.prod([int(n) for n in shape], dtype=object))
+    if n_bytes > MAX_BYTES or any(int(n) < 0 for n in shape):
+        raise DataError(
+            "the size that its header states is not plausible",
+            file=file,
+            dataset=dataset,
+            expected=f"at most {MAX_BYTES} bytes",
+            found=f"shape {tuple(int(n) for n in shape)} ({n_bytes:.3g} bytes)",
+        )

@@ -1,0 +1,43 @@
+"""Complex arrays as real channels, and magnitudes whose gradient is finite where the magnitude is zero."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Inexact
+
+
+def to_channels(x: Complex[Array, "*axes"]) -> Float[Array, "*axes two"]:
+    """Complex (...) to real (..., 2): real and imaginary part as the last axis."""
+    return jnp.stack([x.real, x.imag], -1)
+
+
+def from_channels(x: Float[Array, "*axes two"]) -> Complex[Array, "*axes"]:
+    """Real (..., 2) to complex (...): the inverse of `to_channels`."""
+    return x[..., 0] + 1j * x[..., 1]
+
+
+def magnitude(x: Inexact[Array, "..."]) -> Float[Array, "..."]:
+    """|x|, with gradient 0 (not NaN) where x is 0."""
+    return _safe_sqrt(abs2(x))
+
+
+def abs2(x: Inexact[Array, "..."]) -> Float[Array, "..."]:
+    """|x|^2 without a square root, hence smooth."""
+    return jnp.real(x) ** 2 + jnp.imag(x) ** 2 if jnp.iscomplexobj(x) else x**2
+
+
+def rss(x: Inexact[Array, "..."], axis: int = -3) -> Float[Array, "..."]:
+    """Root of the sum of squares over the coil axis, with gradient 0 (not NaN) where it is 0.
+
+    Args:
+      x: coil images (..., coil, y, x), real or complex.
+      axis: the coil axis.
+
+    Returns:
+      (..., y, x), real.
+    """
+    return _safe_sqrt(jnp.sum(abs2(x), axis))
+
+
+def _safe_sqrt(x):
+    positive = x > 0
+    # the inner where keeps the derivative of sqrt away from 0, where it is infinite
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)

@@ -1,0 +1,47 @@
+"""Strict flags for the whole suite, and the summary of the golden files."""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+_cache = os.environ.get("JAXRECON_TEST_CACHE", str(Path.home() / ".cache" / "jaxrecon-tests"))
+jax.config.update("jax_compilation_cache_dir", _cache)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test; the flag is restored afterwards."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def random_complex(rng):
+    """random_complex(shape, dtype=np.complex64): unit normal real and imaginary parts."""
+
+    def make(shape, dtype=np.complex64):
+        return jnp.asarray((rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype))
+
+    return make
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Per golden file the error reached beside the tolerance, and what no code knows yet."""
+    reports = [r for group in ("passed", "failed", "skipped") for r in terminalreporter.getreports(group)]
+    lines = sorted({line for r in reports for name, line in r.user_properties if name == "golden"})
+    if lines:
+        terminalreporter.section("golden files")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -1,0 +1,9 @@
+"""One module per topic; each maps a kind of golden file to a handler(case) -> {output name: value | Masked | Error | Unknown}."""
+
+from . import classical, coils, data, masks, metrics, operators
+
+HANDLERS = {}
+for _module in (classical, coils, data, masks, metrics, operators):
+    for _kind, _handler in _module.HANDLERS.items():
+        assert _kind not in HANDLERS, f"two handlers for {_kind}"
+        HANDLERS[_kind] = _handler
