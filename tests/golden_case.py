@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import functools
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class GoldenCase:
 
     @functools.cached_property
     def file(self):
-        return np.load(self.path, allow_pickle=False)
+        return _load(self.path)
 
     @functools.cached_property
     def meta(self) -> dict:
@@ -70,10 +71,10 @@ class GoldenCase:
             raise KeyError(f"{self.path}: no array '{name}'; it has {self.file.files}")
         path = self.external_path(name)
         if where["key"] is None and path.suffix == ".npy":
-            return self.cast(np.load(path, allow_pickle=False))
+            return self.cast(_load(path))
         if path.suffix != ".npz":
             raise KeyError(f"{self.path}: '{name}' is the file {path}; use external_path")
-        return self.cast(np.load(path, allow_pickle=False)[where["key"]])
+        return self.cast(_load(path)[where["key"]])
 
     def external_path(self, name: str) -> Path:
         where = self.meta["external_inputs"][name]
@@ -126,6 +127,11 @@ class GoldenCase:
             if not self.external_path(name).exists():
                 return f"input {where['root']}:{where['file']} is not beside it"
         return None
+
+
+def _load(path: Path):
+    """An npy or npz file, read at once so that no handle stays open."""
+    return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
 
 
 def measure(kind: str, own, reference) -> float:

@@ -1,0 +1,33 @@
+"""The one loop of the iterative methods: a step function under lax.scan, with something watched at each step if wanted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def iterate(
+    step: Callable[[Any], Any], state: Any, *, n_iter: int, watch: Callable[[Any], Any] | None = None
+) -> tuple[Any, Any]:
+    """Apply `step` n_iter times; differentiable, memory in reverse mode as of n_iter states.
+
+    Args:
+      step: state -> state, same structure, shapes and dtypes.
+      state: the start.
+      n_iter: number of steps, static.
+      watch: state -> anything, e.g. the objective; evaluated at the start and after each step.
+
+    Returns:
+      (last state, history): history has a leading axis of n_iter + 1, or is None without `watch`.
+    """
+    if watch is None:
+        return jax.lax.scan(lambda s, _: (step(s), None), state, length=n_iter)[0], None
+
+    def body(s, _):
+        s = step(s)
+        return s, watch(s)
+
+    first = watch(state)
+    state, history = jax.lax.scan(body, state, length=n_iter)
+    history = jax.tree.map(lambda a, b: jax.numpy.concatenate([a[None], b]), first, history)
+    return state, history

@@ -1,0 +1,53 @@
+"""The scale of the data, by the rules of the packages: why one package's lambda is never another's."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from ..complex_ops import rss
+from ..fourier import crop_or_pad, ifftc
+from ..problem import Problem
+from .sense import rss_image
+
+Rule = Literal["none", "max", "p95", "bart"]
+
+
+def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, ...] = (24, 24)) -> jax.Array:
+    """A number s such that lambda = 0.01 means the same for y / s whatever the scanner's units; from the measured data only.
+
+    Args:
+      problem: the measured data.
+      rule: "none" is 1, as sigpy; "max" and "p95" the maximum and the 95th percentile of the zero-filled root-sum-of-squares
+        image; "bart" the 90th percentile of a low-resolution image of the calibration region, or its maximum where that is far
+        above: max - p90 >= 2 (p90 - median).
+      calib_size: calibration region of "bart", (y, x).
+
+    Returns:
+      s, a real scalar; 1 for data that are all zero.
+
+    Source: "bart": the scaling that BART's pics prints (equal on real data to 6 digits).
+    """
+    if rule == "none":
+        return jnp.ones((), problem.kspace.real.dtype)
+    if rule == "bart":
+        low = crop_or_pad(problem.kspace, calib_size)
+        axes = tuple(range(-len(calib_size), 0))
+        sizes = jnp.sort(rss(ifftc(low, axes), axis=-len(calib_size) - 1).ravel())
+        median, p90, largest = sizes[sizes.size // 2], sizes[int(0.9 * sizes.size)], sizes[-1]
+        full = problem.kspace.shape[-len(calib_size) :]
+        ratio = 1.0
+        for n, m in zip(full, calib_size, strict=True):
+            ratio *= (n / m) ** 0.5  # unitary transforms of different sizes
+        scale = jnp.where(largest - p90 < 2 * (p90 - median), p90, largest) / ratio
+    elif rule in ("max", "p95"):
+        image = rss_image(problem)
+        scale = image.max() if rule == "max" else jnp.percentile(image, 95)
+    else:
+        raise ValueError(f"data_scale knows the rules none, max, p95 and bart, not '{rule}'")
+    return jnp.where(scale > 0, scale, 1)
+
+
+def scale_problem(problem: Problem, scale: jax.Array) -> Problem:
+    """The same problem in units of `scale`; multiply the reconstruction by it to undo."""
+    return problem.replace(kspace=problem.kspace / scale)

@@ -1,0 +1,85 @@
+"""Linear reconstructions: zero-filled, root of sum of squares, SENSE by unfolding, CG-SENSE."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..complex_ops import rss
+from ..fourier import ifftc
+from ..operators import CartesianSense
+from ..problem import Problem
+from ..typing import Image
+from .cg import cg, cg_implicit
+
+
+def zero_filled(problem: Problem) -> Image:
+    """A^H y: (..., y, x), with map sets (..., set, y, x)."""
+    return problem.op.adjoint(problem.kspace)
+
+
+def rss_image(problem: Problem) -> Float[Array, "*batch y x"]:
+    """Root of the sum of squares of the coil images F^-1 y: (..., y, x), real; needs no maps."""
+    ndim = problem.op.ndim
+    return rss(ifftc(problem.kspace, range(-ndim, 0)), axis=-ndim - 1)
+
+
+def cg_sense(problem: Problem, *, lam: jax.Array | float = 0.0, n_iter: int = 30, implicit_gradient: bool = False) -> Image:
+    """Solve (A^H A + lam) x = A^H y by conjugate gradients from zero.
+
+    Args:
+      problem: with maps; several sets give soft-SENSE, an image per set.
+      lam: Tikhonov weight, on the scale of the data (`data_scale`).
+      n_iter: iterations, static.
+      implicit_gradient: differentiate the solution (right only at convergence, memory flat) instead of the iterations.
+
+    Returns:
+      Image (..., y, x), with map sets (..., set, y, x).
+
+    Source: Pruessmann et al. 2001.
+    """
+    solve = cg_implicit if implicit_gradient else cg
+    return solve(lambda x: problem.op.normal(x) + lam * x, zero_filled(problem), n_iter=n_iter)
+
+
+def sense(problem: Problem, *, acceleration: tuple[int, int], lam: jax.Array | float = 0.0) -> Image:
+    """Solve (A^H A + lam) x = A^H y exactly for uniform undersampling: one small system per group of aliased pixels.
+
+    The point spread function of a uniform mask is a comb, so that A^H A couples only the R_y R_x pixels that fold together:
+    block_ij = sum_c conj(S_c(p_i)) S_c(p_j) h(p_i - p_j).
+
+    Args:
+      problem: a CartesianSense problem with one map set, mask every R-th line along one or both axes, no calibration lines.
+      acceleration: (R_y, R_x), each a divisor of the size of its axis.
+      lam: Tikhonov weight.
+
+    Returns:
+      Image (y, x).
+
+    Raises:
+      ValueError: a size that its acceleration doesn't divide, or maps of another form.
+
+    Source: Pruessmann et al. 1999.
+    """
+    op = problem.op
+    if not isinstance(op, CartesianSense) or op.maps is None or op.maps.ndim != 3:
+        raise ValueError("sense needs a CartesianSense problem with maps (coil, y, x)")
+    size = op.maps.shape[-2:]
+    if any(n % r for n, r in zip(size, acceleration, strict=True)):
+        raise ValueError(f"acceleration {acceleration} must divide the matrix {size}: use cg_sense otherwise")
+    delta = jnp.zeros(size, op.maps.dtype).at[0, 0].set(1)
+    spread = CartesianSense(None, op.mask).normal(delta)  # h(p): the circular point spread function
+    steps = [n // r for n, r in zip(size, acceleration, strict=True)]
+    offsets = [(i * steps[0], j * steps[1]) for i in range(acceleration[0]) for j in range(acceleration[1])]
+    h = jnp.stack([jnp.stack([spread[(a - c) % size[0], (b - d) % size[1]] for c, d in offsets]) for a, b in offsets])
+
+    def fold(x):  # (..., y, x) -> (..., y0, x0, alias)
+        x = x.reshape((*x.shape[:-2], acceleration[0], steps[0], acceleration[1], steps[1]))
+        x = jnp.moveaxis(x, (-4, -2), (-2, -1))
+        return x.reshape((*x.shape[:-2], -1))
+
+    maps = fold(op.maps)
+    blocks = jnp.einsum("cyxi,cyxj,ij->yxij", jnp.conj(maps), maps, h)
+    blocks = blocks + lam * jnp.eye(len(offsets), dtype=blocks.dtype)[None, None]
+    x = jnp.linalg.solve(blocks, fold(zero_filled(problem))[..., None])[..., 0]
+    x = x.reshape((*steps, *acceleration))
+    return jnp.moveaxis(x, (-2, -1), (0, 2)).reshape(size)

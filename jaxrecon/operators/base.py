@@ -1,0 +1,186 @@
+"""Linear operators as data: frozen PyTrees with forward, adjoint and the fast normal operator; composition, scaling, stacking.
+
+To add one: a frozen flax.struct dataclass that derives from LinearOperator and has the three methods; arrays are leaves, sizes are
+static fields. Domain and codomain may be any PyTree of arrays.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ..complex_ops import abs2
+from ..typing import Key
+
+Tree = Any
+
+
+class LinearOperator(abc.ABC):
+    """A linear map A; `A @ x` applies it, `A @ B` composes, `A.H` is the adjoint, `A.normal(x)` is A^H A x."""
+
+    @abc.abstractmethod
+    def forward(self, x: Tree) -> Tree:
+        """A x."""
+
+    @abc.abstractmethod
+    def adjoint(self, y: Tree) -> Tree:
+        """A^H y, with <A x, y> = <x, A^H y>."""
+
+    @abc.abstractmethod
+    def normal(self, x: Tree) -> Tree:
+        """A^H A x, in the fastest form."""
+
+    @property
+    def H(self) -> "Adjoint":
+        """The adjoint as an operator."""
+        return Adjoint(self)
+
+    def __matmul__(self, other):
+        return Compose(self, other) if isinstance(other, LinearOperator) else self.forward(other)
+
+
+@struct.dataclass
+class Adjoint(LinearOperator):
+    """A^H."""
+
+    op: LinearOperator
+
+    def forward(self, x: Tree) -> Tree:
+        """A^H x."""
+        return self.op.adjoint(x)
+
+    def adjoint(self, y: Tree) -> Tree:
+        """A y."""
+        return self.op.forward(y)
+
+    def normal(self, x: Tree) -> Tree:
+        """A A^H x."""
+        return self.op.forward(self.op.adjoint(x))
+
+
+@struct.dataclass
+class Compose(LinearOperator):
+    """A B: first `inner` (B), then `outer` (A)."""
+
+    outer: LinearOperator
+    inner: LinearOperator
+
+    def forward(self, x: Tree) -> Tree:
+        """A B x."""
+        return self.outer.forward(self.inner.forward(x))
+
+    def adjoint(self, y: Tree) -> Tree:
+        """B^H A^H y."""
+        return self.inner.adjoint(self.outer.adjoint(y))
+
+    def normal(self, x: Tree) -> Tree:
+        """B^H (A^H A) B x, with the fast normal operator of A."""
+        return self.inner.adjoint(self.outer.normal(self.inner.forward(x)))
+
+
+@struct.dataclass
+class Scale(LinearOperator):
+    """s A, with s a number or an array that broadcasts against A's output (then a diagonal operator after A)."""
+
+    factor: jax.Array | complex
+    op: LinearOperator
+
+    def forward(self, x: Tree) -> Tree:
+        """S A x."""
+        return jax.tree.map(lambda y: self.factor * y, self.op.forward(x))
+
+    def adjoint(self, y: Tree) -> Tree:
+        """A^H S^H y."""
+        return self.op.adjoint(jax.tree.map(lambda y: jnp.conj(self.factor) * y, y))
+
+    def normal(self, x: Tree) -> Tree:
+        """A^H |S|^2 A x; for a plain number with A's fast normal operator."""
+        if jnp.ndim(self.factor) == 0:
+            return jax.tree.map(lambda y: abs2(jnp.asarray(self.factor)) * y, self.op.normal(x))
+        return self.adjoint(self.forward(x))
+
+
+@struct.dataclass
+class Stack(LinearOperator):
+    """[A_1; A_2; ...]: the outputs as a tuple."""
+
+    ops: tuple[LinearOperator, ...]
+
+    def forward(self, x: Tree) -> tuple:
+        """(A_1 x, A_2 x, ...)."""
+        return tuple(op.forward(x) for op in self.ops)
+
+    def adjoint(self, y: tuple) -> Tree:
+        """Sum of A_i^H y_i."""
+        return _sum([op.adjoint(part) for op, part in zip(self.ops, y, strict=True)])
+
+    def normal(self, x: Tree) -> Tree:
+        """Sum of A_i^H A_i x."""
+        return _sum([op.normal(x) for op in self.ops])
+
+
+def _sum(trees):
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *trees)
+
+
+def adjoint_of(forward: Callable[[Tree], Tree], x: Tree) -> Callable[[Tree], Tree]:
+    """The adjoint of a linear function, derived from its code: y -> conj(forward^T(conj(y))).
+
+    Args:
+      forward: a linear function (complex-linear where it is complex).
+      x: an example of its input, or ShapeDtypeStructs.
+
+    Returns:
+      The function y -> A^H y.
+    """
+    transpose = jax.linear_transpose(forward, x)
+
+    def adjoint(y):
+        (out,) = transpose(jax.tree.map(jnp.conj, y))
+        return jax.tree.map(jnp.conj, out)
+
+    return adjoint
+
+
+def vdot(x: Tree, y: Tree) -> jax.Array:
+    """Inner product <x, y> = sum conj(x) y over all leaves of two PyTrees."""
+    return _sum([jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)])
+
+
+def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30) -> jax.Array:
+    """Largest eigenvalue of a Hermitian positive semi-definite map by power iteration.
+
+    Args:
+      normal: the map, e.g. `op.normal`.
+      x: the start, not zero; a random one is safest (`random_like`).
+      n_iter: iterations; 30 as sigpy's.
+
+    Returns:
+      The estimate, a real scalar; from below, since the iteration approaches the largest eigenvalue so.
+    """
+
+    def body(carry, _):
+        x, _ = carry
+        x = normal(x)
+        norm = jnp.sqrt(vdot(x, x).real)
+        return (jax.tree.map(lambda a: a / jnp.where(norm > 0, norm, 1), x), norm), None
+
+    norm = jnp.sqrt(vdot(x, x).real)
+    x = jax.tree.map(lambda a: a / norm, x)
+    (_, eigenvalue), _ = jax.lax.scan(body, (x, norm), length=n_iter)
+    return eigenvalue
+
+
+def operator_norm(op: LinearOperator, x: Tree, *, n_iter: int = 30) -> jax.Array:
+    """Spectral norm ||A||: the root of the largest eigenvalue of A^H A; arguments as `max_eigenvalue`."""
+    return jnp.sqrt(max_eigenvalue(op.normal, x, n_iter=n_iter))
+
+
+def random_like(key: Key, x: Tree) -> Tree:
+    """Unit normal noise (complex where the leaf is) with the structure, shapes and dtypes of x."""
+    leaves, structure = jax.tree.flatten(x)
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten([jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)])

@@ -1,0 +1,26 @@
+"""The Fourier transform along time, which makes periodic motion sparse."""
+
+from flax import struct
+
+from ..fourier import fftc, ifftc
+from ..typing import Image
+from .base import LinearOperator
+
+
+@struct.dataclass
+class TemporalFFT(LinearOperator):
+    """Centred unitary FFT along the frame axis of (..., frame, y, x); its normal operator is the identity."""
+
+    axis: int = struct.field(pytree_node=False, default=-3)
+
+    def forward(self, x: Image) -> Image:
+        """Frames to temporal frequencies, same shape."""
+        return fftc(x, (self.axis,))
+
+    def adjoint(self, y: Image) -> Image:
+        """Temporal frequencies to frames, same shape."""
+        return ifftc(y, (self.axis,))
+
+    def normal(self, x: Image) -> Image:
+        """The identity: the transform is unitary."""
+        return x

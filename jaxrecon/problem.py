@@ -1,0 +1,82 @@
+"""Problem: what a reconstruction is given."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from .checks import check_at_least, check_broadcasts, check_same_coils
+from .operators import CartesianSense, LinearOperator
+from .typing import Key, KSpace, Mask
+
+
+@struct.dataclass
+class Problem:
+    """Measured data and the forward model that explains them; a PyTree: jit it, vmap it, shard it.
+
+    Attributes:
+      kspace: measured k-space (..., coil, y, x), complex, centred, 0 where not measured.
+      op: the forward operator A in y = A x.
+      acs: mask of the calibration region, for models that estimate maps; None: found by the model from the mask.
+      key: randomness for models that need it.
+    """
+
+    kspace: KSpace
+    op: LinearOperator
+    acs: Mask | None = None
+    key: Key | None = None
+
+    @classmethod
+    def from_numpy(cls, kspace, *, mask=None, maps=None, acs=None, key=None, ndim: int = 2) -> "Problem":
+        """A Cartesian problem from arrays on the host, checked and with its mask simplified.
+
+        Args:
+          kspace: (..., coil, y, x), or (y, x) for a single coil; complex, 0 where not measured.
+          mask: 1 = measured, broadcasting against kspace; None: found from the non-zero samples of all coils.
+          maps: (coil, y, x) or (set, coil, y, x); None: ones where there is one coil, else left for a model to estimate.
+          acs: mask of the calibration region.
+          key: randomness for models that need it.
+          ndim: 2, or 3 for k-space (coil, z, y, x).
+
+        Returns:
+          Problem with a CartesianSense operator. A mask that is constant along an axis has size 1 there: its normal operator
+          then needs no FFT along that axis.
+
+        Raises:
+          ValueError: wrong shapes, values that are not finite, an empty mask; the message says which.
+        """
+        kspace = np.asarray(kspace)
+        axes = ("z", "y", "x")[-ndim:]
+        if kspace.dtype.kind != "c":
+            raise ValueError(f"kspace must be complex, but its dtype is {kspace.dtype}: real and imaginary parts last?")
+        if kspace.ndim == ndim:
+            kspace = kspace[None]
+        check_at_least("kspace", kspace, ("coil", *axes))
+        if not np.isfinite(kspace).all():
+            raise ValueError(f"kspace holds {int((~np.isfinite(kspace)).sum())} NaN or infinite values; expected none")
+        mask = np.any(kspace != 0, axis=-ndim - 1, keepdims=True) if mask is None else np.asarray(mask)
+        check_broadcasts("mask", mask.shape, "kspace", kspace.shape)
+        if not mask.any():
+            raise ValueError("mask is empty: no sample is measured")
+        mask = _collapse_constant_axes(mask, ndim)
+        if maps is None:
+            maps = np.ones_like(kspace[(0,) * (kspace.ndim - ndim - 1)]) if kspace.shape[-ndim - 1] == 1 else None
+        else:
+            maps = np.asarray(maps).astype(kspace.dtype)
+            check_at_least("maps", maps, ("coil", *axes))
+            check_same_coils(maps, kspace, -ndim - 1)
+            if maps.shape[-ndim:] != kspace.shape[-ndim:]:
+                raise ValueError(f"maps of size {maps.shape[-ndim:]} do not fit kspace of size {kspace.shape[-ndim:]}")
+        real = kspace.real.dtype
+        kspace = kspace * mask.astype(real)
+        op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask, real), ndim=ndim)
+        return cls(jnp.asarray(kspace), op, None if acs is None else jnp.asarray(acs), key)
+
+
+def _collapse_constant_axes(mask, ndim):
+    for axis in range(-min(ndim, mask.ndim), 0):
+        first = np.take(mask, [0], axis)
+        if (mask == first).all():
+            mask = first
+    while mask.ndim > ndim and mask.shape[0] == 1:
+        mask = mask[0]
+    return mask

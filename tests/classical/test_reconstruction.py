@@ -1,0 +1,147 @@
+"""The classical methods: against dense solutions and sigpy, jitted, mapped and differentiated."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrecon import Problem, classical
+from jaxrecon.operators import CartesianSense
+
+Y, X, COILS = 24, 18, 4
+
+
+@pytest.fixture
+def problem(rng):
+    y, x = np.mgrid[-1 : 1 : Y * 1j, -1 : 1 : X * 1j]
+    angles = np.linspace(0, 2 * np.pi, COILS, endpoint=False)
+    maps = np.stack([np.exp(-((y - np.sin(a)) ** 2) - (x - np.cos(a)) ** 2 + 1j * x * a) for a in angles])
+    maps /= np.sqrt(np.sum(np.abs(maps) ** 2, 0))
+    image = ((y**2 + x**2 < 0.6) + 0.5 * (np.abs(y) < 0.3)) * np.exp(1j * y)
+    mask = rng.random((Y, X)) < 0.5
+    mask[8:16, 5:13] = True
+    kspace = CartesianSense(jnp.asarray(maps)).forward(jnp.asarray(image))
+    return Problem.from_numpy(np.asarray(kspace), mask=mask, maps=maps)
+
+
+def _relative(a, b):
+    return np.linalg.norm(np.asarray(a) - np.asarray(b)) / np.linalg.norm(b)
+
+
+def test_cg_sense_solves_the_normal_equations(problem):
+    x = classical.cg_sense(problem, lam=0.05, n_iter=60)
+    assert _relative(problem.op.normal(x) + 0.05 * x, classical.zero_filled(problem)) < 1e-5
+    assert _relative(classical.cg_sense(problem, lam=0.05, n_iter=60, implicit_gradient=True), x) < 1e-6
+
+
+@pytest.mark.parametrize("acceleration", [(2, 1), (1, 3), (2, 3)])
+@pytest.mark.parametrize("offset", [0, 1])
+def test_unfolding_equals_cg(problem, acceleration, offset, rng):
+    mask = np.zeros((Y, X))
+    mask[offset % acceleration[0] :: acceleration[0], offset % acceleration[1] :: acceleration[1]] = 1
+    kspace = rng.standard_normal((COILS, Y, X)) + 1j * rng.standard_normal((COILS, Y, X))
+    uniform = Problem.from_numpy(kspace.astype(np.complex64), mask=mask, maps=np.asarray(problem.op.maps))
+    unfolded = classical.sense(uniform, acceleration=acceleration, lam=0.1)
+    assert _relative(unfolded, classical.cg_sense(uniform, lam=0.1, n_iter=80)) < 1e-4
+
+
+def test_unfolding_border_errors(problem):
+    with pytest.raises(ValueError, match="must divide the matrix"):
+        classical.sense(problem, acceleration=(5, 1))
+    with pytest.raises(ValueError, match="needs a CartesianSense problem with maps"):
+        classical.sense(problem.replace(op=problem.op.replace(maps=None)), acceleration=(2, 1))
+
+
+def test_soft_sense_with_an_empty_second_set_is_sense(problem):
+    sets = jnp.stack([problem.op.maps, jnp.zeros_like(problem.op.maps)])
+    soft = problem.replace(op=problem.op.replace(maps=sets))
+    two = classical.cg_sense(soft, lam=0.01, n_iter=10)
+    assert two.shape == (2, Y, X)
+    assert _relative(two[0], classical.cg_sense(problem, lam=0.01, n_iter=10)) < 1e-6
+    assert not jnp.any(two[1])
+
+
+def test_l1_wavelet_and_tv_equal_sigpy(problem):
+    import sigpy.mri.app
+
+    kspace, maps = np.asarray(problem.kspace), np.asarray(problem.op.maps)
+    weights = np.asarray(problem.op.mask)
+    options = {"weights": weights, "show_pbar": False}
+    reference = sigpy.mri.app.L1WaveletRecon(kspace, maps, 0.02, wave_name="db2", max_iter=60, **options).run()
+    assert _relative(classical.l1_wavelet(problem, lam=0.02, wavelet="db2", n_iter=60), reference) < 2e-3
+    reference = sigpy.mri.app.TotalVariationRecon(kspace, maps, 0.02, max_iter=400, **options).run()
+    assert _relative(classical.total_variation(problem, lam=0.02, n_iter=400), reference) < 2e-3
+
+
+@pytest.mark.parametrize("isotropic", [False, True])
+def test_admm_and_pdhg_meet(problem, isotropic):
+    pdhg = classical.total_variation(problem, lam=0.02, n_iter=800, isotropic=isotropic)
+    admm = classical.total_variation_admm(problem, lam=0.02, n_iter=100, rho=0.5, isotropic=isotropic)
+    assert _relative(admm, pdhg) < 5e-3
+
+
+def test_cycle_spinning_lowers_the_objective_and_follows_its_key(problem):
+    key = jax.random.key(3)
+    spun = classical.l1_wavelet_cycle_spun(problem, lam=0.02, key=key, n_iter=40)
+    again = classical.l1_wavelet_cycle_spun(problem, lam=0.02, key=key, n_iter=40)
+    other = classical.l1_wavelet_cycle_spun(problem, lam=0.02, key=jax.random.key(4), n_iter=40)
+    np.testing.assert_array_equal(spun, again)
+    assert jnp.any(spun != other)
+    assert _relative(spun, classical.l1_wavelet(problem, lam=0.02, wavelet="db2", n_iter=40)) < 0.1
+
+
+def test_total_variation_in_time_smooths_time(problem):
+    frames = jnp.stack([problem.kspace, 1.5 * problem.kspace, 0.5 * problem.kspace])
+    still = problem.replace(kspace=frames)
+    strong = classical.total_variation(still, lam=1.0, n_iter=200, axes=(-3,))
+    weak = classical.total_variation(still, lam=1e-4, n_iter=200, axes=(-3,))
+    spread = lambda x: float(jnp.linalg.norm(x - x.mean(0, keepdims=True)))
+    assert spread(strong) < 0.05 * spread(weak)
+    weighted = classical.total_variation(still, lam=1.0, n_iter=200, axes=(-3,), weights=jnp.array([1e-4]))
+    assert _relative(weighted, weak) < 2e-2  # same problem, other step sizes, both not quite converged
+
+
+METHODS = {
+    "cg_sense": lambda p: classical.cg_sense(p, lam=0.01, n_iter=5),
+    "l1_wavelet": lambda p: classical.l1_wavelet(p, lam=0.01, n_iter=5, wavelet="haar"),
+    "l1_wavelet_cycle_spun": lambda p: classical.l1_wavelet_cycle_spun(
+        p, lam=0.01, n_iter=5, wavelet="haar", key=jax.random.key(0)
+    ),
+    "total_variation": lambda p: classical.total_variation(p, lam=0.01, n_iter=5),
+    "total_variation_admm": lambda p: classical.total_variation_admm(p, lam=0.01, n_iter=2, n_cg=3),
+    "rss_image": classical.rss_image,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_jit_vmap_and_gradient(problem, name):
+    method = jax.jit(METHODS[name])
+    single = method(problem)
+    assert single.shape == (Y, X)
+    batch = jax.tree.map(lambda a: jnp.stack([a, a]), problem)
+    batch = batch.replace(kspace=batch.kspace * jnp.array([1.0, 0.0])[:, None, None, None])
+    both = jax.vmap(METHODS[name])(batch)
+    assert _relative(both[0], single) < 1e-4
+    assert not jnp.any(both[1])  # zero data: a zero image, not NaN
+    loss = lambda k: jnp.sum(jnp.abs(method(problem.replace(kspace=k))) ** 2)
+    gradient = jax.grad(loss)(problem.kspace)
+    direction = jnp.conj(gradient)
+    slope = jnp.sum(jnp.abs(gradient) ** 2)
+    # step small against the data, large against single precision
+    h = 3e-3 * jnp.linalg.norm(problem.kspace) / jnp.linalg.norm(gradient)
+    numeric = (loss(problem.kspace + h * direction) - loss(problem.kspace - h * direction)) / (2 * h)
+    assert float(numeric) == pytest.approx(float(slope), rel=3e-2)
+
+
+def test_data_scale_rules(problem):
+    assert classical.data_scale(problem, "none") == 1
+    largest = classical.rss_image(problem).max()
+    assert classical.data_scale(problem, "max") == largest
+    bart = classical.data_scale(problem, "bart", calib_size=(8, 8))
+    assert 0.2 * largest < bart < 1.5 * largest
+    doubled = classical.scale_problem(problem, 0.5)
+    assert float(classical.data_scale(doubled, "bart", calib_size=(8, 8))) == pytest.approx(2 * float(bart), rel=1e-5)
+    empty = problem.replace(kspace=0 * problem.kspace)
+    assert classical.data_scale(empty, "p95") == 1
+    with pytest.raises(ValueError, match="none, max, p95 and bart"):
+        classical.data_scale(problem, "norm")

@@ -1,0 +1,173 @@
+"""One suite over all operators: adjointness, the normal operator, linearity, dtype, jit, vmap, VJP, one trace per shape."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrecon import operators as ops
+from jaxrecon.operators import vdot
+
+COILS, Y, X, FRAMES, Z = 3, 11, 8, 4, 5
+
+
+def _complex(rng, shape):
+    return jnp.asarray(rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
+
+
+def _mask(rng, shape):
+    return jnp.asarray(rng.random(shape) < 0.5, jnp.zeros(0).dtype)
+
+
+def _cases(rng):
+    """name -> (operator, shape of its domain); sizes all different and one odd, so that swapped axes show."""
+    maps, sets, maps3 = (_complex(rng, s) for s in ((COILS, Y, X), (2, COILS, Y, X), (COILS, Z, Y, X)))
+    sense = ops.CartesianSense(maps, _mask(rng, (Y, X)))
+    return {
+        "sense": (sense, (Y, X)),
+        "sense line mask": (ops.CartesianSense(maps, _mask(rng, (X,))), (Y, X)),
+        "sense row mask": (ops.CartesianSense(maps, _mask(rng, (Y, 1))), (Y, X)),
+        "sense weighted mask": (ops.CartesianSense(maps, jnp.asarray(rng.random((Y, X)))), (Y, X)),
+        "sense constant mask": (ops.CartesianSense(maps, jnp.full((1, 1), 0.5)), (Y, X)),
+        "sense unmasked": (ops.CartesianSense(maps), (Y, X)),
+        "coil-wise": (ops.CartesianSense(None, _mask(rng, (1, X))), (COILS, Y, X)),
+        "two map sets": (ops.CartesianSense(sets, _mask(rng, (Y, X))), (2, Y, X)),
+        "frames": (ops.CartesianSense(maps, _mask(rng, (FRAMES, 1, 1, X))), (FRAMES, Y, X)),
+        "frames, two map sets": (ops.CartesianSense(sets, _mask(rng, (FRAMES, 1, Y, X))), (FRAMES, 2, Y, X)),
+        "3D": (ops.CartesianSense(maps3, _mask(rng, (Z, 1, X)), ndim=3), (Z, Y, X)),
+        "finite differences": (ops.FiniteDifference(), (Y, X)),
+        "finite differences in time": (
+            ops.FiniteDifference((-3, -2, -1), jnp.array([0.5, 1.0, 2.0])),
+            (FRAMES, Y, X),
+        ),
+        "temporal FFT": (ops.TemporalFFT(), (FRAMES, Y, X)),
+        "wavelet, zero-padded": (ops.Wavelet((Y, X), "db2"), (Y, X)),
+        "wavelet, periodic": (ops.Wavelet((Y, X), "db3", 2, periodic=True), (Y, X)),
+        "wavelet 3D": (ops.Wavelet((Z, Y, X), "haar", 1), (Z, Y, X)),
+        "blocks": (ops.Blocks((Y, X), (4, 3), (2, 1)), (Y, X)),
+        "composition": (ops.TemporalFFT() @ ops.Scale(2 - 1j, ops.TemporalFFT()), (FRAMES, Y, X)),
+        "diagonal": (ops.Scale(_complex(rng, (COILS, Y, X)), sense), (Y, X)),
+        "stack": (ops.Stack((sense, ops.FiniteDifference())), (Y, X)),
+        "adjoint": (sense.H, (COILS, Y, X)),
+    }
+
+
+NAMES = list(_cases(np.random.default_rng(0)))
+
+
+@pytest.fixture(params=NAMES)
+def case(request, rng):
+    op, shape = _cases(rng)[request.param]
+    return op, _complex(rng, shape), rng
+
+
+def _like(rng, tree):
+    return jax.tree.map(lambda s: _complex(rng, s.shape).astype(s.dtype), tree)
+
+
+def _close(a, b, tolerance):
+    chex.assert_trees_all_equal_shapes_and_dtypes(a, b)
+    difference = jax.tree.map(jnp.subtract, a, b)
+    assert vdot(difference, difference).real ** 0.5 <= tolerance * (vdot(b, b).real ** 0.5 + 1e-30)
+
+
+@pytest.mark.parametrize(("double", "tolerance"), [(False, 1e-5), (True, 1e-10)])
+@pytest.mark.parametrize("name", NAMES)
+def test_adjoint_and_normal(name, double, tolerance):
+    with jax.enable_x64(double):
+        rng = np.random.default_rng(1)
+        op, shape = _cases(rng)[name]
+        x = _complex(rng, shape)
+        forward = op @ x
+        y = _like(rng, forward)
+        back = op.H @ y
+        left, right = vdot(forward, y), vdot(x, back)
+        assert abs(left - right) <= tolerance * abs(vdot(forward, forward).real * vdot(y, y).real) ** 0.5
+        _close(op.normal(x), op.adjoint(forward), tolerance)
+        assert back.dtype == x.dtype == (jnp.complex128 if double else jnp.complex64)
+        assert all(leaf.dtype == x.dtype for leaf in jax.tree.leaves(forward))
+
+
+def test_linear(case):
+    op, x, rng = case
+    other = _complex(rng, x.shape)
+    combined = jax.tree.map(lambda a, b: (2 - 1j) * a + b, op @ x, op @ other)
+    _close(op @ ((2 - 1j) * x + other), combined, 2e-6)
+
+
+def test_jit_vmap_and_one_trace(case):
+    op, x, _ = case
+    chex.clear_trace_counter()
+    traced = chex.assert_max_traces(lambda op, x: (op.forward(x), op.normal(x)), n=1)
+    jitted = jax.jit(traced)
+    first = jitted(op, x)
+    _close(first, (op.forward(x), op.normal(x)), 2e-6)
+    jitted(jax.tree.map(lambda a: 2 * a, op), 3 * x)  # other values, the same shapes
+    batch = jnp.stack([x, 2 * x])
+    mapped = jax.vmap(op.forward)(batch)
+    _close(mapped, jax.tree.map(lambda *a: jnp.stack(a), op @ x, op @ (2 * x)), 2e-6)
+
+
+def test_vjp_is_the_transpose(case):
+    op, x, rng = case
+    y, pull = jax.vjp(op.forward, x)
+    cotangent = _like(rng, y)
+    (out,) = pull(jax.tree.map(jnp.conj, cotangent))
+    _close(jnp.conj(out), op.H @ cotangent, 2e-6)
+
+
+def test_gradient_of_the_maps(x64, rng):
+    op, shape = _cases(rng)["sense"]
+    x, y = _complex(rng, shape), _complex(rng, (COILS, Y, X))
+
+    def loss(maps):
+        return jnp.sum(jnp.abs(op.replace(maps=maps).forward(x) - y) ** 2)
+
+    jax.test_util.check_grads(loss, (op.maps,), order=1, modes=("rev",), rtol=1e-6)
+
+
+def test_adjoint_of_matches(rng):
+    op, shape = _cases(rng)["sense line mask"]
+    y = _complex(rng, (COILS, Y, X))
+    derived = ops.adjoint_of(op.forward, jax.ShapeDtypeStruct(shape, jnp.complex64))
+    _close(derived(y), op.H @ y, 1e-6)
+
+
+def test_operator_norm_of_a_known_operator(rng):
+    maps = _complex(rng, (COILS, Y, X))
+    largest = jnp.sqrt(jnp.max(jnp.sum(jnp.abs(maps) ** 2, 0)))
+    start = ops.random_like(jax.random.key(0), jnp.zeros((Y, X), jnp.complex64))
+    norm = ops.operator_norm(ops.CartesianSense(maps), start, n_iter=300)
+    assert float(norm) == pytest.approx(float(largest), rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "level"), [("db4", None), ("sym4", 2), ("haar", 1)])
+def test_wavelet_equals_pywavelets_periodized(name, level, rng):
+    import pywt
+
+    x = rng.standard_normal((48, 64))
+    transform = ops.Wavelet(x.shape, name, level, periodic=True)
+    reference = pywt.wavedecn(x, name, mode="periodization", level=transform.n_levels)
+    expected = pywt.coeffs_to_array(reference)[0]
+    np.testing.assert_allclose(ops.pack(transform @ jnp.asarray(x)), expected, atol=1e-5)
+
+
+def test_periodic_wavelet_is_orthogonal(rng):
+    transform = ops.Wavelet((16, 24), "db4", 2, periodic=True)
+    x = _complex(rng, (16, 24))
+    coefficients = _like(rng, transform @ x)
+    _close(transform.H @ (transform @ x), x, 1e-6)
+    _close(transform @ (transform.H @ coefficients), coefficients, 1e-6)
+
+
+def test_border_errors(rng):
+    maps = _complex(rng, (COILS, Y, X))
+    with pytest.raises(ValueError, match="maps have 3 coils, kspace has 5: compressed one of them"):
+        ops.CartesianSense(maps).adjoint(_complex(rng, (5, Y, X)))
+    with pytest.raises(ValueError, match=r"maps have 2 sets, but the image's shape"):
+        ops.CartesianSense(_complex(rng, (2, COILS, Y, X))).forward(_complex(rng, (3, Y, X)))
+    with pytest.raises(ValueError, match="not orthogonal"):
+        ops.Wavelet((16, 16), "bior2.2") @ jnp.ones((16, 16))
+    with pytest.raises(ValueError, match=r"made for images"):
+        ops.Wavelet((16, 16)) @ jnp.ones((16, 17))
