@@ -1,0 +1,115 @@
+"""End-to-end training: ordinary reverse mode, with checkpoints, and with a loss on every step."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from ..models.unrolled import Unrolled, iterate_steps, run
+from .types import GradFn, Loss, Strategy, group_steps
+
+
+def end_to_end(*, loop: bool = False) -> Strategy:
+    """Reverse mode through all steps: activations of all steps are alive at the peak.
+
+    Args:
+      loop: a Python loop over the steps in place of lax.scan, as most users would write it: the baseline of memory tables.
+    """
+
+    def strategy(model: Unrolled, loss: Loss) -> GradFn:
+        return _differentiate(lambda params, problem: run(model, params, problem, loop=loop), loss)
+
+    return strategy
+
+
+def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
+    """Reverse mode that keeps one carry per `every` steps and computes the rest again: the same gradient in less memory.
+
+    Args:
+      every: steps between checkpoints, a divisor of the number of steps.
+      policy: what to keep within a step, as `jax.checkpoint_policies`; None keeps nothing.
+
+    Raises:
+      ValueError: (when the gradient is traced) `every` does not divide the number of steps.
+
+    Source: gradient checkpointing as GLEAM's baseline: N_cp = N at every = 1.
+    """
+
+    def strategy(model: Unrolled, loss: Loss) -> GradFn:
+        if every < 1 or model.n_steps % every:
+            raise ValueError(f"checkpointed(every={every}) does not divide the model's {model.n_steps} steps evenly")
+        n_groups = model.n_steps // every
+
+        def forward(params, problem):
+            state, context = model.start(params["start"], problem)
+
+            def group(theta, state, context, indices):
+                return iterate_steps(model, theta, state, context, indices=indices)[0]
+
+            # prevent_cse is needless inside a scan and would cost speed
+            group = jax.checkpoint(group, policy=policy, prevent_cse=False)
+
+            def body(state, scanned):
+                theta, indices = scanned
+                return group(params["steps"] if model.shared else theta, state, context, indices), None
+
+            steps = None if model.shared else group_steps(params["steps"], n_groups)
+            state, _ = jax.lax.scan(body, state, (steps, jnp.arange(model.n_steps).reshape(n_groups, every)))
+            return model.finish(state, context)
+
+        return _differentiate(forward, loss)
+
+    return strategy
+
+
+def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = None) -> Strategy:
+    """The weighted sum of the losses after every step: sum_i w_i loss(finish(carry_i), target).
+
+    Args:
+      weights: one number per step.
+      underneath: how its gradient is obtained: end_to_end (the default), checkpointed or invertible.
+    """
+    inner = end_to_end() if underneath is None else underneath
+
+    def strategy(model: Unrolled, loss: Loss) -> GradFn:
+        if len(weights) != model.n_steps:
+            raise ValueError(f"deep_supervision got {len(weights)} weights for a model of {model.n_steps} steps")
+
+        # the sum of losses rides in the carry, so that every strategy underneath sees an ordinary unrolled network
+        def local_loss(state, context, target, i):
+            return jnp.asarray(weights)[i] * loss(model.finish(state, context), target)
+
+        def start(params, problem_and_target):
+            problem, target = problem_and_target
+            state, context = model.start(params, problem)
+            value = jax.eval_shape(local_loss, state, context, target, jnp.int32(0))
+            return (state, jnp.zeros((), value.dtype)), (context, target)
+
+        def step(theta, carry, context, i):
+            state, total = carry
+            state = model.step(theta, state, context[0], i)
+            return state, total + local_loss(state, *context, i)
+
+        def inverse(theta, carry, context, i):
+            state, total = carry
+            return model.inverse(theta, state, context[0], i), total - local_loss(state, *context, i)
+
+        supervised = dataclasses.replace(
+            model,
+            start=start,
+            step=step,
+            finish=lambda carry, _: carry[1],
+            inverse=inverse if model.inverse else None,
+        )
+        grad_fn = inner(supervised, lambda total, _: total)
+        return lambda params, problem, target: grad_fn(params, (problem, target), target)
+
+    return strategy
+
+
+def _differentiate(forward, loss):
+    def grad_fn(params, problem, target):
+        return jax.value_and_grad(lambda p: (loss(forward(p, problem), target), {}), has_aux=True)(params)
+
+    return grad_fn

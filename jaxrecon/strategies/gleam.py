@@ -1,0 +1,93 @@
+"""GLEAM: greedy learning of modules of steps, each by its own local loss, in the memory of one module."""
+
+import jax
+import jax.numpy as jnp
+
+from ..models.unrolled import Unrolled, iterate_steps
+from .types import Differentiable, GradFn, Loss, Strategy, group_steps, has_parameters
+
+
+def gleam(n_modules: int) -> Strategy:
+    """Gradients of M local losses, each of its own module of N / M steps only.
+
+    For m = 1..M:  x_m = module_m(stop_gradient(x_{m-1}));  g_m = d loss(finish(x_m), target) / d theta_m
+
+    The gradient is taken inside the body of a scan over modules, so that one module's activations are alive at a time:
+    stop_gradient in one summed loss would keep them all. Parameters of `start` (learned maps) learn from module 0's loss only,
+    later modules see a detached context: the paper has fixed maps, hence no such parameters.
+
+    Args:
+      n_modules: M, a divisor of the number of steps; N is the paper's usual choice, 1 is end to end.
+
+    Returns:
+      Strategy; its GradFn reports the last module's loss as the loss, and all as aux["losses"], (module,).
+
+    Raises:
+      ValueError: shared weights (see `gleam_shared`), or M does not divide N.
+
+    Source: GLEAM, Algorithm 1; x_m is computed with theta_m before its update.
+    """
+
+    def strategy(model: Unrolled, loss: Loss) -> GradFn:
+        if model.shared:
+            raise ValueError("gleam needs a model with separate weights per step (shared=False)")
+        if n_modules < 1 or model.n_steps % n_modules:
+            raise ValueError(f"gleam: {n_modules} modules do not divide the model's {model.n_steps} steps evenly")
+
+        def grad_fn(params, problem, target):
+            state, context, pull_start = start_with_pullback(model, params["start"], problem)
+            learned_start = has_parameters(params["start"])
+
+            def local_loss(theta, inputs, indices):
+                state, context = inputs
+                state, _ = iterate_steps(model, theta, state, context, indices=indices)
+                return loss(model.finish(state, context), target), state
+
+            def body(carried, scanned):
+                state, first = carried
+                theta, indices = scanned
+                inputs = Differentiable((state, context))
+                if learned_start:
+                    module = lambda theta, leaves: local_loss(theta, inputs.merge(leaves), indices)  # noqa: E731
+                    gradient = jax.value_and_grad(module, (0, 1), has_aux=True)
+                    (value, state), (g_theta, g_inputs) = gradient(theta, inputs.leaves)
+                    # only module 0 may teach `start`
+                    first = [jnp.where(indices[0] == 0, g, f) for g, f in zip(g_inputs, first, strict=True)]
+                else:
+                    gradient = jax.value_and_grad(local_loss, has_aux=True)
+                    (value, state), g_theta = gradient(theta, (state, context), indices)
+                return (state, first), (g_theta, value)
+
+            modules = group_steps(params["steps"], n_modules)
+            indices = jnp.arange(model.n_steps).reshape(n_modules, -1)
+            zeros = [jnp.zeros_like(leaf) for leaf in Differentiable((state, context)).leaves] if learned_start else []
+            (_, first), (g_steps, losses) = jax.lax.scan(body, (state, zeros), (modules, indices))
+            g_steps = jax.tree.map(lambda g, like: g.reshape(like.shape), g_steps, params["steps"])
+            gradients = {"start": pull_start(first) if learned_start else params["start"], "steps": g_steps}
+            return (losses[-1], {"losses": losses}), gradients
+
+        return grad_fn
+
+    return strategy
+
+
+def start_with_pullback(model: Unrolled, start_params, problem):
+    """Run `start`, and give the function that pulls cotangents of its inexact outputs back to its parameters.
+
+    Returns:
+      (carry, context, pull): pull(cotangents of Differentiable((carry, context)).leaves) -> gradient of start_params.
+    """
+    if not has_parameters(start_params):
+        state, context = model.start(start_params, problem)
+        return state, context, lambda _: start_params
+
+    shape = jax.eval_shape(model.start, start_params, problem)
+    split = Differentiable(shape)
+
+    def leaves_of(start_params):
+        out = Differentiable(model.start(start_params, problem))
+        return out.leaves, out.others
+
+    leaves, pull, others = jax.vjp(leaves_of, start_params, has_aux=True)
+    state, context = split.merge(leaves, others)
+    return state, context, lambda cotangents: pull(list(cotangents))[0]

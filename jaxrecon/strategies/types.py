@@ -1,0 +1,86 @@
+"""The types that make strategies interchangeable, and the bridge from a GradFn and an optimizer to a training step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..models.unrolled import Params, Reconstruction, Unrolled
+from ..problem import Problem
+
+Target = Any
+Metrics = dict[str, jax.Array]
+Loss = Callable[[Reconstruction, Target], jax.Array]
+"""(reconstruction, target) -> scalar; over a batch where the model is batched."""
+GradFn = Callable[[Params, Problem, Target], tuple[tuple[jax.Array, Metrics], Params]]
+"""(params, problem, target) -> ((loss, aux), gradients): the signature of jax.value_and_grad(..., has_aux=True)."""
+Strategy = Callable[[Unrolled, Loss], GradFn]
+"""How the gradient of a model's loss is obtained: the interchangeable part."""
+
+
+def per_module(tx: optax.GradientTransformation, n_modules: int) -> optax.GradientTransformation:
+    """One optimizer state for each module of steps: for rules that look beyond single elements (norms, factored moments).
+
+    The (N, ...) leaves of params["steps"] are seen as (M, N / M, ...) and `tx` is mapped over M; params["start"] has its own state.
+    Elementwise rules (Adam, SGD) give the same with or without it.
+
+    Args:
+      tx: the transformation of one module.
+      n_modules: M, a divisor of the number of steps.
+    """
+
+    def over_modules(tree):
+        return group_steps(tree, n_modules)
+
+    def init(params):
+        return {"start": tx.init(params["start"]), "steps": jax.vmap(tx.init)(over_modules(params["steps"]))}
+
+    def update(updates, state, params=None):
+        start, steps = (None, None) if params is None else (params["start"], over_modules(params["steps"]))
+        start_updates, start_state = tx.update(updates["start"], state["start"], start)
+        mapped = jax.vmap(tx.update, in_axes=(0, 0, None if params is None else 0))
+        steps_updates, steps_state = mapped(over_modules(updates["steps"]), state["steps"], steps)
+        steps_updates = jax.tree.map(lambda a, like: a.reshape(like.shape), steps_updates, updates["steps"])
+        return {"start": start_updates, "steps": steps_updates}, {"start": start_state, "steps": steps_state}
+
+    return optax.GradientTransformation(init, update)
+
+
+def group_steps(steps: Any, n_groups: int) -> Any:
+    """Leaves (N, ...) as (n_groups, N / n_groups, ...).
+
+    Raises:
+      ValueError: n_groups does not divide N.
+    """
+
+    def group(a):
+        if n_groups < 1 or a.shape[0] % n_groups:
+            raise ValueError(f"{n_groups} groups do not divide the model's {a.shape[0]} steps evenly")
+        return a.reshape((n_groups, a.shape[0] // n_groups, *a.shape[1:]))
+
+    return jax.tree.map(group, steps)
+
+
+def has_parameters(tree: Any) -> bool:
+    """Whether a PyTree of parameters has any leaf."""
+    return bool(jax.tree.leaves(tree))
+
+
+class Differentiable:
+    """The inexact leaves of a PyTree, apart from those that have no gradient (integers, booleans, random keys).
+
+    `leaves` is what can be differentiated, `merge(leaves)` puts them back among the others.
+    """
+
+    def __init__(self, tree: Any):
+        everything, self._structure = jax.tree.flatten(tree)
+        self._is_inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in everything]
+        self.leaves = [leaf for leaf, yes in zip(everything, self._is_inexact, strict=True) if yes]
+        self.others = [leaf for leaf, yes in zip(everything, self._is_inexact, strict=True) if not yes]
+
+    def merge(self, leaves: list, others: list | None = None) -> Any:
+        """The tree with `leaves` as its inexact leaves (and `others` as the rest, by default those it had)."""
+        inexact, rest = iter(leaves), iter(self.others if others is None else others)
+        return self._structure.unflatten([next(inexact if yes else rest) for yes in self._is_inexact])
