@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..operators import vdot
+from ..operators import real_vdot
 from .iterate import iterate
 
 Tree = Any
@@ -36,7 +36,7 @@ def cg_start(normal: Normal, b: Tree, x0: Tree | None = None) -> CGState:
         x, r = jax.tree.map(jnp.zeros_like, b), b
     else:
         x, r = x0, jax.tree.map(jnp.subtract, b, normal(x0))
-    rr = vdot(r, r).real
+    rr = real_vdot(r, r)
     return CGState(x, r, r, rr, rr)
 
 
@@ -50,12 +50,12 @@ def cg_step(normal: Normal, state: CGState) -> CGState:
     x, r, p, rr, rr_first = state
     going = rr > (FREEZE * jnp.finfo(rr.dtype).eps) ** 2 * rr_first
     ap = normal(p)
-    alpha = _quotient(rr, vdot(p, ap).real, going)
+    alpha = _quotient(rr, real_vdot(p, ap), going)
     x = jax.tree.map(lambda a, d: a + alpha * d, x, p)
     r = jax.tree.map(lambda a, d: a - alpha * d, r, ap)
-    rr_new = jnp.where(going, vdot(r, r).real, rr)
+    rr_new = jnp.where(going, real_vdot(r, r), rr)
     beta = _quotient(rr_new, rr, going)
-    p = jax.tree.map(lambda a, d: jnp.where(going, a + beta * d, d), r, p)
+    p = jax.tree.map(lambda a, d: a + beta * d, r, p)
     return CGState(x, r, p, rr_new, rr_first)
 
 

@@ -62,7 +62,7 @@ def wavelet_prox(transform: Wavelet, x: Image, step, *, lam, keep_approximation:
     approximation, *details = transform.forward(x)
     shrink = lambda band: soft_threshold(band, step * lam)  # noqa: E731
     approximation = approximation if keep_approximation else shrink(approximation)
-    return transform.adjoint((approximation, *jax.tree.map(shrink, details)))
+    return transform.adjoint((approximation, *map(shrink, details)))
 
 
 def l1_wavelet_cycle_spun(

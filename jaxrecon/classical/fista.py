@@ -23,7 +23,11 @@ def fista_start(x: Tree) -> FistaState:
 
 
 def fista_step(
-    gradient: Callable[[Tree], Tree], prox: Callable[[Tree, jax.Array], Tree], state: FistaState, *, step: jax.Array | float
+    gradient: Callable[[Tree], Tree],
+    prox: Callable[[Tree, jax.Array], Tree],
+    state: FistaState,
+    *,
+    step: jax.Array | float,
 ) -> FistaState:
     """x+ = prox(z - step grad(z)); t+ = (1 + sqrt(1 + 4 t^2)) / 2; z+ = x+ + (t - 1) / t+ (x+ - x).
 

@@ -23,7 +23,9 @@ def rss_image(problem: Problem) -> Float[Array, "*batch y x"]:
     return rss(ifftc(problem.kspace, range(-ndim, 0)), axis=-ndim - 1)
 
 
-def cg_sense(problem: Problem, *, lam: jax.Array | float = 0.0, n_iter: int = 30, implicit_gradient: bool = False) -> Image:
+def cg_sense(
+    problem: Problem, *, lam: jax.Array | float = 0.0, n_iter: int = 30, implicit_gradient: bool = False
+) -> Image:
     """Solve (A^H A + lam) x = A^H y by conjugate gradients from zero.
 
     Args:

@@ -10,6 +10,7 @@ from .base import (
     max_eigenvalue,
     operator_norm,
     random_like,
+    real_vdot,
     vdot,
 )
 from .blocks import Blocks
@@ -34,5 +35,6 @@ __all__ = [
     "operator_norm",
     "pack",
     "random_like",
+    "real_vdot",
     "vdot",
 ]

@@ -6,6 +6,7 @@ convolutions at full rate, so no strided access is needed beyond the split.
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pywt
@@ -16,7 +17,8 @@ from ..fourier import crop_or_pad
 from .base import LinearOperator
 
 Coefficients = tuple
-"""(approximation, details of the coarsest level, ..., details of the finest): details are dicts with pywt's keys, "ad", "da", "dd"."""
+"""(approximation, details of the coarsest level, ..., details of the finest); details are (band, ..., y, x), their bands in the
+order of PyWavelets' keys: ad, da, dd in 2D (first letter: first axis)."""
 
 
 @struct.dataclass
@@ -44,29 +46,27 @@ class Wavelet(LinearOperator):
         """Image (..., *shape) to coefficients."""
         if x.shape[-len(self.shape) :] != self.shape:
             raise ValueError(f"Wavelet was made for images (..., {self.shape}), but x has shape {x.shape}")
-        filters = self._filters()
+        filters, ndim = self._filters(), len(self.shape)
         x = crop_or_pad(x, self._padded_shape())
-        details: list[dict] = []
+        details = []
         for _ in range(self.n_levels):
-            bands = {"": x}
-            for axis in range(-len(self.shape), 0):
-                split = {k: _analyze(b, axis, filters, self.periodic) for k, b in bands.items()}
-                bands = {k + letter: pair[i] for k, pair in split.items() for i, letter in enumerate("ad")}
-            x = bands.pop("a" * len(self.shape))
-            details.append(bands)
+            batch = x.shape[: x.ndim - ndim]
+            for axis in range(-1, -ndim - 1, -1):  # each adds an axis of two bands in front
+                x = _analyze(x, axis, filters, self.periodic)
+            bands = x.reshape((2**ndim, *batch, *x.shape[-ndim:]))
+            x = bands[0]
+            details.append(bands[1:])
         return (x, *details[::-1])
 
     def adjoint(self, y: Coefficients) -> Inexact[Array, "..."]:
         """Coefficients to image (..., *shape): the synthesis."""
         x, *details = y
-        filters = self._filters()
-        shapes = self._level_shapes()
-        for bands, shape in zip(details, shapes[::-1], strict=True):
-            bands = {"a" * len(self.shape): x, **bands}
-            for axis in range(-1, -len(self.shape) - 1, -1):
-                keys = {k[:-1] for k in bands}
-                bands = {k: _synthesize(bands[k + "a"], bands[k + "d"], axis, filters, self.periodic) for k in keys}
-            x = bands[""][(..., *(slice(n) for n in shape))]
+        filters, ndim = self._filters(), len(self.shape)
+        for bands, shape in zip(details, self._level_shapes()[::-1], strict=True):
+            x = jnp.concatenate([x[None], bands]).reshape((2,) * ndim + x.shape)
+            for axis in range(-ndim, 0):
+                x = _synthesize(x, axis, filters, self.periodic)
+            x = x[(..., *(slice(n) for n in shape))]
         return crop_or_pad(x, self.shape)
 
     def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
@@ -85,7 +85,7 @@ class Wavelet(LinearOperator):
         wavelet = pywt.Wavelet(self.name)
         if not wavelet.orthogonal:
             raise ValueError(f"wavelet '{self.name}' is not orthogonal; use haar, dbN, symN or coifN")
-        return np.asarray(wavelet.dec_lo), np.asarray(wavelet.dec_hi)
+        return np.stack([wavelet.dec_lo, wavelet.dec_hi])
 
     def _padded_shape(self):
         multiple = 2**self.n_levels if self.periodic else 2
@@ -105,56 +105,61 @@ def pack(coefficients: Coefficients) -> Inexact[Array, "..."]:
     """All coefficients in one array, approximation at the top left, as PyWavelets' coeffs_to_array; gaps are zero."""
     packed, *details = coefficients
     for bands in details:
-        ndim = len(next(iter(bands)))
-        grown = {"a" * ndim: packed, **bands}
-        sizes = packed.shape[-ndim:]
-        step = bands["d" * ndim].shape[-ndim:]
-        total = tuple(a + b for a, b in zip(sizes, step, strict=True))
-        packed = jnp.zeros((*packed.shape[:-ndim], *total), packed.dtype)
-        for key in map("".join, itertools.product("ad", repeat=ndim)):
-            starts = [sizes[i] if letter == "d" else 0 for i, letter in enumerate(key)]
-            band = grown[key].shape[-ndim:]
-            where = (..., *(slice(s, s + n) for s, n in zip(starts, band, strict=True)))
-            packed = packed.at[where].set(grown[key])
+        ndim = (len(bands) + 1).bit_length() - 1  # 2^ndim - 1 bands
+        size, step = packed.shape[-ndim:], bands.shape[-ndim:]
+        total = tuple(a + b for a, b in zip(size, step, strict=True))
+        grown = jnp.zeros((*packed.shape[: packed.ndim - ndim], *total), packed.dtype)
+        grown = grown.at[(..., *map(slice, size))].set(packed)
+        for band, is_detail in zip(bands, list(itertools.product((False, True), repeat=ndim))[1:], strict=True):
+            starts = [a if detail else 0 for a, detail in zip(size, is_detail, strict=True)]
+            grown = grown.at[(..., *(slice(s, s + n) for s, n in zip(starts, step, strict=True)))].set(band)
+        packed = grown
     return packed
 
 
 def _analyze(x, axis, filters, periodic):
-    half = len(filters[0]) // 2
-    x = jnp.moveaxis(x, axis, 0)
+    """One step along one axis: (..., n, ...) to (2, ..., k, ...), low-pass band first."""
+    half = filters.shape[1] // 2
+    axis += x.ndim
     if periodic:
-        x = jnp.roll(x, 1 - half, 0)  # PyWavelets' alignment: a[k] = sum_j h[j] x[2k + half - j]
-    elif x.shape[0] % 2:
-        x = jnp.pad(x, [(0, 1)] + [(0, 0)] * (x.ndim - 1))
-    n = x.shape[0] // 2
-    pairs = x.reshape((n, 2) + x.shape[1:])
-    pads = [(half - 1, 0 if periodic else half - 1)] + [(0, 0)] * (x.ndim - 1)
-    even, odd = (jnp.pad(pairs[:, i], pads, mode="wrap" if periodic else "constant") for i in (0, 1))
-    n_out = even.shape[0] - half + 1
-    out = []
-    for h in filters:
-        h = h.astype(x.real.dtype)
+        x = jnp.roll(x, 1 - half, axis)  # PyWavelets' alignment: a[k] = sum_j h[j] x[2k + half - j]
+    elif x.shape[axis] % 2:
+        x = _pad(x, axis, 0, 1)
+    pairs = x.reshape((*x.shape[:axis], -1, 2, *x.shape[axis + 1 :]))
+    phases = [_pad(pairs.take(i, axis + 1), axis, half - 1, 0 if periodic else half - 1, wrap=periodic) for i in (0, 1)]
+    n_out = phases[0].shape[axis] - half + 1
+    terms = [
+        _column(filters[:, 2 * i + 1 - odd], x) * jax.lax.slice_in_dim(phase, half - 1 - i, half - 1 - i + n_out, axis=axis)[None]
+        for i in range(half)
+        for odd, phase in enumerate(phases)
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def _synthesize(bands, axis, filters, periodic):
+    """The transpose of `_analyze`: (2, ..., k, ...) to (..., n, ...)."""
+    half = filters.shape[1] // 2
+    axis += bands.ndim
+    if periodic:
+        bands = _pad(bands, axis, 0, half - 1, wrap=True)
+    n = bands.shape[axis] - half + 1
+    phases = []
+    for odd in (0, 1):
         terms = [
-            h[2 * i + 1] * even[half - 1 - i : half - 1 - i + n_out] + h[2 * i] * odd[half - 1 - i : half - 1 - i + n_out]
+            _column(filters[:, 2 * i + 1 - odd], bands[0]) * jax.lax.slice_in_dim(bands, i, i + n, axis=axis)
             for i in range(half)
         ]
-        out.append(jnp.moveaxis(sum(terms[1:], terms[0]), 0, axis))
-    return out
+        phases.append(sum(terms[1:], terms[0]).sum(0))
+    x = jnp.stack(phases, axis).reshape((*bands.shape[1:axis], 2 * n, *bands.shape[axis + 1 :]))
+    return jnp.roll(x, half - 1, axis - 1) if periodic else x
 
 
-def _synthesize(low, high, axis, filters, periodic):
-    half = len(filters[0]) // 2
-    bands = [jnp.moveaxis(b, axis, 0) for b in (low, high)]
-    if periodic:
-        pads = [(0, half - 1)] + [(0, 0)] * (low.ndim - 1)
-        bands = [jnp.pad(b, pads, mode="wrap") for b in bands]
-    n = bands[0].shape[0] - half + 1
-    even = odd = 0
-    for band, h in zip(bands, filters, strict=True):
-        h = h.astype(band.real.dtype)
-        even = even + sum(h[2 * i + 1] * band[i : i + n] for i in range(half))
-        odd = odd + sum(h[2 * i] * band[i : i + n] for i in range(half))
-    x = jnp.stack([even, odd], 1).reshape((2 * n,) + bands[0].shape[1:])
-    if periodic:
-        x = jnp.roll(x, half - 1, 0)
-    return jnp.moveaxis(x, 0, axis)
+def _column(two_taps, x):
+    """A tap of both filters, to multiply (2, ...)."""
+    return two_taps.astype(x.real.dtype).reshape((2,) + (1,) * x.ndim)
+
+
+def _pad(x, axis, before, after, *, wrap=False):
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (before, after)
+    return jnp.pad(x, pads, mode="wrap" if wrap else "constant")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ..models.unrolled import Unrolled
-from ..operators import vdot
+from ..operators import real_vdot
 from .gleam import start_with_pullback
 from .types import Differentiable, GradFn, Loss, Strategy, has_parameters
 
@@ -107,5 +107,5 @@ def invertible(n_checkpoints: int | None = None) -> Strategy:
 def _relative_error(a, b):
     a, b = Differentiable(a).leaves, Differentiable(b).leaves
     difference = jax.tree.map(jnp.subtract, a, b)
-    reference = vdot(b, b).real
-    return jnp.sqrt(vdot(difference, difference).real / jnp.where(reference > 0, reference, 1))
+    reference = real_vdot(b, b)
+    return jnp.sqrt(real_vdot(difference, difference) / jnp.where(reference > 0, reference, 1))

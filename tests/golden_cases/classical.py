@@ -130,7 +130,7 @@ def wavelet_ista_fista(case):
     transform = Wavelet(shape, config["wavelet"], config["levels"], periodic=config["mode"] == "periodization")
     approximation, *details = transform @ jnp.asarray(case["image"])
     finest = details[-1]
-    bands = {"approx": approximation, "finest_h": finest["da"], "finest_v": finest["ad"], "finest_d": finest["dd"]}
+    bands = {"approx": approximation, "finest_v": finest[0], "finest_h": finest[1], "finest_d": finest[2]}
     out |= {f"image_wavelet_{name}": band for name, band in bands.items()}
     out["lipschitz"] = max_eigenvalue(problem.op.normal, jnp.ones(shape, problem.kspace.dtype), n_iter=50)
     zero_filled = classical.zero_filled(problem)
