@@ -1,10 +1,24 @@
 """Accelerated MRI reconstruction as pure functions in JAX.
 
-Operators are data (`Problem`), models say what is computed, strategies say how its gradient is obtained.
+Models say what is computed (`models`), strategies say how its gradient is obtained (`strategies`), operators are data (`Problem`).
 """
 
-from . import classical, operators
+from . import classical, coils, data, fourier, metrics, models, operators, sampling, strategies
 from .checks import DataError
+from .models import run
 from .problem import Problem
 
-__all__ = ["DataError", "Problem", "classical", "operators"]
+__all__ = [
+    "DataError",
+    "Problem",
+    "classical",
+    "coils",
+    "data",
+    "fourier",
+    "metrics",
+    "models",
+    "operators",
+    "run",
+    "sampling",
+    "strategies",
+]

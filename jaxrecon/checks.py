@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 MAX_BYTES = 256 * 2**30
@@ -57,7 +58,9 @@ def check_broadcasts(name: str, shape: Sequence[int], other: str, other_shape: S
     """Raise ValueError unless `shape` broadcasts against `other_shape` without enlarging it."""
     short = len(shape) > len(other_shape)
     if short or any(a not in (1, b) for a, b in zip(shape[::-1], other_shape[::-1], strict=False)):
-        raise ValueError(f"{name} of shape {tuple(shape)} does not broadcast against {other} of shape {tuple(other_shape)}")
+        raise ValueError(
+            f"{name} of shape {tuple(shape)} does not broadcast against {other} of shape {tuple(other_shape)}"
+        )
 
 
 def check_finite(name: str, array: np.ndarray, *, file: str | Path | None = None, dataset: str | None = None) -> None:
@@ -87,3 +90,58 @@ def check_bytes(
             expected=f"at most {MAX_BYTES} bytes",
             found=f"shape {tuple(int(n) for n in shape)} ({n_bytes:.3g} bytes)",
         )
+
+
+def check_same_shape(name: str, array, other: str, other_array) -> None:
+    """Raise ValueError unless both arrays have the same shape: never broadcast one image against another."""
+    if tuple(array.shape) != tuple(other_array.shape):
+        raise ValueError(
+            f"{name} has shape {tuple(array.shape)}, {other} has shape {tuple(other_array.shape)}: crop one to the other?"
+        )
+
+
+def check_calibration(kspace, calib_size: int, kernel_size: int = 1, *, complete: bool = True) -> None:
+    """Raise ValueError unless the center of `kspace` (coil, *space) is a calibration region, large enough and sampled.
+
+    A position counts as unsampled if it is zero in all coils; with complete=False one sampled position is enough.
+    Values are looked at on concrete arrays only, so that the caller can be traced.
+    """
+    space = tuple(kspace.shape[1:])
+    if not 1 <= kernel_size <= calib_size:
+        raise ValueError(
+            f"kernels of width {kernel_size} do not fit a calibration region of width {calib_size}: "
+            "wanted 1 <= kernel width <= calib_size"
+        )
+    if calib_size > min(space):
+        raise ValueError(
+            f"calib_size is {calib_size}, but kspace has {' x '.join(map(str, space))} positions: "
+            f"wanted at most {min(space)} (the axes are (coil, y, x))"
+        )
+    if isinstance(kspace, jax.core.Tracer):
+        return
+    center = (slice(None), *(slice(n // 2 - calib_size // 2, n // 2 - calib_size // 2 + calib_size) for n in space))
+    calib = np.asarray(kspace[center])
+    check_finite("the calibration region of kspace", calib)
+    sampled = np.any(calib != 0, axis=0)
+    if sampled.all() or (sampled.any() and not complete):
+        return
+    if not sampled.any():
+        cure = "Is this masked k-space without calibration lines, or not centered (DC at index n // 2)?"
+    else:
+        width = _largest_complete_width(sampled)
+        cure = f"The largest complete width is {width}: "
+        cure += f"use calib_size={width}" if width >= kernel_size else "acquire calibration lines, or use external maps"
+    raise ValueError(
+        f"the calibration region of kspace ({' x '.join([str(calib_size)] * len(space))} around the center) is not "
+        f"complete: expected {sampled.size} sampled positions, found {int(sampled.sum())}. {cure}"
+    )
+
+
+def _largest_complete_width(sampled: np.ndarray) -> int:
+    """Width of the largest centered cube that is all true; center at n // 2."""
+    center = sampled.shape[0] // 2
+    for width in range(sampled.shape[0], 0, -1):
+        start = center - width // 2
+        if sampled[(slice(start, start + width),) * sampled.ndim].all():
+            return width
+    return 0

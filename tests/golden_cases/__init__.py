@@ -1,9 +1,9 @@
 """One module per topic; each maps a kind of golden file to a handler(case) -> {output name: value | Masked | Error | Unknown}."""
 
-from . import classical, coils, data, masks, metrics, operators
+from . import classical, coils, data, gleam, gleam_step, masks, metrics, modl, operators, varnet
 
 HANDLERS = {}
-for _module in (classical, coils, data, masks, metrics, operators):
+for _module in (classical, coils, data, gleam, gleam_step, masks, metrics, modl, operators, varnet):
     for _kind, _handler in _module.HANDLERS.items():
         assert _kind not in HANDLERS, f"two handlers for {_kind}"
         HANDLERS[_kind] = _handler

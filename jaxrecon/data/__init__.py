@@ -1,0 +1,43 @@
+"""Readers and writers of raw data and images: lazy, validated, one slice at a time, as NumPy arrays."""
+
+from .bart import BartScan, read_cfl
+from .calgary import CalgaryScan
+from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan
+from .detect import open
+from .fastmri import FastMRIScan, crop_to_recon_size
+from .index import Entry, Source, index_files, select, split, subject
+from .ismrmrd import IsmrmrdScan
+from .mridata import GleamScan
+from .nifti import NiftiScan
+from .npz import NumpyScan
+from .scan import Header, Scan, Slice, remove_oversampling, sampled
+from .write import write_cfl, write_leaderboard_2023, write_reconstruction
+
+__all__ = [
+    "KNOWN_BAD_2024",
+    "BartScan",
+    "CMRxReconScan",
+    "CalgaryScan",
+    "Entry",
+    "FastMRIScan",
+    "GleamScan",
+    "Header",
+    "IsmrmrdScan",
+    "NiftiScan",
+    "NumpyScan",
+    "Scan",
+    "Slice",
+    "Source",
+    "crop_to_recon_size",
+    "index_files",
+    "open",
+    "read_cfl",
+    "remove_oversampling",
+    "sampled",
+    "select",
+    "split",
+    "subject",
+    "write_cfl",
+    "write_leaderboard_2023",
+    "write_reconstruction",
+]

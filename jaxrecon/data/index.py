@@ -1,0 +1,229 @@
+"""Lists of slices over many files: indexed once from the headers, filtered and split as lists, read by position."""
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import DataError
+from .detect import open as open_scan
+from .files import check_file
+from .scan import Header, Scan, Slice
+from .write import atomic
+
+SUFFIXES = (".h5", ".hdf5", ".mat", ".cfl", ".nii", ".nii.gz", ".npz", ".npy")
+"""What is looked at in a folder; a file given by name may have any suffix."""
+CACHE_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One slice of one file: where it is, and what to select it by.
+
+    Attributes:
+      file: absolute path of the file.
+      index: slice in the file.
+      n_slices: slices of the whole file.
+      format: as `Header.format`.
+      acquisition: as `Header.acquisition`.
+      n_coils: number of coils.
+      shape: (y, x) of the slice: batches are made of one shape.
+      recon_matrix: as `Header.recon_matrix`.
+      n_frames: time frames of the file.
+      has_target: whether the file has a reference.
+    """
+
+    file: str
+    index: int
+    n_slices: int
+    format: str
+    acquisition: str | None
+    n_coils: int
+    shape: tuple[int, ...]
+    recon_matrix: tuple[int, ...] | None
+    n_frames: int
+    has_target: bool
+
+
+def index_files(paths: str | Path | Iterable[str | Path], *, cache: str | Path | None = None) -> list[Entry]:
+    """List all slices of files, or of the data files below folders, from their headers; sorted by path, then slice.
+
+    Args:
+      paths: a file, a folder (searched with its subfolders), or several of them.
+      cache: a JSON file in which the headers are kept, by path, size and time of change; made or renewed where need be.
+
+    Returns:
+      A list of `Entry`; plain data, fit for slicing and for comprehensions.
+
+    Raises:
+      DataError: a file is damaged or none is found; the message names it.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = sorted({str(f.absolute()) for p in given for f in _files(Path(p))})
+    if not files:
+        raise DataError(
+            "there is no data file", file=", ".join(map(str, given)), expected=f"files {SUFFIXES}", found="none"
+        )
+    known = _load_cache(Path(cache)) if cache is not None else {}
+    records = {}
+    for file in files:
+        status = check_file(file).stat()
+        stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        record = known.get(file)
+        if record is None or any(record.get(k) != v for k, v in stamp.items()):
+            with open_scan(file) as scan:
+                record = {**stamp, **_summary(scan.header)}
+        records[file] = record
+    if cache is not None and records != {f: known.get(f) for f in files}:
+        with atomic(Path(cache), overwrite=True) as temporary:
+            temporary.write_text(json.dumps({"version": CACHE_VERSION, "files": {**known, **records}}))
+    return [entry for file in files for entry in _entries(file, records[file])]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [check_file(path)]
+    found = (p for p in path.rglob("*") if p.name.lower().endswith(SUFFIXES) and p.is_file())
+    # hidden files are unfinished downloads and writes; masks of CMRxRecon belong to their k-space
+    return [p for p in found if not p.name.startswith(".") and not p.stem.endswith("_mask")]
+
+
+def _summary(header: Header) -> dict:
+    names = [f.name for f in dataclasses.fields(Entry) if f.name not in ("file", "index")]
+    return {name: getattr(header, name) for name in names}
+
+
+def _entries(file: str, record: dict) -> list[Entry]:
+    values = {f.name: record[f.name] for f in dataclasses.fields(Entry) if f.name not in ("file", "index")}
+    for name in ("shape", "recon_matrix"):
+        values[name] = None if values[name] is None else tuple(values[name])
+    return [Entry(file=file, index=i, **values) for i in range(values["n_slices"])]
+
+
+def _load_cache(path: Path) -> dict:
+    """The records of a cache; one that is absent, damaged or of another version is made anew."""
+    wanted = {f.name for f in dataclasses.fields(Entry)} - {"file", "index"} | {"size", "mtime_ns"}
+    try:
+        content = json.loads(path.read_text())
+        files = content["files"] if content["version"] == CACHE_VERSION else {}
+        return {file: record for file, record in files.items() if wanted <= set(record)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def select(
+    entries: Sequence[Entry],
+    *,
+    acquisition: str | Collection[str] | None = None,
+    slices: tuple[int | None, int | None] = (None, None),
+    max_width: int | None = None,
+    exclude: Collection[str] = (),
+    sample_rate: float = 1.0,
+    seed: int = 0,
+) -> list[Entry]:
+    """Filter a list of slices.
+
+    Args:
+      entries: from `index_files`.
+      acquisition: one name or several, e.g. "AXT2".
+      slices: (start, stop) within each file, negative counting from its end: (50, -50) as for Calgary-Campinas.
+      max_width: keep slices with at most so many phase encodes.
+      exclude: names of files, without suffix, or as folder_name: e.g. `cmrxrecon.KNOWN_BAD_2024`.
+      sample_rate: part of the files (not of the slices) to keep, at least one; the same files for the same seed.
+      seed: of that choice.
+    """
+    wanted = {acquisition} if isinstance(acquisition, str) else acquisition
+    kept = [
+        e
+        for e in entries
+        if (wanted is None or e.acquisition in wanted)
+        and e.index in range(*slice(*slices).indices(e.n_slices))
+        and (max_width is None or e.shape[-1] <= max_width)
+        and not {Path(e.file).stem, f"{Path(e.file).parent.name}_{Path(e.file).stem}"} & set(exclude)
+    ]
+    if not 0 < sample_rate <= 1:
+        raise ValueError(f"sample_rate must be within (0, 1], but it is {sample_rate}")
+    if sample_rate < 1:
+        files = sorted({e.file for e in kept})
+        n = max(round(sample_rate * len(files)), min(len(files), 1))
+        chosen = {files[i] for i in np.random.default_rng(seed).permutation(len(files))[:n]}
+        kept = [e for e in kept if e.file in chosen]
+    return kept
+
+
+def split(
+    entries: Sequence[Entry],
+    parts: Sequence[float],
+    *,
+    group: Callable[[str], Hashable] = str,
+    seed: int | None = None,
+) -> list[list[Entry]]:
+    """Divide a list by files, or by groups of files, so that no file (no subject) is in two parts.
+
+    Args:
+      entries: from `index_files`.
+      parts: numbers of groups, e.g. (14, 2, 3), or fractions that add up to 1, e.g. (0.9, 0.1).
+      group: path -> group, e.g. `subject`; each file by itself if not given.
+      seed: shuffles the groups; None keeps them sorted by name, as GLEAM's split does.
+
+    Returns:
+      One list for each part.
+    """
+    groups = sorted({group(e.file) for e in entries}, key=str)
+    if seed is not None:
+        groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    counts = all(isinstance(p, int) for p in parts)
+    total = sum(parts)
+    if min(parts, default=0) < 0 or (total > len(groups) if counts else abs(total - 1) > 1e-6):
+        raise ValueError(
+            f"parts {tuple(parts)} do not divide {len(groups)} groups of files: give numbers that they contain, "
+            "or fractions that add up to 1"
+        )
+    scale = 1 if counts else len(groups)
+    bounds = [round(scale * sum(parts[:i])) for i in range(len(parts) + 1)]
+    members = [set(groups[a:b]) for a, b in itertools.pairwise(bounds)]
+    return [[e for e in entries if group(e.file) in chosen] for chosen in members]
+
+
+def subject(path: str) -> str:
+    """The subject of an OASIS-3 file, "OAS3dddd" in its name; the file's name where there is none."""
+    name = Path(path).name
+    place = name.find("OAS3")
+    return name[place : place + 8] if place >= 0 else name
+
+
+class Source:
+    """A random-access source of slices over many files: `len(source)`, `source[i]` -> Slice, as grain wants it.
+
+    Picklable: what is open is opened anew in each process. A read depends on the position alone, so that a run can be
+    resumed and shared out: hosts take `entries[process_index::process_count]`.
+
+    Args:
+      entries: from `index_files`, filtered and split.
+      adjacent: number of neighbouring slices in each k-space, (adjacent, coil, y, x); None for (coil, y, x).
+    """
+
+    def __init__(self, entries: Sequence[Entry], *, adjacent: int | None = None):
+        self.entries, self.adjacent = tuple(entries), adjacent
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, position: int) -> Slice:
+        entry = self.entries[position]
+        status = check_file(entry.file).stat()
+        scan = _scan(entry.file, status.st_size, status.st_mtime_ns)
+        return scan[entry.index] if self.adjacent is None else scan.adjacent(entry.index, self.adjacent)
+
+    def __repr__(self) -> str:
+        return f"<Source of {len(self)} slices in {len({e.file for e in self.entries})} files>"
+
+
+@functools.lru_cache(maxsize=64)
+def _scan(file: str, size: int, mtime_ns: int) -> Scan:
+    """Headers parsed before in this process; the arguments besides the path notice a changed file."""
+    return open_scan(file)

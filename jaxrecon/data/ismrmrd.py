@@ -1,0 +1,365 @@
+"""ISMRMRD raw data, read by field names: 2D stacks, 3D scans, mridata.org's layout, and non-Cartesian lines."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import h5py
+import numpy as np
+from jaxtyping import Complex, Int
+
+from ..checks import DataError, check_bytes
+from .files import check_expansion, check_file, reading
+from .hdf5 import dataset, opened
+from .ismrmrd_header import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    NOISE,
+    NOT_IMAGING,
+    REVERSE,
+    Encoding,
+    find_group,
+    flagged,
+    grid_positions,
+    parse_header,
+    trajectory_scale,
+)
+from .scan import Header, Scan, Slice, fftc, ifftc, latest_volume, volume_key
+
+BLOCK = 1024
+"""Lines read at once."""
+PROBLEM = ("contrast", "phase", "repetition", "set", "slice")
+"""Indices that tell one problem from another; average and segment do not."""
+STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
+HEAD = {
+    "flags", "idx", "number_of_samples", "active_channels", "center_sample", "discard_pre", "discard_post",
+    "encoding_space_ref", "trajectory_dimensions", "sample_time_us",
+}  # fmt: skip
+"""What is needed of a head; its layout in memory differs between writers."""
+
+
+class Lines(NamedTuple):
+    """The imaging lines, each an array over lines in the file's order."""
+
+    position: np.ndarray  # row of the table
+    ky: np.ndarray  # index on the grid
+    kz: np.ndarray
+    problem: np.ndarray
+    samples: np.ndarray  # as stored
+    discard_pre: np.ndarray
+    discard_post: np.ndarray
+    center: np.ndarray
+    reverse: np.ndarray
+    step_1: np.ndarray  # as the header states it
+    step_2: np.ndarray
+
+
+class IsmrmrdScan(Scan):
+    """An ISMRMRD file: a group with `xml` and a table `data` of acquisitions (head, traj, data).
+
+    Lines are placed by their encoding indices, so that the centre of the encoding limits lands on n // 2, and by their
+    centre sample along the readout (partial Fourier, asymmetric echo); repeated lines are averaged; reversed lines are
+    flipped. Calibration lines join where the header says that they are embedded (or some also are imaging lines). What
+    is no image (noise, navigators, dummies ...) is left out; noise is `noise`.
+
+    Problems are the combinations of contrast, phase, repetition, set and slice. A 2D problem is k-space (coil, readout,
+    ky), its readout oversampled as measured (`remove_oversampling`). In a 3D scan the readout is transformed and
+    cropped to the recon matrix, and each of its positions is a problem (coil, ky, kz); `volume` is the k-space (coil,
+    kz, ky, kx) with all samples. Non-Cartesian problems are (coil, sample) with a trajectory.
+
+    Args:
+      path: the file.
+      slice_in_image_domain: mridata.org's layout, where the slice index counts positions, already transformed, with an
+        alternating sign, of what the header calls a 3D encoding. None: decide so where the header states several kz but
+        all lines are at step_2 = 0 and there is a slice index for each kz.
+
+    Source: ISMRMRD (Inati et al., MRM 2017); the layout of mridata.org as read by dl-cs and GLEAM.
+    """
+
+    def __init__(self, path: str | Path, *, slice_in_image_domain: bool | None = None):
+        self.path = check_file(path)
+        with opened(self.path) as file:
+            self._group = find_group(file, self.path)
+            xml = dataset(file[self._group], "xml", self.path)
+            with reading(self.path, f"{self._group}/xml", expected="the XML header"):
+                text = xml[()]
+            encoding = parse_header(text, self.path, f"{self._group}/xml")
+            heads = self._read_heads(file)
+            attributes = self._read_coil_weights(file)
+        flags = heads["flags"]
+        self._noise = np.flatnonzero(flagged(flags, NOISE))
+        self._noise_sizes = [(int(h["active_channels"]), int(h["number_of_samples"])) for h in heads[self._noise]]
+        imaging = ~flagged(flags, *NOT_IMAGING) & (heads["encoding_space_ref"] == 0)
+        only_calibration = flagged(flags, CALIBRATION) & ~flagged(flags, CALIBRATION_AND_IMAGING)
+        mode = encoding.calibration_mode
+        embedded = mode == "embedded" or (mode is None and flagged(flags, CALIBRATION_AND_IMAGING).any())
+        if not embedded and (imaging & ~only_calibration).any():
+            imaging &= ~only_calibration
+        if not imaging.any():
+            raise DataError(
+                "there is no imaging line",
+                file=self.path,
+                dataset=f"{self._group}/data",
+                expected="acquisitions without flags of noise, navigation ...",
+                found=f"{len(heads)} others",
+            )
+        lines = heads[imaging]
+        channels = np.unique(lines["active_channels"])
+        if len(channels) != 1 or channels[0] == 0:
+            self._wrong("the number of coils changes between lines", "one number of coils", channels.tolist())
+        self._n_coils = int(channels[0])
+        self._cartesian = encoding.trajectory == "cartesian" or not lines["trajectory_dimensions"].any()
+        self._place(encoding, lines, np.flatnonzero(imaging), slice_in_image_domain)
+        self._set_header(encoding, heads, attributes, lines)
+
+    @property
+    def noise(self) -> Complex[np.ndarray, "line coil sample"] | None:
+        """The noise pre-scans, cut to the shortest; None where there are none. For `coils.prewhiten`."""
+        if not len(self._noise):
+            return None
+        sizes = self._noise_sizes
+        read = zip(self._noise, sizes, self._read_lines(self._noise), strict=True)
+        lines = [self._to_complex(data, n_coils, n_samples, i) for i, (n_coils, n_samples), data in read]
+        if len({n_coils for n_coils, _ in sizes}) != 1:
+            self._wrong("the number of coils changes between noise lines", "one number of coils", sorted(set(sizes)))
+        shortest = min(line.shape[-1] for line in lines)
+        return np.stack([line[..., :shortest] for line in lines])
+
+    @property
+    def line_order(self) -> Int[np.ndarray, "line two"]:
+        """(kspace_encode_step_2, kspace_encode_step_1) of the imaging lines in the order of their acquisition."""
+        return np.stack([self._lines.step_2, self._lines.step_1], -1)
+
+    def _wrong(self, problem, expected, found) -> NoReturn:
+        raise DataError(problem, file=self.path, dataset=f"{self._group}/data", expected=expected, found=found)
+
+    def _table(self, file) -> h5py.Dataset:
+        return dataset(file[self._group], "data", self.path)
+
+    def _read_heads(self, file):
+        table = self._table(file)
+        names = table.dtype.names or ()
+        if not {"head", "data"} <= set(names) or table.ndim != 1 or not len(table):
+            self._wrong(
+                "it is no table of acquisitions",
+                "fields head, traj, data",
+                f"fields {list(names)}, shape {table.shape}",
+            )
+        with reading(self.path, f"{self._group}/data", expected="the heads of the acquisitions"):
+            n_chunks = table.id.get_num_chunks() if table.chunks else 0
+            if table.chunks and n_chunks < math.ceil(len(table) / table.chunks[0]):
+                self._wrong(
+                    "acquisitions were never written",
+                    f"{len(table)} acquisitions",
+                    f"{n_chunks} blocks of {table.chunks[0]}",
+                )
+            heads = table.fields("head")[:]
+        found = heads.dtype.names or ()
+        missing = sorted(HEAD - set(found)) or sorted({*STEPS, *PROBLEM} - set(heads["idx"].dtype.names or ()))
+        if missing:
+            self._wrong("the heads lack fields", f"the fields {missing}", list(found))
+        return heads
+
+    def _read_coil_weights(self, file):
+        """mridata.org: w = sqrt((1 / std^2) / sum(1 / std^2)) from the array `rec_std`, not applied to the data."""
+        if "rec_std" not in file[self._group]:
+            return {}
+        with reading(self.path, f"{self._group}/rec_std"):
+            std = np.ravel(dataset(file[self._group], "rec_std", self.path)[()]).astype(np.float64)
+        if not (std > 0).all():
+            raise DataError("a standard deviation is not positive", file=self.path, dataset="rec_std", found=std)
+        return {"coil_weights": np.sqrt(std**-2 / np.sum(std**-2))}
+
+    def _place(self, encoding: Encoding, lines, position, slice_in_image_domain):
+        """Where each line goes: grid indices, the number of its problem, and the sizes of the grid."""
+        idx = lines["idx"]
+        size_x, size_y, size_z = encoding.encoded_matrix or (0, 0, 0)
+        step_1, step_2 = (idx[n].astype(np.int64) for n in STEPS)
+        n_positions = int(idx["slice"].max()) + 1
+        if slice_in_image_domain is None:
+            slice_in_image_domain = size_z == n_positions > 1 and not step_2.any()
+        self._slice_in_image_domain = slice_in_image_domain and self._cartesian
+        ky, n_ky = grid_positions(step_1, encoding.limits.get("kspace_encoding_step_1"), size_y)
+        if self._slice_in_image_domain:
+            kz, n_kz = idx["slice"].astype(np.int64), max(n_positions, size_z)
+        else:
+            # a 2D scan may state a slab of slices as its z size: what no line encodes is no axis
+            kz, n_kz = (step_2, 1) if not step_2.any() else grid_positions(
+                step_2, encoding.limits.get("kspace_encoding_step_2"), size_z
+            )  # fmt: skip
+        names = [n for n in PROBLEM if not (self._slice_in_image_domain and n == "slice")]
+        keys, problem = np.unique(np.stack([idx[n] for n in names], -1), axis=0, return_inverse=True)
+        kept = {n: lines[n].astype(np.int64) for n in ("number_of_samples", "discard_pre", "discard_post")}
+        n_samples = kept["number_of_samples"] - kept["discard_pre"] - kept["discard_post"]
+        if (n_samples < 1).any():
+            self._wrong("a line has no samples", "samples beyond those to discard", int(n_samples.min()))
+        self._problems = keys
+        self._lines = Lines(
+            position, ky, kz, problem.reshape(-1), kept["number_of_samples"], kept["discard_pre"], kept["discard_post"],
+            lines["center_sample"].astype(np.int64), flagged(lines["flags"], REVERSE), step_1, step_2,
+        )  # fmt: skip
+        self._grid = n_kz, n_ky, max(int(n_samples.max()), size_x)
+
+    def _set_header(self, encoding: Encoding, heads, attributes, lines):
+        n_kz, n_ky, n_kx = self._grid
+        self._is_3d = self._cartesian and n_kz > 1
+        self._field_of_view = encoding.field_of_view
+        recon_x = (encoding.recon_matrix or (0, 0, 0))[0]
+        self._recon_x = recon_x if 0 < recon_x <= n_kx else n_kx
+        if self._cartesian:
+            shape: tuple[int, ...] = (n_ky, n_kz) if self._is_3d else (n_kx, n_ky)
+            size = self._n_coils * n_kz * n_ky * n_kx
+            check_bytes((self._n_coils, n_kz, n_ky, n_kx), 8, file=self.path, dataset=f"{self._group}/xml")
+            check_expansion(8 * size, self.path.stat().st_size, file=self.path, dataset=f"{self._group}/xml")
+            slice_axes: tuple[str, ...] = ("coil", "ky", "kz") if self._is_3d else ("coil", "readout", "ky")
+        else:
+            per_problem = np.bincount(self._lines.problem, self._lines.samples)
+            shape, slice_axes = (int(per_problem[0]),), ("coil", "sample")
+        limit = encoding.limits.get("kspace_encoding_step_1")
+        padding = None
+        if self._cartesian and not self._is_3d and limit and limit.maximum is not None and limit.center is not None:
+            left = int(n_ky // 2 - limit.center)
+            padding = (max(left, 0), min(left + limit.maximum + 1, n_ky)) if left + limit.maximum < n_ky else None
+        attributes = {
+            **attributes,
+            "trajectory": encoding.trajectory,
+            "field_of_view_mm": encoding.field_of_view,
+            "n_acquisitions": len(heads),
+            "n_imaging_lines": len(lines),
+            "n_noise_lines": len(self._noise),
+            "sample_time_us": float(lines["sample_time_us"][0]),
+        }
+        if len(self._noise):
+            attributes["noise_sample_time_us"] = float(heads["sample_time_us"][self._noise[0]])
+        self.header = Header(
+            format="ISMRMRD",
+            n_slices=len(self._problems) * (self._recon_x if self._is_3d else 1),
+            n_coils=self._n_coils,
+            shape=shape,
+            file_shape=(len(heads),),
+            file_axes=("acquisition",),
+            slice_axes=slice_axes,
+            encoded_matrix=encoding.encoded_matrix or (n_kx, n_ky, n_kz),
+            recon_matrix=encoding.recon_matrix,
+            padding=padding,
+            acquisition=encoding.protocol,
+            acceleration=encoding.acceleration,
+            has_mask=True,
+            has_volume=self._is_3d,
+            attributes=attributes,
+        )
+
+    def _read_lines(self, positions, field: str = "data") -> Iterator[np.ndarray]:
+        """The raw numbers of some lines, given in the order of the file; neighbours are read together."""
+        runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
+        for run in runs:
+            for start in range(0, len(run), BLOCK):
+                first, n = int(run[start]), min(BLOCK, len(run) - start)
+                with opened(self.path) as file:
+                    table = self._table(file)
+                    with reading(self.path, f"{self._group}/data", expected=f"lines {first} to {first + n - 1}"):
+                        block = table.fields(field)[first : first + n]
+                yield from block
+
+    def _to_complex(self, data, n_coils, n_samples, position):
+        """One line as complex (coil, sample): real and imaginary parts interleave, coils are the slow axis."""
+        if data.size != 2 * n_coils * n_samples:
+            self._wrong(
+                f"line {int(position)} disagrees with its head",
+                f"{2 * n_coils * n_samples} numbers for {n_coils} coils x {n_samples} samples",
+                f"{data.size} numbers",
+            )
+        return np.ascontiguousarray(data, np.float32).view(np.complex64).reshape(n_coils, n_samples)
+
+    def _imaging_lines(self, problem: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(number among the imaging lines, samples (coil, sample) without those to discard) of a problem."""
+        lines = self._lines
+        chosen = np.flatnonzero(lines.problem == problem)
+        for i, data in zip(chosen, self._read_lines(lines.position[chosen]), strict=True):
+            samples = self._to_complex(data, self._n_coils, lines.samples[i], lines.position[i])
+            yield int(i), samples[:, lines.discard_pre[i] : lines.samples[i] - lines.discard_post[i]]
+
+    def _assemble(self, problem: int):
+        """K-space (coil, kz, ky, kx) of a problem, and which kx were measured."""
+        n_kz, n_ky, n_kx = self._grid
+        kspace = np.zeros((self._n_coils, n_kz, n_ky, n_kx), np.complex64)
+        counts = np.zeros((n_kz, n_ky), np.int64)
+        readout = np.zeros(n_kx, bool)
+        line = self._lines
+        for i, samples in self._imaging_lines(problem):
+            n, center = samples.shape[-1], line.center[i] - line.discard_pre[i]
+            if line.reverse[i]:
+                samples, center = samples[:, ::-1], n - 1 - center
+            # a full line has one place only, whatever its head says about the centre (often 0: not filled in)
+            start = int(np.clip(n_kx // 2 - center, 0, n_kx - n))
+            kspace[:, line.kz[i], line.ky[i], start : start + n] += samples
+            counts[line.kz[i], line.ky[i]] += 1
+            readout[start : start + n] = True
+        if counts.max() > 1:
+            kspace /= np.maximum(counts, 1)[None, :, :, None].astype(np.float32)
+        if self._slice_in_image_domain:
+            sign = np.where(np.arange(n_kz) % 2, -1, 1).astype(np.float32)[:, None, None]
+            for coil in kspace:  # coil by coil: a transformed copy of a whole volume would double the memory
+                coil[:] = fftc(coil * sign, 0)
+        return kspace, readout
+
+    def _read_volume(self, index: int) -> np.ndarray:
+        if not self._is_3d:
+            return super()._read_volume(index)
+        if not 0 <= index < len(self._problems):
+            raise IndexError(f"volume {index} of {self.path}, which has {len(self._problems)}")
+        return self._assemble(index)[0]
+
+    def _hybrid(self, problem):
+        """(coil, kz, ky, x), the readout transformed and cropped to the recon matrix."""
+        kspace = self._assemble(problem)[0]
+        start = kspace.shape[-1] // 2 - self._recon_x // 2
+        out = np.empty((*kspace.shape[:-1], self._recon_x), np.complex64)
+        for coil, image in zip(kspace, out, strict=True):
+            image[:] = ifftc(coil, -1)[..., start : start + self._recon_x]
+        return out
+
+    def _read(self, index: int) -> Slice:
+        if not self._cartesian:
+            return self._read_trajectory(index)
+        if self._is_3d:
+            problem, position = divmod(index, self._recon_x)
+            key = volume_key(self.path, problem, self._slice_in_image_domain)
+            volume = latest_volume(key, lambda: self._hybrid(problem))
+            kspace, mask = volume[..., position], self._measured(problem).T
+        else:
+            kspace, readout = self._assemble(index)
+            kspace, mask = kspace[:, 0], self._measured(index)
+            mask = mask if readout.all() else readout[:, None] & mask
+        return Slice(kspace=np.ascontiguousarray(kspace.swapaxes(-1, -2)), mask=None if mask.all() else np.array(mask))
+
+    def _measured(self, problem):
+        """Which (kz, ky) have a line; slices in the image domain make a sample of k-space only all together."""
+        measured = np.zeros(self._grid[:2], bool)
+        chosen = self._lines.problem == problem
+        measured[self._lines.kz[chosen], self._lines.ky[chosen]] = True
+        return np.broadcast_to(measured.all(0), measured.shape) if self._slice_in_image_domain else measured
+
+    def _read_trajectory(self, index: int) -> Slice:
+        """Samples (coil, sample) and trajectory (sample, ndim) in radians per pixel, columns (z, y, x)."""
+        lines = self._lines
+        chosen = np.flatnonzero(lines.problem == index)
+        kspace = [samples for _, samples in self._imaging_lines(index)]
+        trajectory = []
+        for i, data in zip(chosen, self._read_lines(lines.position[chosen], "traj"), strict=True):
+            if data.size == 0 or data.size % lines.samples[i]:
+                self._wrong(
+                    f"the trajectory of line {lines.position[i]} disagrees with its head",
+                    f"a multiple of {lines.samples[i]} numbers",
+                    f"{data.size} numbers",
+                )
+            points = np.asarray(data, np.float32).reshape(lines.samples[i], -1)
+            trajectory.append(points[lines.discard_pre[i] : lines.samples[i] - lines.discard_post[i]])
+        if len({points.shape[-1] for points in trajectory}) != 1:
+            self._wrong("the trajectory's dimensions change between lines", "one number", "several")
+        scale = trajectory_scale(np.concatenate(trajectory), self.header.encoded_matrix, self._field_of_view)
+        if scale is None:
+            self._wrong("the unit of its trajectory is unknown", "values up to n / 2, or a field of view", "neither")
+        radians = 2 * np.pi * np.clip(np.concatenate(trajectory) * scale, -0.5, 0.5)
+        return Slice(kspace=np.concatenate(kspace, -1), trajectory=radians[:, ::-1].astype(np.float32))

@@ -1,0 +1,194 @@
+"""The header of ISMRMRD: its XML, and what flags, indices and trajectories of the acquisitions mean."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..checks import DataError
+
+MAX_MATRIX = 65536
+"""Encoding indices are 16 bit: no matrix size can be larger."""
+MAX_XML_BYTES = 16 * 2**20
+"""Real headers have some kilobytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Range of one encoding index; None where the header leaves it out."""
+
+    maximum: int | None
+    center: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """The first encoding of an ISMRMRD header; None (or empty) where the header leaves something out.
+
+    Attributes:
+      encoded_matrix: (x, y, z), x = readout.
+      recon_matrix: (x, y, z).
+      field_of_view: (x, y, z) of the encoded space in mm.
+      limits: by name, e.g. kspace_encoding_step_1.
+      trajectory: in lower case, e.g. "cartesian".
+      protocol: name of the protocol.
+      acceleration: product of the accelerations along both phase encodes.
+      calibration_mode: "embedded", "separate" ...
+    """
+
+    encoded_matrix: tuple[int, int, int] | None = None
+    recon_matrix: tuple[int, int, int] | None = None
+    field_of_view: tuple[float, float, float] | None = None
+    limits: dict[str, Limit] = dataclasses.field(default_factory=dict)
+    trajectory: str = "cartesian"
+    protocol: str | None = None
+    acceleration: float | None = None
+    calibration_mode: str | None = None
+
+
+def parse_header(xml: object, file: Path, name: str) -> Encoding:
+    """Read the XML header, whatever its namespace, and tolerate absent parts.
+
+    Args:
+      xml: text or bytes, or an array of one such.
+      file: for messages.
+      name: the dataset, for messages.
+
+    Raises:
+      DataError: it is no well-formed XML, defines entities (an expansion attack), or a number in it is not plausible.
+    """
+    from defusedxml import DefusedXmlException, ElementTree
+
+    xml = np.ravel(np.asarray(xml, dtype=object))
+    text = xml[0] if xml.size else b""
+    text = text.encode() if isinstance(text, str) else bytes(text)
+    text = text.rstrip(b"\0")
+    expected = "an ISMRMRD XML header"
+    if len(text) > MAX_XML_BYTES:
+        raise DataError(
+            "the header is too long", file=file, dataset=name, expected=f"{MAX_XML_BYTES} bytes", found=len(text)
+        )
+    try:
+        root = ElementTree.fromstring(text, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise DataError(
+            "the XML header defines a document type or entities, which could expand without end",
+            file=file, dataset=name, expected=expected, found=str(error),
+        ) from error  # fmt: skip
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DataError(
+            "the XML header is damaged", file=file, dataset=name, expected=expected, found=f"{error}: {text[:40]!r}"
+        ) from error
+
+    def number(node, path, convert=int):
+        child = node.find(_any(path)) if node is not None else None
+        if child is None or not (child.text or "").strip():
+            return None
+        try:
+            value = convert(child.text)
+        except ValueError as error:
+            raise DataError(
+                f"<{path}> is no number", file=file, dataset=name, expected=convert.__name__, found=child.text[:40]
+            ) from error
+        if not 0 <= value <= MAX_MATRIX:
+            raise DataError(
+                f"<{path}> is not plausible", file=file, dataset=name, expected=f"0 to {MAX_MATRIX}", found=value
+            )
+        return value
+
+    def sizes(node, path, convert=int):
+        values = [number(node, f"{path}/{axis}", convert) for axis in "xyz"]
+        return None if None in values or not any(values) else tuple(values)
+
+    encoding = root.find(_any("encoding"))
+    parallel = encoding.find(_any("parallelImaging")) if encoding is not None else None
+    factors = [number(parallel, f"accelerationFactor/kspace_encoding_step_{i}", float) for i in (1, 2)]
+    limits = encoding.find(_any("encodingLimits")) if encoding is not None else None
+    return Encoding(
+        encoded_matrix=sizes(encoding, "encodedSpace/matrixSize"),
+        recon_matrix=sizes(encoding, "reconSpace/matrixSize"),
+        field_of_view=sizes(encoding, "encodedSpace/fieldOfView_mm", float),
+        limits={
+            re.sub(r"^\{.*\}", "", node.tag): Limit(number(node, "maximum"), number(node, "center"))
+            for node in (limits if limits is not None else ())
+        },
+        trajectory=(_text(encoding, "trajectory") or "cartesian").lower(),
+        protocol=_text(root, "measurementInformation/protocolName"),
+        acceleration=float(np.prod([f or 1 for f in factors])) if any(factors) else None,
+        calibration_mode=(_text(parallel, "calibrationMode") or "").lower() or None,
+    )
+
+
+def _any(path: str) -> str:
+    """An ElementTree path that matches in any namespace."""
+    return "/".join("{*}" + step for step in path.split("/"))
+
+
+def _text(node, path):
+    child = node.find(_any(path)) if node is not None else None
+    return (child.text or "").strip() or None if child is not None else None
+
+
+def flagged(flags: np.ndarray, *numbers: int) -> np.ndarray:
+    """Whether any of the flags is set; ISMRMRD counts them from 1: flag n is bit n - 1."""
+    bits = np.uint64(sum(1 << (n - 1) for n in numbers))
+    return (flags.astype(np.uint64) & bits) != 0
+
+
+NOISE = 19
+CALIBRATION = 20
+CALIBRATION_AND_IMAGING = 21
+REVERSE = 22
+NOT_IMAGING = (NOISE, 23, 24, 26, 27, 28, 29, 30, 31)
+"""Noise, navigation, phase correction, HP feedback, dummy, RT feedback, surface coils, phase stabilization (two)."""
+
+
+def find_group(file: h5py.File, path: Path) -> str:
+    """Name of the group that holds `xml` and `data`, usually "dataset"."""
+    groups = [n for n in file if isinstance(file.get(n), h5py.Group) and {"xml", "data"} <= set(file[n])]
+    if not groups:
+        raise DataError(
+            "it is no ISMRMRD file",
+            file=path,
+            dataset="dataset",
+            expected="a group with xml and data",
+            found=list(file),
+        )
+    return "dataset" if "dataset" in groups else groups[0]
+
+
+def grid_positions(steps, limit: Limit | None, size: int):
+    """(index of each line on the grid, size of the grid).
+
+    The centre of the limits goes to n // 2. Where that does not fit, for want of limits or because the header
+    contradicts the lines, the steps themselves are the indices; where they do not fit either, the largest step counts.
+    """
+    largest = int(steps.max())
+    n = size or largest + 1
+    center = limit.center if limit else None
+    for shift in ([] if center is None else [n // 2 - center]) + [0]:
+        if steps.min() + shift >= 0 and largest + shift < n:
+            return steps + shift, n
+    return steps, largest + 1
+
+
+def trajectory_scale(
+    points: np.ndarray, matrix: tuple[int, ...] | None, field_of_view: tuple[float, ...] | None
+) -> np.ndarray | None:
+    """The factor per column that turns a trajectory (sample, ndim) into cycles per pixel; None where it is unknown.
+
+    ISMRMRD does not fix the unit: values up to 1/2 are cycles per pixel, up to n / 2 cycles per field of view, and
+    those beyond 1/m (which reach n / 2 per field of view, in meters below 1).
+    """
+    ndim, largest = points.shape[-1], np.abs(points).max(initial=0)
+    if largest <= 0.5 * 1.01:
+        return np.ones(ndim, np.float32)
+    if matrix is None or ndim > 3:
+        return None
+    if largest <= max(matrix[:ndim]) / 2 * 1.01:
+        return 1 / np.array(matrix[:ndim], np.float32)
+    if field_of_view is None or 0 in field_of_view[:ndim]:
+        return None
+    return np.array(field_of_view[:ndim], np.float32) / 1000 / np.array(matrix[:ndim], np.float32)

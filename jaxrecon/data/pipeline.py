@@ -1,0 +1,260 @@
+"""Batches of (Problem, Target): one shape each, read ahead by threads or processes, resumed exactly.
+
+Everything up to a batch is NumPy (jaxrecon.data.preparation). Batch number i is a pure function of i and the seed: a
+run that is resumed, with more workers or fewer, sees the batches that it would have seen.
+"""
+
+import dataclasses
+import sys
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..operators import CartesianSense
+from ..problem import Problem
+from ..training.state import Target
+from .preparation import Example, Preparation, name_of, prepare
+from .scan import Slice
+
+
+def to_problem(example: Example) -> tuple[Problem, Target]:
+    """(Problem, Target) on the device from an example, or from a batch of them: the same arrays with a leading axis.
+
+    Without maps the operator has none: the model estimates them.
+    """
+    a = {name: jnp.array(array) for name, array in example.items()}
+    key = None
+    if "seed" in a:
+        key = jax.random.key(a["seed"]) if a["seed"].ndim == 0 else jax.vmap(jax.random.key)(a["seed"])
+    problem = Problem(a["kspace"], CartesianSense(a.get("maps"), a["mask"]), a.get("acs"), key)
+    return problem, Target(a["target"], a["data_range"], scale=a["scale"])
+
+
+class Batches:
+    """Batches of (Problem, Target) without end, or for some epochs; made by `batches`. Each `iter` starts at the first.
+
+    Iterators have get_state() -> {"next": number of the next batch}, set_state, and close, which ends threads and
+    processes.
+    """
+
+    def __init__(self, source: "_BatchSource", n_threads: int, n_workers: int):
+        self._source, self._n_threads, self._n_workers = source, n_threads, n_workers
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in one epoch."""
+        return self._source.per_epoch
+
+    def __iter__(self) -> "BatchIterator":
+        return BatchIterator(self._source, self._n_threads, self._n_workers)
+
+
+def batches(
+    source: Sequence[Slice],
+    how: Preparation,
+    *,
+    batch_size: int,
+    seed: int,
+    shuffle: bool = True,
+    n_epochs: int | None = None,
+    n_threads: int = 2,
+    n_workers: int = 0,
+) -> Batches:
+    """Batches of equal shapes for training.
+
+    Slices of one shape (coils, y, x and target) make a bucket; each batch is drawn from one bucket, so that a jitted
+    step compiles once per bucket. What does not fill a batch is left out of its epoch, other slices in each.
+
+    Args:
+      source: `jaxrecon.data.Source`, or a list of Slices in memory.
+      how: how a slice becomes an example; its `shape` and `n_coils` merge buckets.
+      batch_size: examples per batch.
+      seed: of order, masks and keys.
+      shuffle: a new order in each epoch; False: the order of the source, bucket by bucket.
+      n_epochs: None: no end.
+      n_threads: readers in each process.
+      n_workers: processes; 0: threads of this one. A script with workers needs `if __name__ == "__main__":`.
+
+    Raises:
+      ValueError: no slices, or a bucket smaller than a batch.
+
+    Example:
+      >>> training = batches(source, Preparation(mask=draw, target=rss_target), batch_size=4, seed=0)  # doctest: +SKIP
+    """
+    if batch_size < 1 or n_workers < 0 or n_threads < 1:
+        raise ValueError("wanted batch_size >= 1, n_threads >= 1 and n_workers >= 0")
+    return Batches(_BatchSource(source, how, batch_size, seed, shuffle, n_epochs), n_threads, n_workers)
+
+
+class BatchIterator(Iterator[tuple[Problem, Target]]):
+    """Reads ahead by grain; its place is one number."""
+
+    def __init__(self, source: "_BatchSource", n_threads: int, n_workers: int):
+        self._source, self._n_threads, self._n_workers = source, n_threads, n_workers
+        self._next = 0
+        self._grain: Any = None
+        self._finalizer: Any = None
+
+    def __next__(self) -> tuple[Problem, Target]:
+        if self._grain is None:
+            ahead = _Shifted(self._source, self._next)
+            self._grain = _read_ahead(ahead, self._n_threads, self._n_workers)
+            # grain complains at exit about iterators left open
+            self._finalizer = weakref.finalize(self, _close, self._grain)
+        example = next(self._grain)
+        self._next += 1
+        return to_problem(example)
+
+    def get_state(self) -> dict[str, int]:
+        """The place, fit for JSON."""
+        return {"next": self._next}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Go to a place."""
+        self.close()
+        self._next = int(state["next"])
+
+    def close(self) -> None:
+        """End threads and processes; the next batch would start them again."""
+        if self._finalizer is not None:
+            self._finalizer()
+        self._grain = self._finalizer = None
+
+
+def labelled(source: Sequence[Slice], how: Preparation) -> "Labelled":
+    """(file, slice, problem, target) of each slice in the order of the source, for `jaxrecon.training.evaluator`.
+
+    The randomness of a slice comes from the name of its file: a volume has one mask, the same in each evaluation.
+
+    Args:
+      source: `jaxrecon.data.Source`, or a list of Slices in memory.
+      how: how a slice becomes an example.
+    """
+    return Labelled(source, how)
+
+
+class Labelled:
+    """What `labelled` gives: read anew in each iteration."""
+
+    def __init__(self, source: Sequence[Slice], how: Preparation):
+        self._source, self._how = source, how
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[tuple[str, int, Problem, Target]]:
+        for i in range(len(self._source)):
+            part = self._source[i]
+            rng = np.random.default_rng([ord(c) for c in Path(part.file).name])
+            yield part.file, part.index, *to_problem(prepare(part, self._how, rng))
+
+
+class _BatchSource:
+    """Batch i as a dict of arrays; picklable, as grain's processes need it."""
+
+    def __init__(self, source, how, batch_size, seed, shuffle, n_epochs):
+        self._source, self._how, self._size = source, how, batch_size
+        self._seed, self._shuffle, self._n_epochs = seed, shuffle, n_epochs
+        self._buckets: dict[tuple, list[int]] = {}
+        for i in range(len(source)):
+            self._buckets.setdefault(_bucket(source, i, how), []).append(i)
+        if not self._buckets:
+            raise ValueError("there are no slices to make batches of")
+        for bucket, members in self._buckets.items():
+            if len(members) < batch_size:
+                raise ValueError(
+                    f"{len(members)} slices of shape {bucket} do not fill a batch of {batch_size}: merge shapes by "
+                    "Preparation(shape=..., n_coils=...), leave them out, or use smaller batches"
+                )
+        self.per_epoch = sum(len(members) // batch_size for members in self._buckets.values())
+        self._latest: tuple[int, list[list[int]]] = (-1, [])
+
+    def __len__(self):
+        return sys.maxsize if self._n_epochs is None else self._n_epochs * self.per_epoch
+
+    def __getitem__(self, position):
+        epoch, place = divmod(position, self.per_epoch)
+        examples = []
+        for i in self._order(epoch)[place]:
+            rng = np.random.default_rng([self._seed, 1, epoch, i])
+            examples.append(prepare(self._source[i], self._how, rng))
+        return {name: _stacked(name, examples) for name in examples[0]}
+
+    def _order(self, epoch):
+        """The batches of an epoch as lists of slices."""
+        known, order = self._latest
+        if known != epoch:
+            rng, order = np.random.default_rng([self._seed, 0, epoch]), []
+            for members in self._buckets.values():
+                shuffled = rng.permutation(members).tolist() if self._shuffle else members
+                order += [shuffled[k : k + self._size] for k in range(0, len(members) - self._size + 1, self._size)]
+            if self._shuffle:
+                order = [order[k] for k in rng.permutation(len(order))]
+            self._latest = (epoch, order)
+        return order
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shifted:
+    """A source from its element `start` on."""
+
+    source: Any
+    start: int
+
+    def __len__(self):
+        return max(len(self.source) - self.start, 0)
+
+    def __getitem__(self, position):
+        return self.source[self.start + position]
+
+
+def _read_ahead(source, n_threads, n_workers):
+    import grain
+    from absl import flags
+
+    data = grain.MapDataset.source(source).to_iter_dataset(
+        grain.ReadOptions(num_threads=n_threads, prefetch_buffer_size=2 * n_threads)
+    )
+    if n_workers:
+        # grain reads absl's flags, which only absl.app.run parses
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        data = data.mp_prefetch(
+            grain.multiprocessing.MultiprocessingOptions(num_workers=n_workers, per_worker_buffer_size=2)
+        )
+    return iter(data)
+
+
+def _close(iterator):
+    if hasattr(iterator, "close"):
+        iterator.close()
+
+
+def _bucket(source, i, how):
+    """What must be equal within a batch, from the index where there is one: no data are read."""
+    entries = getattr(source, "entries", None)
+    if entries is None:
+        part = source[i]
+        if part.kspace is None:
+            raise ValueError(f"{name_of(part)} has no k-space")
+        *lead, coils, y, x = part.kspace.shape
+        target = None if part.target is None else part.target.shape
+    else:
+        entry = entries[i]
+        lead, coils, (y, x) = [], entry.n_coils, entry.shape[-2:]
+        target = entry.recon_matrix
+    return (*lead, how.n_coils or coils, *(how.shape or (y, x)), target)
+
+
+def _stacked(name, examples):
+    shapes = {np.shape(example[name]) for example in examples}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the {name} of one batch have different shapes {sorted(shapes)}: their files differ, split them"
+        )
+    return np.stack([example[name] for example in examples])

@@ -1,0 +1,266 @@
+"""The data classes of all readers: a Scan is an opened file, lazy, indexed by 2D problems; a Slice is one of them."""
+
+import abc
+import dataclasses
+import operator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Complex, Float, Inexact
+
+from ..checks import DataError, check_finite
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Slice:
+    """One 2D problem as NumPy arrays; what the file does not hold is None.
+
+    Attributes:
+      kspace: (coil, y, x) complex64, DC at n // 2 of both axes; y is the readout and x the phase encode, or the two
+        phase encodes of a 3D scan. Non-Cartesian lines: (coil, sample). In an `adjacent` slice: (adjacent, coil, y, x).
+      image: (y, x) real or complex, in files that hold images instead of k-space.
+      mask: bool, broadcasts against (y, x), True = measured; None where nothing is known to be missing.
+      target: (y, x), the reference image of the file (its size may be smaller than k-space's).
+      maps: (coil, y, x) or (set, coil, y, x) complex64 sensitivity maps.
+      trajectory: (sample, ndim) in radians per pixel, columns ordered as the image axes.
+      index: the position in its scan.
+      file: the path of its file.
+    """
+
+    kspace: Complex[np.ndarray, "..."] | None = None
+    image: Inexact[np.ndarray, "y x"] | None = None
+    mask: Bool[np.ndarray, "..."] | None = None
+    target: Inexact[np.ndarray, "h w"] | None = None
+    maps: Complex[np.ndarray, "..."] | None = None
+    trajectory: Float[np.ndarray, "sample ndim"] | None = None
+    index: int = 0
+    file: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a file says about itself.
+
+    Attributes:
+      format: name of the format, e.g. "fastMRI".
+      n_slices: number of 2D problems.
+      n_coils: number of coils; 0 in files of images.
+      shape: (y, x) of the slices; (sample,) of non-Cartesian ones.
+      file_shape: shape of the stored array, in the file's order.
+      file_axes: names of the file's axes in its order.
+      slice_axes: the same names in the order of `Slice.kspace` (or `image`): the transposition made.
+      encoded_matrix: matrix size (x, y, z) of the header, x = readout.
+      recon_matrix: matrix size (x, y, z) of the reconstruction.
+      padding: (left, right): columns outside [left, right) were never acquired and must be 0 in each mask.
+      acquisition: name of the contrast or protocol.
+      acceleration: nominal acceleration.
+      n_frames: time frames; slice i is position i % (n_slices / n_frames) of frame i // (n_slices / n_frames).
+      has_kspace: slices have k-space (else an image).
+      has_mask: the sampling pattern is stated by the file, not merely seen from zeros.
+      has_target: slices have a target.
+      has_maps: slices have maps.
+      has_volume: `Scan.volume` works.
+      attributes: further values by name, e.g. `max` and `norm` of fastMRI's target volume.
+    """
+
+    format: str
+    n_slices: int
+    n_coils: int
+    shape: tuple[int, ...]
+    file_shape: tuple[int, ...]
+    file_axes: tuple[str, ...]
+    slice_axes: tuple[str, ...]
+    encoded_matrix: tuple[int, int, int] | None = None
+    recon_matrix: tuple[int, int, int] | None = None
+    padding: tuple[int, int] | None = None
+    acquisition: str | None = None
+    acceleration: float | None = None
+    n_frames: int = 1
+    has_kspace: bool = True
+    has_mask: bool = False
+    has_target: bool = False
+    has_maps: bool = False
+    has_volume: bool = False
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Scan(abc.ABC):
+    """An opened file: `len(scan)` 2D problems, each read when asked for; iterable, picklable, a context manager.
+
+    No file handle is held here: handles are kept per process, so that a Scan may be sent to workers and survives a
+    fork.
+
+    Attributes:
+      path: the file.
+      header: what the file says about itself.
+    """
+
+    path: Path
+    header: Header
+
+    @abc.abstractmethod
+    def _read(self, index: int) -> Slice:
+        """The slice of an index within [0, n_slices)."""
+
+    def _read_volume(self, index: int) -> np.ndarray:
+        raise ValueError(f"{self.path} ({self.header.format}) holds 2D problems, no 3D volume: read its slices")
+
+    def __len__(self) -> int:
+        return self.header.n_slices
+
+    def __getitem__(self, index: int) -> Slice:
+        """Slice `index` (negative counts from the end).
+
+        Raises:
+          DataError: the data cannot be read, or hold NaN or infinity.
+        """
+        index = self._position(index)
+        part = self._read(index)
+        for name in ("kspace", "image", "target", "maps", "trajectory"):
+            if (array := getattr(part, name)) is not None:
+                check_finite(f"slice {index}", array, file=self.path, dataset=name)
+        return dataclasses.replace(part, index=index, file=str(self.path))
+
+    def __iter__(self) -> Iterator[Slice]:
+        return (self[i] for i in range(len(self)))
+
+    def __enter__(self) -> "Scan":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        header = self.header
+        return f"<{header.format} {self.path}: {header.n_slices} slices, {header.n_coils} coils, {header.shape}>"
+
+    def close(self) -> None:
+        """Close the file's handle in this process; a later read opens it anew."""
+        from .hdf5 import close
+
+        close(self.path)
+
+    def volume(self, index: int = 0) -> np.ndarray:
+        """The whole 3D data set: k-space (coil, z, y, x) with x = readout, or the image (z, y, x).
+
+        Args:
+          index: which volume, where the file holds several (contrasts, repetitions, frames).
+
+        Raises:
+          ValueError: the file holds 2D problems only (`header.has_volume` is False).
+        """
+        volume = self._read_volume(index)
+        check_finite(f"volume {index}", volume, file=self.path)
+        return volume
+
+    def neighbours(self, index: int, n: int) -> list[int]:
+        """The n slices around `index`: circular over frames in a time series, else clamped at the ends.
+
+        Args:
+          index: the slice in the middle.
+          n: how many, odd.
+
+        Source: PromptMR+ (adjacent slices of fastMRI and Calgary-Campinas, adjacent frames of CMRxRecon).
+        """
+        if n < 1 or n % 2 == 0:
+            raise ValueError(f"the number of adjacent slices must be odd and positive, but it is {n}")
+        index, offsets = self._position(index), range(-(n // 2), n // 2 + 1)
+        frames, positions = self.header.n_frames, len(self) // self.header.n_frames
+        if frames > 1:
+            frame, position = divmod(index, positions)
+            return [(frame + k) % frames * positions + position for k in offsets]
+        return [min(max(index + k, 0), len(self) - 1) for k in offsets]
+
+    def adjacent(self, index: int, n: int) -> Slice:
+        """Slice `index`, but with the k-space of its n neighbours, (adjacent, coil, y, x)."""
+        parts = {i: self[i] for i in self.neighbours(index, n)}
+        kspace = [parts[i].kspace for i in self.neighbours(index, n)]
+        if any(k is None for k in kspace):
+            raise ValueError(f"{self.path} holds images, no k-space: it has no adjacent k-space slices")
+        return dataclasses.replace(parts[self._position(index)], kspace=np.stack(kspace))  # type: ignore[arg-type]
+
+    def _position(self, index: int) -> int:
+        index = operator.index(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"slice {index} of {self.path}, which has {len(self)} slices")
+        return index % len(self)
+
+
+def sampled(kspace: Complex[np.ndarray, "*batch coil y x"]) -> Bool[np.ndarray, "*batch y x"] | None:
+    """The sampling pattern seen from zeros: True where any coil is not 0; None if that is everywhere.
+
+    For files that store undersampled k-space without its mask.
+    """
+    with np.errstate(invalid="ignore"):  # NaN is for the check of the values to report
+        mask = (kspace != 0).any(-3)
+    return None if mask.all() else mask
+
+
+def remove_oversampling(kspace: Complex[np.ndarray, "..."], size: int, axis: int = -2) -> Complex[np.ndarray, "..."]:
+    """Crop the field of view along the readout to its central `size` pixels: inverse FFT, centre crop, FFT.
+
+    Args:
+      kspace: (..., coil, y, x), centred.
+      size: wanted number of readout samples, as `header.recon_matrix[0]`; the centre n // 2 stays the centre.
+      axis: the readout.
+
+    Returns:
+      K-space with `size` samples along the axis, in the unitary scale.
+
+    Raises:
+      ValueError: size is larger than the axis.
+    """
+    n = kspace.shape[axis]
+    if not 0 < size <= n:
+        raise ValueError(f"cannot crop {n} readout samples to {size}: the size must be within 1 and {n}")
+    if size == n:
+        return kspace
+    start = n // 2 - size // 2
+    image = np.take(ifftc(kspace, axis), range(start, start + size), axis)
+    return fftc(image, axis)
+
+
+def fftc(x: Complex[np.ndarray, "..."], axis: int) -> Complex[np.ndarray, "..."]:
+    """Centred unitary FFT of one axis on the host (loaders do not touch a device)."""
+    return np.fft.fftshift(np.fft.fft(np.fft.ifftshift(x, axis), axis=axis, norm="ortho"), axis)
+
+
+def ifftc(x: Complex[np.ndarray, "..."], axis: int) -> Complex[np.ndarray, "..."]:
+    """Centred unitary inverse FFT of one axis on the host."""
+    return np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(x, axis), axis=axis, norm="ortho"), axis)
+
+
+def check_shape(
+    name: str, found: Sequence[int], axes: Sequence[str], *, file: Path, sizes: dict[str, int] | None = None
+) -> None:
+    """Raise DataError unless a stored shape has the named axes, none empty, and the sizes known from elsewhere."""
+    wanted = ", ".join(f"{a} {(sizes or {})[a]}" if a in (sizes or {}) else a for a in axes)
+    wrong = len(found) != len(axes) or 0 in found
+    if wrong or any(n != (sizes or {}).get(a, n) for a, n in zip(axes, found, strict=True)):
+        raise DataError("the shape is wrong", file=file, dataset=name, expected=f"({wanted})", found=tuple(found))
+
+
+_volumes: dict[tuple, np.ndarray] = {}
+_volumes_lock = threading.Lock()
+
+
+def latest_volume(key: tuple, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """The volume last built in this process, or a new one in its place: two would not fit into memory.
+
+    Slices along the readout of a 3D scan need all of its lines: the transformed volume stays until another is asked
+    for.
+    """
+    with _volumes_lock:
+        if key not in _volumes:
+            _volumes.clear()
+            _volumes[key] = build()
+        return _volumes[key]
+
+
+def volume_key(path: Path, *rest: object) -> tuple:
+    """A key that changes when the file does."""
+    status = path.stat()
+    return (str(path.absolute()), status.st_size, status.st_mtime_ns, *rest)

@@ -1,0 +1,118 @@
+"""Pointwise measures of error: MSE, RMSE, NMSE, nRMSE and PSNR of one image or one whole volume.
+
+Each function reduces all axes of its two arguments: give it a slice for the value of a slice, a volume for that of a
+volume (different numbers: see `jaxrecon.metrics.variants`), and vmap it over what stays. Complex arguments are compared
+as complex numbers; take magnitudes first where a paper's numbers are of magnitude images.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from ..checks import check_same_shape
+from ..complex_ops import abs2
+
+
+def mse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"]) -> Float[Array, ""]:
+    """Mean squared error: mean |reference - prediction|^2.
+
+    Args:
+      reference: any shape, real or complex.
+      prediction: the same shape.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    check_same_shape("prediction", prediction, "reference", reference)
+    return jnp.mean(abs2(reference - prediction))
+
+
+def rmse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"]) -> Float[Array, ""]:
+    """Root of the mean squared error: sqrt(mse(reference, prediction))."""
+    return jnp.sqrt(mse(reference, prediction))
+
+
+def nmse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"]) -> Float[Array, ""]:
+    """Normalised squared error: ||reference - prediction||^2 / ||reference||^2 (squared, no root).
+
+    Args:
+      reference: any shape, real or complex; fastMRI gives the whole volume (slice, y, x) at once.
+      prediction: the same shape.
+
+    Returns:
+      A scalar; NaN where the reference is zero everywhere, also when the prediction is.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Source: fastMRI, evaluate.py.
+
+    Example:
+      >>> nmse(jnp.array([3.0, 4.0]), jnp.array([3.0, 3.0])).round(3)
+      Array(0.04, dtype=float32)
+    """
+    return _nan_where_zero(mse(reference, prediction), jnp.mean(abs2(reference)))
+
+
+def nrmse(
+    reference: Inexact[Array, "*shape"],
+    prediction: Inexact[Array, "*shape"],
+    *,
+    normalization: Literal["euclidean", "range", "mean"] = "euclidean",
+) -> Float[Array, ""]:
+    """Normalised root mean squared error: rmse(reference, prediction) / scale of the reference.
+
+    Args:
+      reference: any shape, real or complex.
+      prediction: the same shape.
+      normalization: the scale. "euclidean": sqrt(mean |reference|^2), so that the value is sqrt(nmse), as GLEAM reports
+        per slice; "range": maximum minus minimum, "mean": the mean, both of a real reference.
+
+    Returns:
+      A scalar; NaN where the scale is zero.
+
+    Raises:
+      ValueError: the shapes differ, an unknown normalization, or a complex reference with one that needs a real one.
+    """
+    error = rmse(reference, prediction)
+    if normalization == "euclidean":
+        return _nan_where_zero(error, jnp.sqrt(jnp.mean(abs2(reference))))
+    if jnp.iscomplexobj(reference):
+        raise ValueError(f"normalization '{normalization}' needs a real reference, but it is complex: give magnitudes")
+    if normalization == "range":
+        return _nan_where_zero(error, jnp.max(reference) - jnp.min(reference))
+    if normalization == "mean":
+        return _nan_where_zero(error, jnp.mean(reference))
+    raise ValueError(f"normalization '{normalization}' is not one of 'euclidean', 'range', 'mean'")
+
+
+def psnr(
+    reference: Inexact[Array, "*shape"],
+    prediction: Inexact[Array, "*shape"],
+    *,
+    data_range: Float[Array, ""] | float,
+) -> Float[Array, ""]:
+    """Peak signal-to-noise ratio in dB: 10 log10(data_range^2 / mse(reference, prediction)).
+
+    Args:
+      reference: any shape, real or complex.
+      prediction: the same shape.
+      data_range: the peak, never guessed: fastMRI takes the maximum of the reference volume (or the file's attribute
+        `max`), the benchmark of Ramzi maximum minus minimum, GLEAM the maximum of each slice.
+
+    Returns:
+      A scalar; infinity where both arguments are equal.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    error = mse(reference, prediction)
+    data_range = jnp.asarray(data_range, error.dtype)
+    # as a difference of logarithms: the squares of raw scanner units may underflow in single precision
+    return 20 * jnp.log10(data_range) - 10 * jnp.log10(error)
+
+
+def _nan_where_zero(numerator, denominator):
+    """The quotient, NaN (also for 0 / 0 and a / 0) where the denominator is zero."""
+    return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1), jnp.nan)

@@ -1,0 +1,90 @@
+"""The fastMRI U-Net baseline: a model of one step, so that it trains and evaluates like the others.
+
+Parameter tree: steps/params/... as UNet (jaxrecon.nn.unet), each leaf with a leading axis of 1. `start` has none.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from ..complex_ops import magnitude, rss
+from ..fourier import center_crop
+from ..nn import UNet
+from .unrolled import Unrolled, unrolled
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """Configuration of `unet`; the defaults are fastMRI's demo (7,756,097 parameters).
+
+    Attributes:
+      features: channels of the first level.
+      pools: levels.
+      crop: size (y, x) that the input is cropped to, a square of its width where it is narrower; None: no crop.
+      clamp: normalised values beyond +-clamp are cut.
+      drop_rate: dropout of channels, where the problem has a key.
+      bfloat16: convolutions in bfloat16.
+    """
+
+    features: int = 32
+    pools: int = 4
+    crop: tuple[int, int] | None = (320, 320)
+    clamp: float = 6.0
+    drop_rate: float = 0.0
+    bfloat16: bool = False
+
+
+UNET_LEADERBOARD = UNetConfig(features=256)
+"""fastMRI's leaderboard U-Net: 496,372,225 parameters."""
+
+
+def unet(config: UNetConfig) -> Unrolled:
+    """The U-Net baseline on the zero-filled magnitude image.
+
+    u = rss |crop(A^H y)|,  m = mean(u),  s = std(u);  x = s U(clamp((u - m) / (s + 1e-11), -6, 6)) + m
+
+    Args:
+      config: sizes.
+
+    Returns:
+      Model with n_steps = 1, carry the normalised image (y, x), real; reconstruction the magnitude (y, x), cropped. An operator
+      without maps gives coil images, combined by rss.
+
+    Source: Zbontar et al. 2018 and the code of fastMRI. It trains with an L1 loss in normalised units, with the target normalised
+      by the input's mean and standard deviation and clamped too; `unet_normalization` gives both.
+    """
+    net = UNet(1, config.features, config.pools, config.drop_rate, jnp.bfloat16 if config.bfloat16 else None)
+
+    def start(_, problem):
+        image = zero_filled_magnitude(problem)
+        if config.crop is not None:
+            height, width = config.crop
+            square = (image.shape[-1],) * 2
+            image = center_crop(image, square if image.shape[-1] < width else (height, width))
+        mean, std = unet_normalization(image)
+        normalised = jnp.clip((image - mean) / (std + 1e-11), -config.clamp, config.clamp)
+        return normalised, (mean, std, problem.key)
+
+    def init_step(key, image, context):
+        return net.lazy_init(key, image[..., None])
+
+    def step(theta, image, context, i):
+        key = context[2]
+        return net.apply(theta, image[..., None], rngs=None if key is None else {"dropout": key})[..., 0]
+
+    def finish(image, context):
+        mean, std, _ = context
+        return image * std + mean
+
+    return unrolled(n_steps=1, shared=False, init_step=init_step, start=start, step=step, finish=finish)
+
+
+def zero_filled_magnitude(problem):
+    """|A^H y|, (y, x); the rss of the coil images where the operator has no maps."""
+    image = problem.op.adjoint(problem.kspace)
+    return rss(image) if problem.op.maps is None else magnitude(image)
+
+
+def unet_normalization(image):
+    """(mean, unbiased standard deviation) of an image (y, x)."""
+    return jnp.mean(image), jnp.std(image, ddof=1)

@@ -1,0 +1,94 @@
+"""E2E-VarNet: learned maps, and gradient steps in k-space with a U-Net.
+
+Parameter tree: start/params/... as SensitivityNet, steps/net/params/... as NormUNet (jaxrecon.nn), steps/dc_weight; each leaf of steps
+has a leading axis of n_steps. fastMRI's names: sens_net..., cascades.{i}.model..., cascades.{i}.dc_weight (1,).
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from ..complex_ops import rss
+from ..fourier import fftc, ifftc
+from ..nn import NormUNet, SensitivityNet, calibration_mask
+from .unrolled import Unrolled, unrolled
+
+
+@dataclasses.dataclass(frozen=True)
+class VarNetConfig:
+    """Configuration of `varnet`; the defaults are the leaderboard network (29,936,966 parameters).
+
+    Attributes:
+      n_steps: cascades.
+      features: channels of the first level of each cascade's U-Net.
+      pools: its levels.
+      sens_features: as features, of the sensitivity network.
+      sens_pools: as pools, of the sensitivity network.
+      mask_center: the sensitivity network sees the calibration region only.
+      bfloat16: convolutions in bfloat16.
+    """
+
+    n_steps: int = 12
+    features: int = 18
+    pools: int = 4
+    sens_features: int = 8
+    sens_pools: int = 4
+    mask_center: bool = True
+    bfloat16: bool = False
+
+
+VARNET_DEMO = VarNetConfig(n_steps=8)
+"""fastMRI's demo script: 20,119,610 parameters."""
+VARNET_DEEP_JSENSE = VarNetConfig(n_steps=6, features=12, pools=3, sens_pools=3)
+"""The baseline of the Deep J-Sense paper: 1,744,404 parameters."""
+
+
+def varnet(config: VarNetConfig) -> Unrolled:
+    """End-to-end variational network.
+
+    k_0 = y;  k_{i+1} = k_i - M (k_i - y) eta_i - F(S U_i(S^H F^-1 k_i));  image = rss(F^-1 k_N)
+
+    Args:
+      config: sizes.
+
+    Returns:
+      Model with carry k-space (coil, y, x); reconstruction real (y, x). The operator is given without maps; the sensitivity
+      network fills them in (any that are there are replaced). The calibration region is problem.acs, else found in the mask.
+
+    Source: Sriram et al. 2020 and the code of fastMRI, whose sign of the refinement differs from the paper's (the weights need it).
+      With k_0 = y the first eta never receives a gradient.
+    """
+    dtype = jnp.bfloat16 if config.bfloat16 else None
+    sens_net = SensitivityNet(config.sens_features, config.sens_pools, dtype)
+    net = NormUNet(config.features, config.pools, dtype)
+
+    def start(params, problem):
+        acs = calibration_mask(problem.op.mask, problem.acs) if config.mask_center else None
+        maps = sens_net.apply(params, _masked(problem.kspace, acs))
+        return problem.kspace, (problem.kspace, problem.op.replace(maps=maps))
+
+    def step(theta, kspace, context, i):
+        measured, op = context
+        image = op.combine(ifftc(kspace))
+        refinement = fftc(op.expand(net.apply(theta["net"], image[None])[0]))
+        return kspace - _masked(kspace - measured, op.mask) * theta["dc_weight"] - refinement
+
+    def init_step(key, kspace, context):
+        return {"net": net.lazy_init(key, kspace[:1]), "dc_weight": jnp.ones((), kspace.real.dtype)}
+
+    return unrolled(
+        n_steps=config.n_steps,
+        shared=False,
+        init_start=lambda key, problem: sens_net.lazy_init(key, problem.kspace),
+        init_step=init_step,
+        start=start,
+        step=step,
+        finish=lambda kspace, _: rss(ifftc(kspace)),
+    )
+
+
+def _masked(kspace, mask):
+    """K-space (coil, y, x) where the mask is not 0, else 0."""
+    if mask is None:
+        return kspace
+    return jnp.where(mask.reshape((1,) * (kspace.ndim - mask.ndim) + mask.shape) != 0, kspace, 0)

@@ -1,0 +1,239 @@
+"""Layers: stride-1 convolution in 2D and 3D, 2x2 transposed convolution, pooling, instance norm, leaky ReLU.
+
+Channels come last, `(..., y, x, channel)` or `(..., z, y, x, channel)`; leading axes (coils) are examples. All convolutions of the
+library go through `conv`, whose gradient on a CPU is written out: XLA's own is 20 to 50 times slower inside a loop (scan, while) than
+outside, and every unrolled network runs in one. A layer's parameters are float32 (float64 for double input) whatever it computes in.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen
+from jax import lax
+from jaxtyping import Array, Float
+
+Padding = Literal["zeros", "reflect", "edge", "circular"]
+Initializer = Callable[..., jax.Array]
+
+_PAD_MODES = {"reflect": "reflect", "edge": "edge", "circular": "wrap"}
+
+uniform_fan_in: Initializer = linen.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""Uniform within +-1/sqrt(fan_in): PyTorch's default for convolutions."""
+glorot_uniform: Initializer = linen.initializers.glorot_uniform()
+"""Uniform within +-sqrt(6 / (fan_in + fan_out)): TensorFlow's default."""
+lecun_normal: Initializer = linen.initializers.lecun_normal()
+"""Truncated normal of variance 1/fan_in: Flax's default."""
+
+
+def conv(
+    x: Float[Array, "..."], kernel: Float[Array, "..."], *, padding: Padding = "zeros", dilation: int = 1
+) -> Float[Array, "..."]:
+    """Convolution (cross-correlation) of stride 1 that keeps the size: y[p, o] = sum_q,i kernel[q, i, o] x[p + q - centre, i].
+
+    Args:
+      x: (..., y, x, channel), or (..., z, y, x, channel) with a 3D kernel; of the kernel's dtype.
+      kernel: (height, width, in, out) or (depth, height, width, in, out), odd sizes.
+      padding: what lies beyond the border: zeros, the mirror image without its edge, the edge repeated, or the other side.
+      dilation: distance in pixels between the taps of the kernel.
+
+    Returns:
+      (..., y, x, out).
+
+    Raises:
+      ValueError: an even kernel, channels that do not match, an unknown padding.
+    """
+    ndim = kernel.ndim - 2
+    sizes = kernel.shape[:ndim]
+    if any(k % 2 == 0 for k in sizes):
+        raise ValueError(f"kernel sizes must be odd to keep the size of the image, got {sizes}")
+    if x.ndim <= ndim or x.shape[-1] != kernel.shape[-2]:
+        raise ValueError(f"x of shape {x.shape} does not fit a kernel (*size, in, out) of shape {kernel.shape}")
+    if padding != "zeros" and padding not in _PAD_MODES:
+        raise ValueError(f"padding '{padding}' is not one of 'zeros', 'reflect', 'edge', 'circular'")
+    if all(k == 1 for k in sizes):
+        return jnp.tensordot(x, kernel.reshape(kernel.shape[-2:]), 1)
+    leading = x.shape[: x.ndim - ndim - 1]
+    x = x.reshape(-1, *x.shape[x.ndim - ndim - 1 :])
+    pad = tuple(dilation * (k // 2) for k in sizes)
+    if padding != "zeros":
+        x = jnp.pad(x, [(0, 0), *((p, p) for p in pad), (0, 0)], _PAD_MODES[padding])
+        pad = (0,) * ndim
+    y = _conv(x, kernel, pad, dilation)
+    return y.reshape(*leading, *y.shape[1:])
+
+
+def _native(x, kernel, pad, dilation):
+    """The convolution with `pad` zeros on both sides of each axis; x is (batch, *space, channel)."""
+    ndim = len(pad)
+    space = "DHW"[-ndim:]
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (1,) * ndim,
+        [(p, p) for p in pad],
+        rhs_dilation=(dilation,) * ndim,
+        dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
+    )
+
+
+_conv = jax.custom_vjp(_native, nondiff_argnums=(2, 3))
+
+
+def _conv_forward(x, kernel, pad, dilation):
+    return _conv(x, kernel, pad, dilation), (x, kernel)
+
+
+def _conv_backward(pad, dilation, residuals, cotangent):
+    def native(x, kernel, cotangent):
+        return jax.vjp(lambda *args: _native(*args, pad, dilation), x, kernel)[1](cotangent)
+
+    def fast_in_loops(x, kernel, cotangent):
+        return _input_gradient(kernel, cotangent, pad, dilation), _kernel_gradient(x, kernel, cotangent, pad, dilation)
+
+    return lax.platform_dependent(*residuals, cotangent, cpu=fast_in_loops, default=native)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _input_gradient(kernel, cotangent, pad, dilation):
+    """An ordinary convolution with the flipped kernel."""
+    ndim = len(pad)
+    flipped = jnp.flip(kernel, range(ndim)).swapaxes(-1, -2)
+    pad = tuple(dilation * (k - 1) - p for k, p in zip(kernel.shape, pad, strict=False))
+    return _conv(cotangent, flipped, pad, dilation)
+
+
+def _kernel_gradient(x, kernel, cotangent, pad, dilation):
+    """One matrix product for each tap; in a scan, so that only one shifted copy of x is alive at a time."""
+    space = cotangent.shape[1:-1]
+    x = jnp.pad(x, [(0, 0), *((p, p) for p in pad), (0, 0)])
+    taps = dilation * np.array(list(np.ndindex(kernel.shape[: len(pad)])), np.int32)
+    starts = np.pad(taps, [(0, 0), (1, 1)])  # from the first example and channel
+    rows = cotangent.reshape(-1, cotangent.shape[-1])
+    accumulate = jnp.promote_types(x.dtype, jnp.float32)
+
+    def one_tap(_, start):
+        shifted = lax.dynamic_slice(x, start, (x.shape[0], *space, x.shape[-1]))
+        shifted = shifted.reshape(-1, x.shape[-1])
+        return None, lax.dot_general(shifted, rows, (((0,), (0,)), ((), ())), preferred_element_type=accumulate)
+
+    _, gradient = lax.scan(one_tap, None, starts)
+    return gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def conv_transpose_2x2(
+    x: Float[Array, "*batch y x i"], kernel: Float[Array, "2 2 i o"]
+) -> Float[Array, "*batch Y X o"]:
+    """Transposed convolution 2x2 of stride 2: out[2i + a, 2j + b, o] = sum_c x[i, j, c] kernel[a, b, c, o].
+
+    One matrix product and a pixel shuffle: the same map as the library's transposed convolution, whose gradient is 30 times slower.
+
+    Args:
+      x: (..., y, x, in).
+      kernel: (2, 2, in, out), not flipped.
+
+    Returns:
+      (..., 2 y, 2 x, out).
+    """
+    y = jnp.tensordot(x, kernel.transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1), 1)
+    y = y.reshape(*x.shape[:-1], 2, 2, -1)  # (..., y, x, a, b, out)
+    y = y.swapaxes(-3, -4)
+    return y.reshape(*x.shape[:-3], 2 * x.shape[-3], 2 * x.shape[-2], -1)
+
+
+def average_pool_2x2(x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch Y X c"]:
+    """Mean over 2x2 blocks; the last row or column of an odd size is dropped."""
+    height, width = x.shape[-3] // 2, x.shape[-2] // 2
+    x = x[..., : 2 * height, : 2 * width, :]
+    return jnp.mean(x.reshape(*x.shape[:-3], height, 2, width, 2, x.shape[-1]), (-4, -2))
+
+
+def instance_norm(x: Float[Array, "..."], *, ndim: int = 2, eps: float = 1e-5) -> Float[Array, "..."]:
+    """(x - mean) / sqrt(var + eps) per example and channel; biased variance, statistics in float32 or better.
+
+    Args:
+      x: (..., y, x, channel), with ndim 3 (..., z, y, x, channel).
+      ndim: number of spatial axes.
+      eps: 1e-5 as PyTorch's.
+    """
+    axes = tuple(range(-ndim - 1, -1))
+    values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    centred = values - jnp.mean(values, axes, keepdims=True)
+    variance = jnp.mean(centred**2, axes, keepdims=True)
+    return (centred * lax.rsqrt(variance + eps)).astype(x.dtype)
+
+
+def leaky_relu(x: Float[Array, "..."], slope: float = 0.2) -> Float[Array, "..."]:
+    """X where positive, slope x elsewhere; the slope at 0 counts as `slope`, as in PyTorch."""
+    return jnp.where(x > 0, x, slope * x)
+
+
+def parameter_dtype(x: Float[Array, "..."]) -> Any:
+    """The dtype of a layer's parameters: that of its input, but at least float32."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+class Conv(linen.Module):
+    """`conv` with its parameters `kernel` (*size, in, out) and `bias` (out,).
+
+    Attributes:
+      features: output channels.
+      kernel_size: odd, the same along each axis; 1 is a matrix product.
+      ndim: 2 or 3 spatial axes.
+      padding: see `conv`.
+      bias: add one.
+      dilation: see `conv`.
+      kernel_init: initializer of the kernel.
+      bias_init: None is uniform within +-1/sqrt(fan_in of the kernel), PyTorch's default.
+      dtype: what to compute in and to return, e.g. jnp.bfloat16; None: the input's.
+    """
+
+    features: int
+    kernel_size: int = 3
+    ndim: int = 2
+    padding: Padding = "zeros"
+    bias: bool = True
+    dilation: int = 1
+    kernel_init: Initializer = uniform_fan_in
+    bias_init: Initializer | None = None
+    dtype: Any = None
+
+    @linen.compact
+    def __call__(self, x):
+        """(..., y, x, in) to (..., y, x, features)."""
+        dtype = self.dtype or x.dtype
+        shape = (*[self.kernel_size] * self.ndim, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, parameter_dtype(x))
+        y = conv(x.astype(dtype), kernel.astype(dtype), padding=self.padding, dilation=self.dilation)
+        if not self.bias:
+            return y
+        bias_init = self.bias_init or _uniform(1 / math.sqrt(math.prod(shape[:-1])))
+        bias = self.param("bias", bias_init, (self.features,), parameter_dtype(x))
+        return y + bias.astype(dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+class ConvTranspose2x2(linen.Module):
+    """`conv_transpose_2x2` with its parameter `kernel` (2, 2, in, out); no bias.
+
+    Initialised uniformly within +-1/sqrt(4 features), as PyTorch does (its fan_in is that of the output channels).
+    """
+
+    features: int
+    dtype: Any = None
+
+    @linen.compact
+    def __call__(self, x):
+        """(..., y, x, in) to (..., 2 y, 2 x, features)."""
+        dtype = self.dtype or x.dtype
+        init = _uniform(1 / math.sqrt(4 * self.features))
+        kernel = self.param("kernel", init, (2, 2, x.shape[-1], self.features), parameter_dtype(x))
+        return conv_transpose_2x2(x.astype(dtype), kernel.astype(dtype))
+
+
+def _uniform(bound):
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)

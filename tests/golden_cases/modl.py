@@ -1,0 +1,188 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from golden_case import UnknownAlgorithmError
+
+from jaxrecon import models, nn
+from jaxrecon.classical.cg import cg_start, cg_step
+from jaxrecon.complex_ops import abs2, from_channels, to_channels
+from jaxrecon.models.modl import MoDLConfig, keep_moving_averages, modl, regularized_solve
+from jaxrecon.models.unrolled import BATCH_AXIS
+from jaxrecon.operators import CartesianSense, LinearOperator
+from jaxrecon.problem import Problem
+
+
+@struct.dataclass
+class Combined(LinearOperator):
+    """A given by its normal operator: measured data are A^H b, already combined."""
+
+    op: CartesianSense
+
+    def forward(self, x):
+        raise NotImplementedError
+
+    def adjoint(self, y):
+        return y
+
+    def normal(self, x):
+        return self.op.normal(x)
+
+
+def dc_block(case):
+    config = case.config
+    _expect(config, cg_start="zero", gradient="unrolled", cg_tol_kind="absolute, squared residual norm")
+    rhs, cotangent = from_channels(case["rhs"]), case["cotangent"]
+    op = _op(config, case)
+    # the constant of the configuration itself: `lam` in the file is rounded to single precision
+    lam = jnp.asarray(config["lam"], rhs.real.dtype)
+    options = dict(n_iter=config["cg_max_iter"], tolerance=config["cg_tol"])
+    solve = lambda rhs, lam: jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, **options))(op, rhs)  # noqa: E731
+    out = solve(rhs, lam)
+    grads = jax.grad(lambda *args: jnp.sum(cotangent * to_channels(solve(*args))), (0, 1))(rhs, lam)
+    converged = jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, n_iter=400))(op, rhs)
+
+    def iterations(op, b):
+        normal = lambda x: op.normal(x) + lam * x  # noqa: E731
+        state, n = cg_start(normal, b), 0
+        while n < config["cg_max_iter"] and state.rr > config["cg_tol"]:
+            state, n = cg_step(normal, state), n + 1
+        return n
+
+    return {
+        "out": to_channels(out),
+        "out_f64_numpy": out,
+        "solution": converged,
+        "grad_rhs": to_channels(jnp.conj(grads[0])),
+        "grad_lam": grads[1],
+        "iterations": [iterations(jax.tree.map(lambda a, b=b: a[b], op), rhs[b]) for b in range(len(rhs))],
+    }
+
+
+def implicit_grad(case):
+    config = case.config
+    _expect(config, solve="exact (converged)", gradient_convention="dL/dRe + i dL/dIm")
+    op, rhs, v = _op(config, case), jnp.asarray(case["rhs"]), case["cotangent"]
+    lam = jnp.asarray(config["lam"], rhs.real.dtype)
+
+    def loss(rhs, maps, lam):
+        normal = op.replace(maps=maps).normal
+        x = regularized_solve(normal, rhs, lam, n_iter=2 * rhs.size, implicit=True)
+        return jnp.sum(x.real * v.real + x.imag * v.imag), x
+
+    (value, x), grads = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(rhs, op.maps, lam)
+    return {
+        "x": x,
+        "loss": value,
+        "grad_rhs": jnp.conj(grads[0]),
+        "grad_csm": jnp.conj(grads[1]),
+        "grad_lam": grads[2],
+    }
+
+
+def model(case):
+    """Whole networks, with the statistics of the batch (training) or the moving averages."""
+    config = case.config
+    if config["norm"] == "batch":
+        _expect(config, bn_eps=nn.BatchNorm.eps, bn_momentum=nn.BatchNorm.momentum)
+    _expect(config, conv_padding="same, zeros", kernel_size=3, share_weights=True, gradient="unrolled", cg_start="zero")
+    _expect(config, loss="sum over batch of squared error, mean over H, W, 2", lam="weight Wts/lam1:0")
+    settings = MoDLConfig(
+        n_steps=config["K"],
+        features=config["features"],
+        layers=config["layers"],
+        bias=config["conv_bias"],
+        norm={"batch": "batch" if config["training"] else "frozen", "none": "none", None: "none"}[config["norm"]],
+        cg_iters=config["cg_max_iter"],
+        cg_tolerance=config["cg_tol"],
+    )
+    names, stat_names = _weight_names(settings)
+    params = {
+        "start": _tree(case.weights, stat_names),
+        "steps": _tree(case.weights, names),
+    }
+    network = models.batched(modl(settings))
+    zero_filled, target = from_channels(case["atb"]), from_channels(case["org"])
+    problem = Problem(zero_filled, Combined(_op(config, case)))
+
+    def loss(params):
+        image, carry, _ = models.run(network, params, problem, carry=True)
+        return jnp.sum(jnp.mean(abs2(image - target), (1, 2))) / 2, carry
+
+    (value, carry), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    pictures = jax.jit(lambda p: models.run(network, p, problem, every_step=True))(params)
+    out = {"loss": value, **{f"dc{k + 1}": to_channels(pictures[k]) for k in range(settings.n_steps)}}
+    inputs = [zero_filled, *pictures[:-1]]
+    for k, image in enumerate(inputs):
+        out[f"dw{k + 1}"] = to_channels(image) + _network(settings, params, to_channels(image))
+    flat = {"steps": grads["steps"]}
+    out |= {f"grad/{name}": _leaf(flat["steps"], path) for name, path in names.items()}
+    if config["training"]:
+        after = keep_moving_averages(params, carry)["start"]
+        out |= {f"after/{name}": _leaf(after, path) for name, path in stat_names.items()}
+    return out
+
+
+def _network(settings, params, x):
+    net = nn.CNN(settings.features, settings.layers, norm=settings.norm, bias=settings.bias, batch_axis=BATCH_AXIS)
+    variables = params["steps"]["net"] | params["start"]
+    return jax.vmap(lambda x: net.apply(variables, x, mutable=["batch_stats"])[0], axis_name=BATCH_AXIS)(x)
+
+
+def _weight_names(settings):
+    """TensorFlow's names beside the paths in steps and in start."""
+    steps, start = {"Wts/lam1:0": "lam"}, {}
+    for i in range(settings.layers):
+        layer, own = f"Wts/Layer{i + 1}", "net/params"
+        steps[f"{layer}/W:0"] = f"{own}/conv_{i}/kernel"
+        if settings.bias:
+            steps[f"{layer}/b:0"] = f"{own}/conv_{i}/bias"
+        if settings.norm != "none":
+            steps[f"{layer}/BN/gamma:0"] = f"{own}/norm_{i}/scale"
+            steps[f"{layer}/BN/beta:0"] = f"{own}/norm_{i}/bias"
+            start[f"{layer}/BN/moving_mean:0"] = f"batch_stats/norm_{i}/mean"
+            start[f"{layer}/BN/moving_variance:0"] = f"batch_stats/norm_{i}/var"
+    return steps, start
+
+
+def _tree(weights, names):
+    tree: dict = {}
+    for name, path in names.items():
+        *folders, leaf = path.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = jnp.asarray(weights[name])
+    return tree
+
+
+def _leaf(tree, path):
+    for part in path.split("/"):
+        tree = tree[part]
+    return tree
+
+
+def _op(config, case):
+    """The uncentred operator as a centred one: A^H A is the same with the mask shifted."""
+    mask = case["mask"]
+    if config["fft"] == "uncentred":
+        mask = np.fft.fftshift(mask, (-2, -1))
+    elif config["fft"] != "centred":
+        raise UnknownAlgorithmError(f"fft {config['fft']}")
+    _expect(config, fft_norm="ortho")
+    return CartesianSense(jnp.asarray(case["csm"]), jnp.asarray(mask))
+
+
+def _expect(config, **values):
+    for name, value in values.items():
+        if config[name] != value:
+            raise UnknownAlgorithmError(f"{name} = {config[name]}")
+
+
+HANDLERS = {
+    ("modl", "dc_block"): dc_block,
+    ("modl", "implicit_grad"): implicit_grad,
+    ("modl", "model"): model,
+}
