@@ -56,7 +56,7 @@ def espirit(
       soft: weight the maps smoothly by their eigenvalue, see `soft_weight`, instead of cropping (soft-SENSE).
       phase: "first_coil" makes the first coil real and positive (sigpy); "principal" makes sum_c conj(u_c) S_c so,
         with u the first left singular vector of the calibration data (coil, samples) (BART).
-      n_iter: equivalent number of power iterations.
+      n_iter: equivalent number of power iterations; most of them are squarings of G(r).
       chunk: pixels worked on at a time; by default what fits the cache.
 
     Returns:
@@ -66,8 +66,8 @@ def espirit(
       ValueError: sizes that do not fit each other; a calibration region with unsampled positions, or NaN (checked on
         concrete arrays only, not under `jit`).
 
-    Source: Uecker et al. 2014 (ESPIRiT). sigpy's power iteration has not converged where two eigenvalues are close
-    (background); here n_iter counts squarings of G(r) too, so that it has there, mostly.
+    Source: Uecker et al. 2014 (ESPIRiT). sigpy and BART differ from this where two eigenvalues are close (background):
+    their 100 and 30 power iterations have not converged there.
 
     Example:
       >>> espirit(jnp.ones((4, 32, 30), complex), calib_size=12, kernel_size=4).shape

@@ -1,5 +1,6 @@
 """Readers and writers of raw data and images: lazy, validated, one slice at a time, as NumPy arrays."""
 
+from . import simulate
 from .bart import BartScan, read_cfl
 from .calgary import CalgaryScan
 from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan
@@ -35,6 +36,7 @@ __all__ = [
     "remove_oversampling",
     "sampled",
     "select",
+    "simulate",
     "split",
     "subject",
     "write_cfl",

@@ -6,8 +6,8 @@ be picklable, as functions of a module are. JAX is not touched: each process wou
 
 import dataclasses
 import functools
-import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from .detect import open as open_scan
 from .scan import Header, Slice, fftc, ifftc
 
 Example = dict[str, Any]
-"""Arrays of one example by name: kspace, mask, maps, acs, target, data_range, scale, seed; what there is not has no entry."""
+"""Arrays of one example: kspace, mask, maps, acs, target, data_range, scale, seed; what there is not has no entry."""
 MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
-"""(slice, random generator) -> mask, 1 = measured; broadcasts against the slice's k-space: (x,), (y, x), (frame, 1, 1, x)."""
+"""(slice, random generator) -> mask, 1 = measured; broadcasts against k-space: (x,), (y, x), (frame, 1, 1, x)."""
 
 
 def file_target(part: Slice) -> np.ndarray:
@@ -148,8 +148,7 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
 
     Raises:
       ValueError: no Cartesian k-space, an empty mask, more coils than n_coils, an empty slice (scale 0), a crop along
-      an axis that the
-        file is undersampled on.
+        an axis that the file is undersampled on.
     """
     if part.kspace is None or part.trajectory is not None:
         raise ValueError(f"{name_of(part)} has no Cartesian k-space: simulate it from the image first")
@@ -179,9 +178,6 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     return example
 
 
-_lock = threading.Lock()
-
-
 @functools.lru_cache(maxsize=64)
 def _known_header(file: str) -> Header:
     with open_scan(file) as scan:
@@ -189,11 +185,8 @@ def _known_header(file: str) -> Header:
 
 
 def _header(file: str) -> Header | None:
-    """The header of a slice's file; None for slices made in memory."""
-    if not file:
-        return None
-    with _lock:
-        return _known_header(file)
+    """The header of a slice's file; None for slices made in memory, also where they carry a name."""
+    return _known_header(file) if file and Path(file).is_file() else None
 
 
 def _mask(part, stored, how, rng):

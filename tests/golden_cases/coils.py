@@ -86,7 +86,9 @@ def espirit_bart(case):
     assert both[0].mean() > 0.9 * (reference[0] != 0).any(0).mean()
     first = np.arange(values.shape[0])[:, None, None] == 0
     return {
-        "maps": Error(max(float(np.quantile(1 - i[b], 0.99)) for i, b in zip(inner, both, strict=True) if b.any())),
+        # the support of all sets together: in the few pixels of a second set two eigenvalues are so close that the
+        # reference's own error of its eigenvalues turns the pair
+        "maps": Error(float(np.quantile((1 - inner)[both], 0.99))),
         "eigenvalues": Masked(values, np.broadcast_to(first, values.shape)),
     }
 

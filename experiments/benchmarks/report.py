@@ -1,0 +1,48 @@
+"""Write the benchmark tables of the README from the JSON files beside this script: no number is typed by hand.
+
+    python experiments/benchmarks/report.py
+"""
+
+import json
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parents[1] / "README.md"
+
+
+def classical(report: dict) -> str:
+    """Ratios of the classical core to its rivals."""
+    rivals = list(dict.fromkeys(side for task in report["tasks"].values() for side in task["ratio"]))
+    lines = [
+        f"Data: {report['data']}, {' x '.join(map(str, report['shape']))}; {report['machine']['cores']} cores, "
+        f"jax {report['versions']['jax']}; median of {report['rounds']} rounds after compilation.",
+        "",
+        "| task | jaxrecon | " + " | ".join(f"{side} / jaxrecon" for side in rivals) + " | compile |",
+        "|---|---|" + "---|" * len(rivals) + "---|",
+    ]
+    for name, task in report["tasks"].items():
+        cells = [f"{task['ratio'][side]:.1f}x" if side in task["ratio"] else "" for side in rivals]
+        own = f"{task['seconds']['jaxrecon'] * 1e3:.1f} ms"
+        lines.append(f"| {name.replace('_', ' ')} | {own} | " + " | ".join(cells) + f" | {task['compile_seconds']:.1f} s |")
+    return "\n".join(lines)
+
+
+TABLES = {"classical": classical}
+
+
+def main() -> None:
+    """Replace what stands between the markers of each table."""
+    text = README.read_text()
+    for name, table in TABLES.items():
+        path = HERE / "results" / f"{name}.json"
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        if not path.exists() or begin not in text:
+            continue
+        head, rest = text.split(begin, 1)
+        tail = rest.split(end, 1)[1]
+        text = f"{head}{begin}\n{table(json.loads(path.read_text()))}\n{end}{tail}"
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The name map between a published state dict and a parameter tree, both ways: one rule per published tensor.
+
+A model's page (fastmri.py, modl.py) says in one `Published` how its configuration is seen from names and shapes, and
+which rules follow from it. What does not fit is told in one error, all of it at once.
+"""
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..checks import DataError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Where one published tensor lives in the parameter tree, and how: own = published.transpose(axes).
+
+    A tensor of one of several steps is a part of our leaf: leaf[step] = own.
+
+    Attributes:
+      name: published name.
+      shape: published shape.
+      path: keys into the tree, "steps/net/params/conv_0/kernel".
+      axes: the published axes in our order; None: as they are.
+      step: index along the leading axis of our leaf, where one leaf holds this tensor of all steps.
+      scalar: published as (1,), a scalar here.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    path: str
+    axes: tuple[int, ...] | None = None
+    step: int | None = None
+    scalar: bool = False
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """Shape here, of one step."""
+        return () if self.scalar else tuple(self.shape[a] for a in self._order)
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        return tuple(range(len(self.shape))) if self.axes is None else self.axes
+
+    def to_own(self, array: np.ndarray) -> np.ndarray:
+        """Published to own layout, of one step."""
+        return array.reshape(()) if self.scalar else array.transpose(self._order)
+
+    def to_published(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `to_own`."""
+        if self.scalar:
+            return array.reshape(self.shape)
+        return array.transpose(np.argsort(self._order))
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """One kind of published weights.
+
+    Attributes:
+      name: what it is called in errors.
+      infer: shapes by published name -> the model's configuration; whatever is missing, it returns one.
+      rules: configuration -> the rules, whose names are all that may and must be there.
+      prefixes: put before all names by training programs, removed in this order.
+      ignored: patterns of published names that are no weights.
+    """
+
+    name: str
+    infer: Callable[[Shapes], Any]
+    rules: Callable[[Any], list[Rule]]
+    prefixes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def from_published(state: Mapping[str, Any], published: Published, *, config: Any = None) -> tuple[dict, Any]:
+    """A published state dict as the parameter tree of our model, and the model's configuration.
+
+    Args:
+      state: published name -> array, as `read` returns it; or any mapping of arrays.
+      published: what the weights are, e.g. E2E_VARNET.
+      config: the model's configuration; None: inferred from names and shapes.
+
+    Returns:
+      (params, config): a dict {"start": ..., "steps": ...} of NumPy arrays, views of the given ones where that is
+      possible; half precision becomes float32, double stays.
+
+    Raises:
+      DataError: entries are missing, unknown, of another shape or no real numbers: all are listed.
+    """
+    arrays = {name: np.asarray(value) for name, value in _strip(state, published).items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    config = published.infer(shapes) if config is None else config
+    rules = {rule.name: rule for rule in published.rules(config)}
+    _check(
+        f"these are not the weights of {published.name} with {config}",
+        missing=[f"{n} {r.shape}" for n, r in rules.items() if n not in arrays],
+        unknown=[f"{n} {shape}" for n, shape in shapes.items() if n not in rules],
+        misshaped=[f"{n} {shapes[n]}, not {r.shape}" for n, r in rules.items() if shapes.get(n, r.shape) != r.shape],
+        not_real=[
+            f"{n} {a.dtype}" for n, a in arrays.items() if n in rules and not jnp.issubdtype(a.dtype, np.floating)
+        ],
+    )
+    params: dict = {"start": {}, "steps": {}}
+    for path, group in _by_path(rules.values()).items():
+        parts = [rule.to_own(_at_least_single(arrays[rule.name])) for rule in group]
+        leaf = parts[0]
+        if group[0].step is not None:
+            leaf = np.stack(parts) if len(parts) > 1 else leaf[None]
+        *folders, last = path.split("/")
+        node = params
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[last] = leaf
+    return params, config
+
+
+def to_published(params: Any, published: Published, config: Any) -> dict[str, np.ndarray]:
+    """A parameter tree of our model under the published names and layout; the inverse of `from_published`.
+
+    Args:
+      params: {"start": ..., "steps": ...}, arrays on the host or on a device.
+      published: what the weights are to be, e.g. E2E_VARNET.
+      config: the model's configuration.
+
+    Returns:
+      published name -> array, to be written by `write_npz`.
+
+    Raises:
+      DataError: leaves are missing, unknown or of another shape: all are listed.
+    """
+    leaves = {
+        "/".join(str(key.key) for key in path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+    }
+    groups = _by_path(published.rules(config))
+    shapes = {p: (() if g[0].step is None else (len(g),)) + g[0].own_shape for p, g in groups.items()}
+    _check(
+        f"these are not the parameters of {published.name} with {config}",
+        missing=[f"{p} {shape}" for p, shape in shapes.items() if p not in leaves],
+        unknown=[f"{p} {leaf.shape}" for p, leaf in leaves.items() if p not in shapes],
+        misshaped=[
+            f"{p} {leaves[p].shape}, not {s}" for p, s in shapes.items() if p in leaves and tuple(leaves[p].shape) != s
+        ],
+    )
+    state = {}
+    for path, group in groups.items():
+        leaf = np.asarray(leaves[path])
+        for rule in group:
+            state[rule.name] = rule.to_published(leaf if rule.step is None else leaf[rule.step])
+    return {rule.name: state[rule.name] for rule in published.rules(config)}
+
+
+def size(shapes: Shapes, name: str, axis: int, default: int) -> int:
+    """One size of a published tensor, for `Published.infer`; the default where there is no such tensor or axis."""
+    shape = shapes.get(name, ())
+    return shape[axis] if -len(shape) <= axis < len(shape) else default
+
+
+def count(shapes: Shapes, prefix: str) -> int:
+    """How many different words follow a prefix up to the next separator, e.g. how many cascades; at least 1."""
+    words = {name[len(prefix) :].replace("/", ".").split(".")[0] for name in shapes if name.startswith(prefix)}
+    return max(len(words), 1)
+
+
+def _strip(state: Mapping[str, Any], published: Published) -> dict[str, Any]:
+    """The entries that are weights, without the prefixes of training programs."""
+    entries: dict[str, Any] = {}
+    for name, value in state.items():
+        short = name
+        for prefix in published.prefixes:
+            short = short.removeprefix(prefix)
+        if not any(fnmatch.fnmatchcase(n, pattern) for n in (name, short) for pattern in published.ignored):
+            # a second entry of the same short name keeps its long one, and so is told as unknown
+            entries[name if short in entries else short] = value
+    return entries
+
+
+def _by_path(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
+    """The rules of each leaf, in the order of their steps."""
+    groups: dict[str, list[Rule]] = {}
+    for rule in rules:
+        groups.setdefault(rule.path, []).append(rule)
+    return {path: sorted(group, key=lambda rule: rule.step or 0) for path, group in groups.items()}
+
+
+def _at_least_single(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.result_type(array.dtype, np.float32), copy=False)
+
+
+def _check(problem: str, **lists: list[str]) -> None:
+    """One DataError for everything that does not fit."""
+    words = {"misshaped": "of another shape", "not_real": "no real numbers"}
+    told = [f"{words.get(kind, kind)} ({len(names)}): {', '.join(names)}" for kind, names in lists.items() if names]
+    if told:
+        raise DataError("\n  ".join([problem, *told]))
