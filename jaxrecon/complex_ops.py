@@ -38,6 +38,6 @@ def rss(x: Inexact[Array, "..."], axis: int = -3) -> Float[Array, "..."]:
 
 
 def _safe_sqrt(x):
-    positive = x > 0
+    zero = x == 0  # not "x > 0": NaN must stay NaN
     # the inner where keeps the derivative of sqrt away from 0, where it is infinite
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))

@@ -1,11 +1,13 @@
 """Problem: what a reconstruction is given."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from .checks import check_at_least, check_broadcasts, check_same_coils
-from .operators import CartesianSense, LinearOperator
+from .operators import CartesianSense
 from .typing import Key, KSpace, Mask
 
 
@@ -15,13 +17,13 @@ class Problem:
 
     Attributes:
       kspace: measured k-space (..., coil, y, x), complex, centred, 0 where not measured.
-      op: the forward operator A in y = A x.
+      op: the forward LinearOperator A in y = A x.
       acs: mask of the calibration region, for models that estimate maps; None: found by the model from the mask.
       key: randomness for models that need it.
     """
 
     kspace: KSpace
-    op: LinearOperator
+    op: Any
     acs: Mask | None = None
     key: Key | None = None
 

@@ -51,6 +51,12 @@ def test_magnitudes_have_finite_gradients_at_zero(random_complex):
         assert jnp.isfinite(gradient).all() and not gradient[:, 0, 0].any() and gradient[:, 1, 1].all()
 
 
+def test_magnitudes_keep_nan(random_complex):
+    """NaN must reach the loss, where training looks for it."""
+    x = random_complex((3, 2, 2)).at[1, 0, 1].set(jnp.nan)
+    assert jnp.isnan(magnitude(x)[1, 0, 1]) and jnp.isnan(rss(x)[0, 1])
+
+
 def test_channels_round_trip(random_complex):
     x = random_complex((3, 4))
     assert to_channels(x).shape == (3, 4, 2)

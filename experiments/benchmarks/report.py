@@ -1,6 +1,6 @@
 """Write the benchmark tables of the README from the JSON files beside this script: no number is typed by hand.
 
-    python experiments/benchmarks/report.py
+python experiments/benchmarks/report.py
 """
 
 import json
@@ -23,7 +23,9 @@ def classical(report: dict) -> str:
     for name, task in report["tasks"].items():
         cells = [f"{task['ratio'][side]:.1f}x" if side in task["ratio"] else "" for side in rivals]
         own = f"{task['seconds']['jaxrecon'] * 1e3:.1f} ms"
-        lines.append(f"| {name.replace('_', ' ')} | {own} | " + " | ".join(cells) + f" | {task['compile_seconds']:.1f} s |")
+        lines.append(
+            f"| {name.replace('_', ' ')} | {own} | " + " | ".join(cells) + f" | {task['compile_seconds']:.1f} s |"
+        )
     return "\n".join(lines)
 
 

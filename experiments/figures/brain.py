@@ -1,6 +1,6 @@
 """The README's picture: a real 8-coil brain, zero-filled and reconstructed.
 
-    python experiments/figures/brain.py brain8ch_cartesian_ksp.npy
+python experiments/figures/brain.py brain8ch_cartesian_ksp.npy
 """
 
 import sys

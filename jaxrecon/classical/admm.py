@@ -51,7 +51,7 @@ def admm_step(
     """
     back = op.adjoint(jax.tree.map(jnp.subtract, state.z, state.u))
     rhs = jax.tree.map(lambda b, g: b + rho * g, adjoint_data, back)
-    system = lambda v: jax.tree.map(lambda a, g: a + rho * g, normal(v), op.normal(v))  # noqa: E731
+    system = lambda v: jax.tree.map(lambda a, g: a + rho * g, normal(v), op.normal(v))
     x = cg(system, rhs, x0=state.x, n_iter=n_cg)
     gx = op.forward(x)
     z = prox(jax.tree.map(jnp.add, gx, state.u), 1 / rho)

@@ -1,7 +1,7 @@
 """Conjugate gradients for Hermitian positive (semi-)definite maps on PyTrees: unrolled, and with implicit gradients.
 
-Own code: with the field's library (lineax) single-precision problems of image size give NaN, since its breakdown guard compares p^H A p with
-200 eps n |r|^2.
+Own code: with the field's library (lineax) single-precision problems of image size give NaN, since its breakdown guard compares
+p^H A p with 200 eps n |r|^2.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def cg_implicit(normal: Normal, b: Tree, *, n_iter: int = 10) -> Tree:
 
     def transpose_solve(matvec_transposed, rhs):
         # A is Hermitian, so A^T = conj(A): solve with A for the conjugate
-        conj = lambda tree: jax.tree.map(jnp.conj, tree)  # noqa: E731
+        conj = lambda tree: jax.tree.map(jnp.conj, tree)
         return conj(solve(lambda v: conj(matvec_transposed(conj(v))), conj(rhs)))
 
     return jax.lax.custom_linear_solve(normal, b, solve, transpose_solve)

@@ -53,14 +53,14 @@ def l1_wavelet_iteration(problem: Problem, *, lam, wavelet="db4", level=None, st
     transform = Wavelet(adjoint_data.shape[-problem.op.ndim :], wavelet, level)
     step = _step_size(problem.op, adjoint_data) if step is None else step
     prox = functools.partial(wavelet_prox, transform, lam=lam)
-    gradient = lambda x: problem.op.normal(x) - adjoint_data  # noqa: E731
+    gradient = lambda x: problem.op.normal(x) - adjoint_data
     return fista_start(jnp.zeros_like(adjoint_data)), lambda s: fista_step(gradient, prox, s, step=step)
 
 
 def wavelet_prox(transform: Wavelet, x: Image, step, *, lam, keep_approximation: bool = False) -> Image:
     """W^H soft(W x, step lam); `keep_approximation` leaves the coarsest approximation band as it is."""
     approximation, *details = transform.forward(x)
-    shrink = lambda band: soft_threshold(band, step * lam)  # noqa: E731
+    shrink = lambda band: soft_threshold(band, step * lam)
     approximation = approximation if keep_approximation else shrink(approximation)
     return transform.adjoint((approximation, *map(shrink, details)))
 
@@ -96,7 +96,7 @@ def l1_wavelet_cycle_spun(
     shape = adjoint_data.shape[-ndim:]
     transform = Wavelet(shape, wavelet, level, periodic=True)
     step = _step_size(problem.op, adjoint_data) if step is None else step
-    gradient = lambda x: problem.op.normal(x) - adjoint_data  # noqa: E731
+    gradient = lambda x: problem.op.normal(x) - adjoint_data
     axes = tuple(range(-ndim, 0))
 
     def one_step(carry):
@@ -171,8 +171,8 @@ def total_variation_admm(
     adjoint_data = zero_filled(problem)
     op = FiniteDifference(axes, weights)
     shrink = group_soft_threshold if isotropic else soft_threshold
-    prox = lambda z, t: shrink(z, lam * t)  # noqa: E731
-    one_step = lambda s: admm_step(problem.op.normal, adjoint_data, op, prox, s, rho=rho, n_cg=n_cg)  # noqa: E731
+    prox = lambda z, t: shrink(z, lam * t)
+    one_step = lambda s: admm_step(problem.op.normal, adjoint_data, op, prox, s, rho=rho, n_cg=n_cg)
     return iterate(one_step, admm_start(op, jnp.zeros_like(adjoint_data)), n_iter=n_iter)[0].x
 
 

@@ -24,7 +24,7 @@ def fista_start(x: Tree) -> FistaState:
 
 def fista_step(
     gradient: Callable[[Tree], Tree],
-    prox: Callable[[Tree, jax.Array], Tree],
+    prox: Callable[[Tree, jax.Array | float], Tree],
     state: FistaState,
     *,
     step: jax.Array | float,
@@ -46,7 +46,11 @@ def fista_step(
 
 
 def ista_step(
-    gradient: Callable[[Tree], Tree], prox: Callable[[Tree, jax.Array], Tree], x: Tree, *, step: jax.Array | float
+    gradient: Callable[[Tree], Tree],
+    prox: Callable[[Tree, jax.Array | float], Tree],
+    x: Tree,
+    *,
+    step: jax.Array | float,
 ) -> Tree:
     """x+ = prox(x - step grad(x)); arguments as `fista_step`."""
     return prox(jax.tree.map(lambda a, g: a - step * g, x, gradient(x)), step)

@@ -1,5 +1,6 @@
 """The scale of the data, by the rules of the packages: why one package's lambda is never another's."""
 
+import dataclasses
 from typing import Literal
 
 import jax
@@ -50,4 +51,4 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
 
 def scale_problem(problem: Problem, scale: jax.Array) -> Problem:
     """The same problem in units of `scale`; multiply the reconstruction by it to undo."""
-    return problem.replace(kspace=problem.kspace / scale)
+    return dataclasses.replace(problem, kspace=problem.kspace / scale)

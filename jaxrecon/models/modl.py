@@ -1,7 +1,8 @@
 """MoDL: a learned denoiser and conjugate-gradient data consistency in turn; the original and GLEAM's variant.
 
-Parameter tree: steps/net/params/... as CNN (jaxrecon.nn.resnet), steps/lam where it is learned; leading axis of n_steps unless shared.
-With batch norm start/batch_stats/norm_{i}/{mean,var}: the moving averages, of which no gradient is taken (leading axis as above).
+Parameter tree: steps/net/params/... as CNN (jaxrecon.nn.resnet), steps/lam where it is learned; leading axis of n_steps
+unless shared. With batch norm start/batch_stats/norm_{i}/{mean,var}: the moving averages, of which no gradient is taken
+(leading axis as above).
 """
 
 import dataclasses
@@ -31,9 +32,9 @@ class MoDLConfig:
       ndim: 2, or 3 for frames: image (frame, y, x), convolutions over time too.
       padding: of the convolutions.
       bias: biases in the convolutions.
-      norm: "none"; "frozen": batch norm by the moving averages in params["start"]; "batch": by the statistics of the batch that
-        `batched` maps over, the moving averages ride in the carry (see `keep_moving_averages`). Train with "batch", reconstruct with
-        "frozen": the parameters are the same.
+      norm: "none"; "frozen": batch norm by the moving averages in params["start"]; "batch": by the statistics of the
+        batch that `batched` maps over, the moving averages ride in the carry (see `keep_moving_averages`). Train with
+        "batch", reconstruct with "frozen": the parameters are the same.
       glorot: initialise Glorot-uniform; else uniform within +-1/sqrt(fan_in).
       shared: one set of weights (and lam) for all steps.
       lam: weight of the denoiser's output, its first value where it is learned.
@@ -41,9 +42,11 @@ class MoDLConfig:
       data_consistency: "cg"; "gradient": one gradient step of size `step_size` from the step's input.
       step_size: of "gradient".
       cg_iters: conjugate gradient iterations.
-      cg_tolerance: also stop at a squared residual norm (absolute) of this; 0: never (the reference: 1e-10, for images of maximum 1).
+      cg_tolerance: also stop at a squared residual norm (absolute) of this; 0: never (the reference: 1e-10, for images
+        of maximum 1).
       warm_start: start CG at the step's input, not at zero.
-      implicit: gradient of the exact solution (one more CG) instead of that of the iterations; equal only once CG has converged.
+      implicit: gradient of the exact solution (one more CG) instead of that of the iterations; equal only once CG has
+        converged.
       joint_batch: CG's inner products run over the whole batch that `batched` maps over.
       inverse_iters: fixed-point iterations of the CNN's inverse (invertible learning).
       bfloat16: convolutions in bfloat16.
@@ -100,9 +103,9 @@ def modl(config: MoDLConfig) -> Unrolled:
       config: sizes.
 
     Returns:
-      Model with carry image (y, x) or (frame, y, x), complex (with norm "batch" a dict {"image", "batch_stats"}); reconstruction the
-      same. `inverse` is there without norm and with CG: z = ((A^H A + lam) x - A^H y) / lam, then v <- z - N(v) from v = z; exact as
-      far as CG and the fixed point (a contraction N) converge.
+      Model with carry image (y, x) or (frame, y, x), complex (with norm "batch" a dict {"image", "batch_stats"});
+      reconstruction the same. `inverse` is there without norm and with CG: z = ((A^H A + lam) x - A^H y) / lam, then
+      v <- z - N(v) from v = z; exact as far as CG and the fixed point (a contraction N) converge.
 
     Raises:
       ValueError: options that exclude each other.
@@ -148,7 +151,8 @@ def modl(config: MoDLConfig) -> Unrolled:
     def residual(theta, image, stats, i):
         """N(x) and the moving averages after it."""
         if config.norm == "none":
-            return from_channels(net.apply(theta["net"], to_channels(image))), stats
+            out: Any = net.apply(theta["net"], to_channels(image))
+            return from_channels(out), stats
         own = stats if config.shared else jax.tree.map(lambda a: a[i], stats)
         out, updated = net.apply({**theta["net"], "batch_stats": own}, to_channels(image), mutable=["batch_stats"])
         own = updated["batch_stats"]
@@ -213,7 +217,8 @@ def regularized_solve(
       x0: start; None is zero.
       n_iter: iterations.
       tolerance: also stop at this squared residual norm, absolute; 0: never.
-      implicit: gradient of the exact solution, with respect to rhs, lam and what `normal` holds, instead of that of the iterations.
+      implicit: gradient of the exact solution, with respect to rhs, lam and what `normal` holds, instead of that of the
+        iterations.
 
     Returns:
       x, shaped as rhs.
@@ -247,9 +252,9 @@ def _consistent(op, rhs, lam, image, config):
     normal = op.normal
     joint = config.joint_batch and _is_batched()
     if joint:
-        # one solve for the whole batch as one vector: gathered, it is the same for all examples, and vmap computes it once
+        # one solve for the batch as one vector: gathered, it is the same for all examples, and vmap computes it once
         ops, rhs, x0 = jax.tree.map(lambda a: lax.all_gather(a, BATCH_AXIS), (op, rhs, x0))
-        normal = lambda x: jax.vmap(lambda op, x: op.normal(x))(ops, x)  # noqa: E731
+        normal = lambda x: jax.vmap(lambda op, x: op.normal(x))(ops, x)
     solution = regularized_solve(
         normal,
         rhs,

@@ -1,10 +1,11 @@
 """Unrolled proximal gradient descent, 2D and 2D + time.
 
-Parameter tree: steps/net/params/... as ResNet (jaxrecon.nn.resnet), each leaf with a leading axis of n_steps unless shared;
-steps/step_size where it is learned. `start` has none.
+Parameter tree: steps/net/params/... as ResNet (jaxrecon.nn.resnet), each leaf with a leading axis of n_steps unless
+shared; steps/step_size where it is learned. `start` has none.
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -77,7 +78,7 @@ def pgd(config: PGDConfig) -> Unrolled:
         return zero_filled, (problem.op, zero_filled)
 
     def init_step(key, image, context):
-        theta = {"net": net.lazy_init(key, to_channels(image))}
+        theta: dict[str, Any] = {"net": net.lazy_init(key, to_channels(image))}
         if config.learn_step:
             theta["step_size"] = jnp.asarray(config.step_size, image.real.dtype)
         return theta
@@ -89,8 +90,8 @@ def pgd(config: PGDConfig) -> Unrolled:
         x = to_channels(image)
         if wrap:
             x = jnp.pad(x, [(wrap, wrap), (0, 0), (0, 0), (0, 0)], "wrap")
-        x = net.apply(theta["net"], x)
-        return from_channels(x[wrap : x.shape[0] - wrap])
+        out: Any = net.apply(theta["net"], x)
+        return from_channels(out[wrap : out.shape[0] - wrap])
 
     return unrolled(
         n_steps=config.n_steps,

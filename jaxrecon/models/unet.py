@@ -4,6 +4,7 @@ Parameter tree: steps/params/... as UNet (jaxrecon.nn.unet), each leaf with a le
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -47,11 +48,11 @@ def unet(config: UNetConfig) -> Unrolled:
       config: sizes.
 
     Returns:
-      Model with n_steps = 1, carry the normalised image (y, x), real; reconstruction the magnitude (y, x), cropped. An operator
-      without maps gives coil images, combined by rss.
+      Model with n_steps = 1, carry the normalised image (y, x), real; reconstruction the magnitude (y, x), cropped. An
+      operator without maps gives coil images, combined by rss.
 
-    Source: Zbontar et al. 2018 and the code of fastMRI. It trains with an L1 loss in normalised units, with the target normalised
-      by the input's mean and standard deviation and clamped too; `unet_normalization` gives both.
+    Source: Zbontar et al. 2018 and the code of fastMRI. It trains with an L1 loss in normalised units, with the target
+      normalised by the input's mean and standard deviation and clamped too; `unet_normalization` gives both.
     """
     net = UNet(1, config.features, config.pools, config.drop_rate, jnp.bfloat16 if config.bfloat16 else None)
 
@@ -70,7 +71,8 @@ def unet(config: UNetConfig) -> Unrolled:
 
     def step(theta, image, context, i):
         key = context[2]
-        return net.apply(theta, image[..., None], rngs=None if key is None else {"dropout": key})[..., 0]
+        out: Any = net.apply(theta, image[..., None], rngs=None if key is None else {"dropout": key})
+        return out[..., 0]
 
     def finish(image, context):
         mean, std, _ = context

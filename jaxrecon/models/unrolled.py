@@ -86,7 +86,7 @@ def unrolled(
         # shapes are enough to initialise: nothing of the forward model is computed
         carry, context = jax.eval_shape(start, start_params, problem)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (carry, context))
-        one = lambda k: init_step(k, *zeros)  # noqa: E731
+        one = lambda k: init_step(k, *zeros)
         steps = one(steps_key) if shared else jax.vmap(one)(jax.random.split(steps_key, n_steps))
         return {"start": start_params, "steps": steps}
 

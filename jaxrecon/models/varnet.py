@@ -1,7 +1,8 @@
 """E2E-VarNet: learned maps, and gradient steps in k-space with a U-Net.
 
-Parameter tree: start/params/... as SensitivityNet, steps/net/params/... as NormUNet (jaxrecon.nn), steps/dc_weight; each leaf of steps
-has a leading axis of n_steps. fastMRI's names: sens_net..., cascades.{i}.model..., cascades.{i}.dc_weight (1,).
+Parameter tree: start/params/... as SensitivityNet, steps/net/params/... as NormUNet (jaxrecon.nn), steps/dc_weight;
+each leaf of steps has a leading axis of n_steps. fastMRI's names: sens_net..., cascades.{i}.model...,
+cascades.{i}.dc_weight (1,).
 """
 
 import dataclasses
@@ -52,11 +53,12 @@ def varnet(config: VarNetConfig) -> Unrolled:
       config: sizes.
 
     Returns:
-      Model with carry k-space (coil, y, x); reconstruction real (y, x). The operator is given without maps; the sensitivity
-      network fills them in (any that are there are replaced). The calibration region is problem.acs, else found in the mask.
+      Model with carry k-space (coil, y, x); reconstruction real (y, x). The operator is given without maps; the
+      sensitivity network fills them in (any that are there are replaced). The calibration region is problem.acs, else
+      found in the mask.
 
-    Source: Sriram et al. 2020 and the code of fastMRI, whose sign of the refinement differs from the paper's (the weights need it).
-      With k_0 = y the first eta never receives a gradient.
+    Source: Sriram et al. 2020 and the code of fastMRI, whose sign of the refinement differs from the paper's (the
+      weights need it). With k_0 = y the first eta never receives a gradient.
     """
     dtype = jnp.bfloat16 if config.bfloat16 else None
     sens_net = SensitivityNet(config.sens_features, config.sens_pools, dtype)

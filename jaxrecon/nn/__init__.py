@@ -1,4 +1,4 @@
-"""Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last, real inside, any number of leading axes."""
+"""Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last; leading axes are examples."""
 
 from .conv import (
     Conv,

@@ -1,8 +1,9 @@
 """Layers: stride-1 convolution in 2D and 3D, 2x2 transposed convolution, pooling, instance norm, leaky ReLU.
 
-Channels come last, `(..., y, x, channel)` or `(..., z, y, x, channel)`; leading axes (coils) are examples. All convolutions of the
-library go through `conv`, whose gradient on a CPU is written out: XLA's own is 20 to 50 times slower inside a loop (scan, while) than
-outside, and every unrolled network runs in one. A layer's parameters are float32 (float64 for double input) whatever it computes in.
+Channels come last, `(..., y, x, channel)` or `(..., z, y, x, channel)`; leading axes (coils) are examples. All
+convolutions of the library go through `conv`, whose gradient on a CPU is written out: XLA's own is 20 to 50 times
+slower inside a loop (scan, while) than outside, and every unrolled network runs in one. A layer's parameters are
+float32 (float64 for double input) whatever it computes in.
 """
 
 import math
@@ -32,12 +33,14 @@ lecun_normal: Initializer = linen.initializers.lecun_normal()
 def conv(
     x: Float[Array, "..."], kernel: Float[Array, "..."], *, padding: Padding = "zeros", dilation: int = 1
 ) -> Float[Array, "..."]:
-    """Convolution (cross-correlation) of stride 1 that keeps the size: y[p, o] = sum_q,i kernel[q, i, o] x[p + q - centre, i].
+    """Convolution (cross-correlation) of stride 1 that keeps the size.
+
+    y[p, o] = sum_q,i kernel[q, i, o] x[p + dilation (q - centre), i]
 
     Args:
       x: (..., y, x, channel), or (..., z, y, x, channel) with a 3D kernel; of the kernel's dtype.
       kernel: (height, width, in, out) or (depth, height, width, in, out), odd sizes.
-      padding: what lies beyond the border: zeros, the mirror image without its edge, the edge repeated, or the other side.
+      padding: what lies beyond the border: zeros, the mirror image (edge not doubled), the edge repeated, the other side.
       dilation: distance in pixels between the taps of the kernel.
 
     Returns:
@@ -89,7 +92,7 @@ def _conv_forward(x, kernel, pad, dilation):
 
 def _conv_backward(pad, dilation, residuals, cotangent):
     def native(x, kernel, cotangent):
-        return jax.vjp(lambda *args: _native(*args, pad, dilation), x, kernel)[1](cotangent)
+        return jax.vjp(lambda x, kernel: _native(x, kernel, pad, dilation), x, kernel)[1](cotangent)
 
     def fast_in_loops(x, kernel, cotangent):
         return _input_gradient(kernel, cotangent, pad, dilation), _kernel_gradient(x, kernel, cotangent, pad, dilation)
@@ -131,7 +134,8 @@ def conv_transpose_2x2(
 ) -> Float[Array, "*batch Y X o"]:
     """Transposed convolution 2x2 of stride 2: out[2i + a, 2j + b, o] = sum_c x[i, j, c] kernel[a, b, c, o].
 
-    One matrix product and a pixel shuffle: the same map as the library's transposed convolution, whose gradient is 30 times slower.
+    One matrix product and a pixel shuffle: the same map as lax.conv_transpose (with a flipped kernel), whose
+    gradient on a CPU is 30 times slower.
 
     Args:
       x: (..., y, x, in).

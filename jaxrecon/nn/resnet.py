@@ -1,6 +1,7 @@
 """Residual networks: the ResNet of unrolled PGD, and the plain CNN of MoDL with or without batch norm; 2D and 3D.
 
-Parameter trees, beside the names of the reference codes (GLEAM, PyTorch; MoDL, TensorFlow; l is the layer's position in its block):
+Parameter trees, beside the names of the reference codes (GLEAM, PyTorch; MoDL, TensorFlow; l is the layer's position in
+its block):
 
   ResNet:  block_{i}/conv_{j}/kernel            res_blocks.{i}.layers.{j}.layers.{l}.weight
            block_0/shortcut/{kernel,bias}       res_blocks.0.resample.{weight,bias}
@@ -9,7 +10,8 @@ Parameter trees, beside the names of the reference codes (GLEAM, PyTorch; MoDL, 
            norm_{i}/{scale,bias}                Wts/Layer{i+1}/BN/{gamma,beta}
            norm_{i}/{mean,var} (batch_stats)    Wts/Layer{i+1}/BN/{moving_mean,moving_variance}
 
-Kernels are (*size, in, out): PyTorch's (out, in, *size) transposed, TensorFlow's as they are. In 2D+time the axes are (frame, y, x).
+Kernels are (*size, in, out): PyTorch's (out, in, *size) transposed, TensorFlow's as they are. In 2D+time the axes are
+(frame, y, x).
 """
 
 from typing import Any, Literal
@@ -26,8 +28,9 @@ from .conv import Conv, Initializer, Padding, parameter_dtype, uniform_fan_in
 class ResNet(linen.Module):
     """Residual blocks between a widening and a narrowing convolution, with a global residual: y = conv(blocks(x)) + x.
 
-    Source: GLEAM's code: 2D has reflect padding and ReLU before each convolution (also on the network's input), 3D edge padding
-    and ReLU after it. The first block's shortcut is a 1x1 convolution; the last layer is padded with zeros in both.
+    Source: GLEAM's code: 2D has reflect padding and ReLU before each convolution (also on the network's input), 3D edge
+    padding and ReLU after it. The first block's shortcut is a 1x1 convolution; the last layer is padded with zeros in
+    both.
 
     Attributes:
       features: channels inside.
@@ -58,7 +61,7 @@ class ResNet(linen.Module):
 
 
 class ResidualBlock(linen.Module):
-    """Two convolutions without bias and their ReLUs, plus the input (through a 1x1 convolution where channels differ)."""
+    """Two convolutions without bias and their ReLUs, plus the input (by a 1x1 convolution where channels differ)."""
 
     features: int
     ndim: int
@@ -83,7 +86,7 @@ class ResidualBlock(linen.Module):
 class CNN(linen.Module):
     """The residual part N_w(x) of MoDL's denoiser D_w(x) = x + N_w(x): convolutions, norm, ReLU (none after the last).
 
-    Source: Aggarwal et al. 2019 and its code (zeros, batch norm, 64 features); GLEAM (reflect in 2D, edge in 3D, no norm).
+    Source: Aggarwal et al. 2019 and its code (zeros, batch norm, 64 features); GLEAM (reflect in 2D, edge in 3D).
 
     Attributes:
       features: channels inside.
@@ -91,8 +94,8 @@ class CNN(linen.Module):
       ndim: 2 or 3.
       padding: see `conv`.
       bias: biases in the convolutions.
-      norm: "none"; "frozen": batch norm with the moving averages of the collection "batch_stats"; "batch": with the statistics of
-        the batch, and the moving averages updated (a mutable collection).
+      norm: "none"; "frozen": batch norm with the moving averages of the collection "batch_stats"; "batch": with the
+        statistics of the batch, and the moving averages updated (a mutable collection).
       batch_axis: name of the mapped axis of examples over which "batch" takes its statistics, where there is one.
       kernel_init: initializer of the convolutions.
       dtype: what the convolutions compute in; the result has the input's dtype, statistics have at least float32.
@@ -132,8 +135,9 @@ class CNN(linen.Module):
 class BatchNorm(linen.Module):
     """Batch norm of one example whose batch is a mapped axis: scale (x - mean) / sqrt(var + eps) + bias per channel.
 
-    In training, mean and biased variance are taken over all spatial axes and over `batch_axis`, and the moving averages (variable
-    collection "batch_stats") become momentum * old + (1 - momentum) * new, with the unbiased variance. Frozen, the moving averages are used.
+    In training, mean and biased variance are taken over all spatial axes and over `batch_axis`, and the moving averages
+    (variable collection "batch_stats") become momentum * old + (1 - momentum) * new, with the unbiased variance.
+    Frozen, the moving averages are used.
 
     Source: TensorFlow's fused batch norm: eps 1e-3, momentum 0.99.
     """
@@ -157,7 +161,7 @@ class BatchNorm(linen.Module):
             mean, var = moving_mean.value, moving_var.value
         else:
             axes = tuple(range(x.ndim - 1))
-            average = lambda a: _over_batch(jnp.mean(a, axes), self.batch_axis)  # noqa: E731
+            average = lambda a: _over_batch(jnp.mean(a, axes), self.batch_axis)
             mean = average(values)
             var = average((values - _channels(mean, x)) ** 2)
             if not self.is_initializing():

@@ -1,6 +1,7 @@
 """Networks that estimate coil sensitivity maps from the calibration region.
 
-Parameter tree of SensitivityNet: norm_unet/unet/... as in unet.py; fastMRI's names have the prefix sens_net.norm_unet.unet.
+Parameter tree of SensitivityNet: norm_unet/unet/... as in unet.py; fastMRI's names have the prefix
+sens_net.norm_unet.unet.
 """
 
 from typing import Any
@@ -16,7 +17,9 @@ from .unet import NormUNet
 
 
 class SensitivityNet(linen.Module):
-    """Maps from low-resolution coil images: S = U / rss(U), U_c = NormUNet(F^-1 (acs y_c)), the same network for each coil.
+    """Maps from low-resolution coil images, each coil by the same network.
+
+    S = U / rss(U),  U_c = NormUNet(F^-1 (acs y_c))
 
     Source: Sriram et al. 2020, the code of fastMRI (varnet.py); where rss is 0 the maps are 0 (there NaN).
 

@@ -5,12 +5,13 @@ Parameter trees, beside the names of fastMRI's state dicts (P pools):
   UNet:      down_{i}/conv_{0,1}/kernel    down_sample_layers.{i}.layers.{0,4}.weight
              bottom/conv_{0,1}/kernel      conv.layers.{0,4}.weight
              transpose_{i}/kernel          up_transpose_conv.{i}.layers.0.weight
-             up_{i}/conv_{0,1}/kernel      up_conv.{i}.layers.{0,4}.weight, the last one up_conv.{P-1}.0.layers.{0,4}.weight
+             up_{i}/conv_{0,1}/kernel      up_conv.{i}.layers.{0,4}.weight,
+                                           of the last one up_conv.{P-1}.0.layers.{0,4}.weight
              out/{kernel,bias}             up_conv.{P-1}.1.{weight,bias}
   NormUNet:  unet/...                      unet....
 
-Kernels are (height, width, in, out): a PyTorch convolution (out, in, h, w) transposed by (2, 3, 1, 0), a transposed convolution
-(in, out, h, w) by (2, 3, 0, 1), without a flip.
+Kernels are (height, width, in, out): a PyTorch convolution (out, in, h, w) transposed by (2, 3, 1, 0), a transposed
+convolution (in, out, h, w) by (2, 3, 0, 1), without a flip.
 """
 
 from typing import Any
@@ -86,8 +87,8 @@ class ConvBlock(linen.Module):
 class NormUNet(linen.Module):
     """A U-Net between normalisation and its inverse, on complex images with K channels: K in, K out.
 
-    Real and imaginary parts are normalised apart, over all K channels; the U-Net sees [all real parts, all imaginary parts],
-    padded with zeros (the mean) to a multiple of 16 whatever the number of poolings.
+    Real and imaginary parts are normalised apart, over all K channels; the U-Net sees [all real parts, all imaginary
+    parts], padded with zeros (the mean) to a multiple of 16 whatever the number of poolings.
 
     Source: Sriram et al. 2020, the code of fastMRI (varnet.py); there a constant image gives NaN, here itself.
 
@@ -108,7 +109,7 @@ class NormUNet(linen.Module):
         parts, mean, std = normalize_parts(x)
         h = pad_to_multiple(jnp.moveaxis(_merge(parts), -3, -1))
         h = UNet(2 * k, self.features, self.pools, dtype=self.dtype, name="unet")(h)
-        h = jnp.moveaxis(unpad(h, x.shape[-2:]), -1, -3)
+        h = jnp.moveaxis(unpad(h, *x.shape[-2:]), -1, -3)
         parts = h.reshape(*x.shape[:-3], 2, k, *x.shape[-2:]) * std + mean
         return parts[..., 0, :, :, :] + 1j * parts[..., 1, :, :, :]
 
@@ -146,7 +147,7 @@ def pad_to_multiple(x: Float[Array, "*batch y x c"], multiple: int = 16) -> Floa
     return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(e // 2, e - e // 2) for e in extra] + [(0, 0)])
 
 
-def unpad(x: Float[Array, "*batch Y X c"], shape: tuple[int, int]) -> Float[Array, "*batch y x c"]:
-    """The inverse of `pad_to_multiple` for an image of `shape` (y, x)."""
-    top, left = ((n - m) // 2 for n, m in zip(x.shape[-3:-1], shape, strict=True))
-    return x[..., top : top + shape[0], left : left + shape[1], :]
+def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch y x c"]:
+    """The inverse of `pad_to_multiple` for an image of `height` (y) by `width` (x)."""
+    top, left = (x.shape[-3] - height) // 2, (x.shape[-2] - width) // 2
+    return x[..., top : top + height, left : left + width, :]

@@ -190,4 +190,5 @@ def random_like(key: Key, x: Tree) -> Tree:
     """Unit normal noise (complex where the leaf is) with the structure, shapes and dtypes of x."""
     leaves, structure = jax.tree.flatten(x)
     keys = jax.random.split(key, len(leaves))
-    return structure.unflatten([jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)])
+    noise = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, noise)

@@ -129,7 +129,8 @@ def _analyze(x, axis, filters, periodic):
     phases = [_pad(pairs.take(i, axis + 1), axis, half - 1, 0 if periodic else half - 1, wrap=periodic) for i in (0, 1)]
     n_out = phases[0].shape[axis] - half + 1
     terms = [
-        _column(filters[:, 2 * i + 1 - odd], x) * jax.lax.slice_in_dim(phase, half - 1 - i, half - 1 - i + n_out, axis=axis)[None]
+        _column(filters[:, 2 * i + 1 - odd], x)
+        * jax.lax.slice_in_dim(phase, half - 1 - i, half - 1 - i + n_out, axis=axis)[None]
         for i in range(half)
         for odd, phase in enumerate(phases)
     ]

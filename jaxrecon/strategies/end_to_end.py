@@ -2,33 +2,40 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 
 from ..models.unrolled import Unrolled, iterate_steps, run
+from ..problem import Problem
 from .types import GradFn, Loss, Strategy, group_steps
 
 
-def end_to_end(*, loop: bool = False) -> Strategy:
+def end_to_end(*, loop: bool = False, keep_carry: bool = False) -> Strategy:
     """Reverse mode through all steps: activations of all steps are alive at the peak.
 
     Args:
       loop: a Python loop over the steps in place of lax.scan, as most users would write it: the baseline of memory tables.
+      keep_carry: report the last carry as aux["carry"], for models whose moving averages ride in it.
     """
 
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
-        return _differentiate(lambda params, problem: run(model, params, problem, loop=loop), loss)
+        def forward(params, problem):
+            return run(model, params, problem, loop=loop, carry=True)[:2]
+
+        return _differentiate(forward, loss, keep_carry)
 
     return strategy
 
 
-def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
+def checkpointed(*, every: int = 1, policy: Callable | None = None, keep_carry: bool = False) -> Strategy:
     """Reverse mode that keeps one carry per `every` steps and computes the rest again: the same gradient in less memory.
 
     Args:
       every: steps between checkpoints, a divisor of the number of steps.
       policy: what to keep within a step, as `jax.checkpoint_policies`; None keeps nothing.
+      keep_carry: as in `end_to_end`.
 
     Raises:
       ValueError: (when the gradient is traced) `every` does not divide the number of steps.
@@ -56,9 +63,9 @@ def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
 
             steps = None if model.shared else group_steps(params["steps"], n_groups)
             state, _ = jax.lax.scan(body, state, (steps, jnp.arange(model.n_steps).reshape(n_groups, every)))
-            return model.finish(state, context)
+            return model.finish(state, context), state
 
-        return _differentiate(forward, loss)
+        return _differentiate(forward, loss, keep_carry)
 
     return strategy
 
@@ -77,23 +84,25 @@ def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = 
             raise ValueError(f"deep_supervision got {len(weights)} weights for a model of {model.n_steps} steps")
 
         # the sum of losses rides in the carry, so that every strategy underneath sees an ordinary unrolled network
-        def local_loss(state, context, target, i):
+        def local_loss(state, context_and_target, i):
+            context, target = context_and_target
             return jnp.asarray(weights)[i] * loss(model.finish(state, context), target)
 
         def start(params, problem_and_target):
             problem, target = problem_and_target
             state, context = model.start(params, problem)
-            value = jax.eval_shape(local_loss, state, context, target, jnp.int32(0))
+            value = jax.eval_shape(local_loss, state, (context, target), jnp.int32(0))
             return (state, jnp.zeros((), value.dtype)), (context, target)
 
         def step(theta, carry, context, i):
             state, total = carry
             state = model.step(theta, state, context[0], i)
-            return state, total + local_loss(state, *context, i)
+            return state, total + local_loss(state, context, i)
 
         def inverse(theta, carry, context, i):
             state, total = carry
-            return model.inverse(theta, state, context[0], i), total - local_loss(state, *context, i)
+            assert model.inverse is not None  # else `inverse` is not handed on
+            return model.inverse(theta, state, context[0], i), total - local_loss(state, context, i)
 
         supervised = dataclasses.replace(
             model,
@@ -103,13 +112,17 @@ def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = 
             inverse=inverse if model.inverse else None,
         )
         grad_fn = inner(supervised, lambda total, _: total)
-        return lambda params, problem, target: grad_fn(params, (problem, target), target)
+        return lambda params, problem, target: grad_fn(params, cast(Problem, (problem, target)), target)
 
     return strategy
 
 
-def _differentiate(forward, loss):
+def _differentiate(forward, loss, keep_carry):
     def grad_fn(params, problem, target):
-        return jax.value_and_grad(lambda p: (loss(forward(p, problem), target), {}), has_aux=True)(params)
+        def value(params):
+            reconstruction, carry = forward(params, problem)
+            return loss(reconstruction, target), ({"carry": carry} if keep_carry else {})
+
+        return jax.value_and_grad(value, has_aux=True)(params)
 
     return grad_fn

@@ -48,7 +48,7 @@ def gleam(n_modules: int) -> Strategy:
                 theta, indices = scanned
                 inputs = Differentiable((state, context))
                 if learned_start:
-                    module = lambda theta, leaves: local_loss(theta, inputs.merge(leaves), indices)  # noqa: E731
+                    module = lambda theta, leaves: local_loss(theta, inputs.merge(leaves), indices)
                     gradient = jax.value_and_grad(module, (0, 1), has_aux=True)
                     (value, state), (g_theta, g_inputs) = gradient(theta, inputs.leaves)
                     # only module 0 may teach `start`

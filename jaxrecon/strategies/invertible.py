@@ -30,7 +30,8 @@ def invertible(n_checkpoints: int | None = None) -> Strategy:
     """
 
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
-        if model.inverse is None:
+        inverse = model.inverse
+        if inverse is None:
             raise ValueError("invertible needs a model with an inverse step; use checkpointed() for others")
         n_kept = model.n_steps - 1 if n_checkpoints is None else n_checkpoints
         if not 0 <= n_kept < model.n_steps:
@@ -75,14 +76,14 @@ def invertible(n_checkpoints: int | None = None) -> Strategy:
 
             def backward_inverting(carried, i):
                 after, g_state, g_context = carried
-                before = model.inverse(theta_of(steps, i), after, context, i)
+                before = inverse(theta_of(steps, i), after, context, i)
                 g_theta, g_state, g_context = pull(before, g_state, g_context, i)
                 return (before, g_state, g_context), g_theta
 
             def backward_kept(carried, scanned):
-                before, i = scanned
-                g_theta, *carried = pull(before, *carried, i)
-                return tuple(carried), g_theta
+                (before, i), (g_state, g_context) = scanned, carried
+                g_theta, g_state, g_context = pull(before, g_state, g_context, i)
+                return (g_state, g_context), g_theta
 
             (rebuilt, g_state, g_context), g_late = jax.lax.scan(
                 backward_inverting, (state, g_state, g_context), jnp.arange(n_kept, model.n_steps), reverse=True

@@ -83,4 +83,4 @@ class Differentiable:
     def merge(self, leaves: list, others: list | None = None) -> Any:
         """The tree with `leaves` as its inexact leaves (and `others` as the rest, by default those it had)."""
         inexact, rest = iter(leaves), iter(self.others if others is None else others)
-        return self._structure.unflatten([next(inexact if yes else rest) for yes in self._is_inexact])
+        return jax.tree.unflatten(self._structure, [next(inexact if yes else rest) for yes in self._is_inexact])

@@ -49,7 +49,11 @@ def cartesian_recon(case):
     out = {}
     for key in case.outputs:
         if key == "sense_exact":
-            out[key] = _dense_sense(problem, lam) if case.precision == "float64" else classical.cg_sense(problem, lam=lam, n_iter=100)
+            out[key] = (
+                _dense_sense(problem, lam)
+                if case.precision == "float64"
+                else classical.cg_sense(problem, lam=lam, n_iter=100)
+            )
         elif match := re.fullmatch(r"sense_cg(\d+)", key):
             out[key] = classical.cg_sense(problem, lam=lam, n_iter=int(match[1]))
         elif match := re.fullmatch(r"l1_(\w+?)(_objective)?", key):

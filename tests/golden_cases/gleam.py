@@ -1,13 +1,11 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from golden_case import UnknownAlgorithmError
-from golden_cases.names import from_tree, to_tree
 
-from jaxrecon import metrics, models, nn
-from jaxrecon.complex_ops import from_channels, magnitude, to_channels
+from golden_cases.names import from_tree, to_tree
+from jaxrecon import metrics, models, nn, strategies
+from jaxrecon.complex_ops import magnitude
 from jaxrecon.fourier import fftc
 from jaxrecon.models.modl import MoDLConfig, modl, regularized_solve
 from jaxrecon.models.pgd import PGDConfig, pgd
@@ -20,9 +18,9 @@ PADDING = {"reflect": "reflect", "replicate": "edge", "zeros": "zeros"}
 def pgd_model(config):
     """(model, network of one step, its reference names) of a configuration of a file."""
     in_time = config["ndim"] == 3
-    expected = {"order": "conv, act", "conv_padding": "replicate"} if in_time else {"order": "act, conv"}
-    expect(config, final_conv_padding="zeros", kernel_size=3, step_learned=False, **({} if in_time else {"conv_padding": "reflect"}))
-    expect(config, order_in_step="data consistency, network", global_residual=True, **expected)
+    order, padding = ("conv, act", "replicate") if in_time else ("act, conv", "reflect")
+    expect(config, order=order, conv_padding=padding, final_conv_padding="zeros", kernel_size=3, step_learned=False)
+    expect(config, order_in_step="data consistency, network", global_residual=True)
     settings = PGDConfig(
         n_steps=config["N"],
         features=config["nf"],
@@ -40,19 +38,24 @@ def pgd_model(config):
     for reference, own in (("res_blocks.0.resample", "block_0/shortcut"), ("final_layer", "out")):
         names[f"{reference}.weight"] = f"net/params/{own}/kernel"
         names[f"{reference}.bias"] = f"net/params/{own}/bias"
-    return pgd(settings), nn.ResNet(
-        settings.features,
-        settings.blocks,
-        settings.ndim,
-        PADDING[config["conv_padding"]],
-        activation_first=not in_time,
-    ), names
+    return (
+        pgd(settings),
+        nn.ResNet(
+            settings.features,
+            settings.blocks,
+            settings.ndim,
+            PADDING[config["conv_padding"]],
+            activation_first=not in_time,
+        ),
+        names,
+    )
 
 
-def modl_model(config):
+def modl_model(config, inverse_iters=5):
     """As `pgd_model`; the network is N, without the residual connection."""
     expect(config, kernel_size=3, order="conv, act (none after the last)", order_in_step="network, data consistency")
     expect(config, cg_start="input of the step", cg_inner_product="joint over the batch", lam_learned=False)
+    expect(config, circular_time_padding=False, global_residual=True)
     settings = MoDLConfig(
         n_steps=config["N"],
         features=config["nf"],
@@ -67,6 +70,7 @@ def modl_model(config):
         cg_iters=config["cg_iters"],
         warm_start=True,
         joint_batch=True,
+        inverse_iters=inverse_iters,
     )
     names = {f"model.conv{i + 1}.net.1.weight": f"net/params/conv_{i}/kernel" for i in range(settings.layers)}
     net = nn.CNN(settings.features, settings.layers, settings.ndim, settings.padding)
@@ -150,7 +154,7 @@ def whole(build):
 
         (value, image), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(steps)
         zero_filled = jax.vmap(lambda p: p.op.adjoint(p.kspace))(problem)
-        over_examples = lambda f: jnp.mean(jax.vmap(f)(target, image))  # noqa: E731
+        over_examples = lambda f: jnp.mean(jax.vmap(f)(target, image))
         out = {
             "zf": reference_image(zero_filled, in_time),
             "normal_of_zf": reference_image(jax.vmap(lambda p, x: p.op.normal(x))(problem, zero_filled), in_time),
@@ -187,51 +191,20 @@ def network(x, net, steps, config):
 
 
 def mel_block(case):
-    """The inverse of a MoDL step, in parts and as a whole: its gradient by inversion must be that of backpropagation."""
+    """The inverse of a MoDL step, in parts and as a whole: gradients by inversion are those of backpropagation."""
     config = case.config
-    expect(config, module="modl", share_weights=False, loss="mean |pred - target| (complex modulus)", circular_time_padding=False)
-    single, net, names = modl_model(config)
+    expect(config, module="modl", share_weights=False, loss="mean |pred - target| (complex modulus)")
+    single, net, names = modl_model(config, inverse_iters=max(config["fixed_point_iterations"]))
+    model = models.batched(single)
     problem, target = problem_and_target(case, config)
     steps = load_steps(case.weights, names, config)
     out = _block(case, net, jax.tree.map(lambda a: a[0], steps)["net"]) | _cg(case, config, problem)
 
-    iterations = max(config["fixed_point_iterations"])
-    settings = dataclasses.replace(model_settings(config), inverse_iters=iterations)
-    model = models.batched(modl(settings))
-    state, context = model.start({}, problem)
-    step = jax.jit(model.step)
-    for i in range(config["N"]):
-        state = step(jax.tree.map(lambda a, i=i: a[i], steps), state, context, i)
-    image = state
-    value, pull = jax.vjp(lambda x: complex_l1(x, target), image)
-    (cotangent,) = pull(jnp.ones_like(value))
-    grads = []
-    for i in reversed(range(config["N"])):
-        theta = jax.tree.map(lambda a, i=i: a[i], steps)
-        state = jax.jit(model.inverse)(theta, state, context, i)
-        _, pull = jax.vjp(lambda theta, x, i=i: model.step(theta, x, context, i), theta, state)
-        grad, cotangent = pull(cotangent)
-        grads.insert(0, grad)
-    out |= {"out/pred": reference_image(image, False), "out/loss": value}
-    return out | {f"grad/{k}": v for k, v in name_steps(models.stack_steps(grads), names, config).items()}
-
-
-def model_settings(config):
-    return MoDLConfig(
-        n_steps=config["N"],
-        features=config["nf"],
-        layers=config["conv_layers"],
-        ndim=config["ndim"],
-        padding=PADDING[config["conv_padding"]],
-        norm="none",
-        glorot=False,
-        shared=config["share_weights"],
-        lam=config["lam"],
-        learn_lam=False,
-        cg_iters=config["cg_iters"],
-        warm_start=True,
-        joint_batch=True,
-    )
+    grad_fn = jax.jit(strategies.invertible(n_checkpoints=0)(model, complex_l1))
+    params = {"start": {}, "steps": steps}
+    (value, _), grads = grad_fn(params, problem, target)
+    out |= {"out/pred": reference_image(models.run(model, params, problem), False), "out/loss": value}
+    return out | {f"grad/{k}": v for k, v in name_steps(grads["steps"], names, config).items()}
 
 
 def _block(case, net, theta):

@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 import optax
+
 from golden_cases import gleam as networks
 from golden_cases.gleam import complex_l1, expect, load_steps, name_steps, problem_and_target, reference_image
-
 from jaxrecon import models, strategies
 
 

@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,13 +37,13 @@ def dc_block(case):
     # the constant of the configuration itself: `lam` in the file is rounded to single precision
     lam = jnp.asarray(config["lam"], rhs.real.dtype)
     options = dict(n_iter=config["cg_max_iter"], tolerance=config["cg_tol"])
-    solve = lambda rhs, lam: jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, **options))(op, rhs)  # noqa: E731
+    solve = lambda rhs, lam: jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, **options))(op, rhs)
     out = solve(rhs, lam)
     grads = jax.grad(lambda *args: jnp.sum(cotangent * to_channels(solve(*args))), (0, 1))(rhs, lam)
     converged = jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, n_iter=400))(op, rhs)
 
     def iterations(op, b):
-        normal = lambda x: op.normal(x) + lam * x  # noqa: E731
+        normal = lambda x: op.normal(x) + lam * x
         state, n = cg_start(normal, b), 0
         while n < config["cg_max_iter"] and state.rr > config["cg_tol"]:
             state, n = cg_step(normal, state), n + 1
@@ -117,8 +115,7 @@ def model(case):
     inputs = [zero_filled, *pictures[:-1]]
     for k, image in enumerate(inputs):
         out[f"dw{k + 1}"] = to_channels(image) + _network(settings, params, to_channels(image))
-    flat = {"steps": grads["steps"]}
-    out |= {f"grad/{name}": _leaf(flat["steps"], path) for name, path in names.items()}
+    out |= {f"grad/{name}": _leaf(grads["steps"], path) for name, path in names.items()}
     if config["training"]:
         after = keep_moving_averages(params, carry)["start"]
         out |= {f"after/{name}": _leaf(after, path) for name, path in stat_names.items()}

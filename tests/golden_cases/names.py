@@ -4,7 +4,7 @@ import numpy as np
 
 
 def to_tree(weights, names):
-    """{reference name: array} to a nested dict; names: {reference name: path "a/b/kernel"}; all weights must be named."""
+    """{reference name: array} to a nested dict; names: {reference name: "a/b/kernel"}, all of them."""
     assert set(weights) == set(names), f"names differ: {sorted(set(weights) ^ set(names))}"
     tree: dict = {}
     for name, path in names.items():

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from golden_case import UnknownAlgorithmError
-from golden_cases.names import from_tree, to_tree, unet_names
 
+from golden_cases.names import from_tree, to_tree, unet_names
 from jaxrecon import metrics, models, nn
 from jaxrecon.fourier import center_crop
 from jaxrecon.models.varnet import VarNetConfig, varnet
@@ -30,7 +30,9 @@ def unet(case):
 
 def norm_unet(case):
     config, x = case.config, _complex(case["input"])
-    _expect(config, drop_prob=0, negative_slope=0.2, instance_norm_eps=1e-5, pad_multiple=16, std="unbiased", norm_groups=2)
+    _expect(
+        config, drop_prob=0, negative_slope=0.2, instance_norm_eps=1e-5, pad_multiple=16, std="unbiased", norm_groups=2
+    )
     names = unet_names(config["num_pools"], "unet.", "params/unet/")
     net = nn.NormUNet(config["chans"], config["num_pools"])
     parts, mean, std = nn.normalize_parts(x)
@@ -95,7 +97,7 @@ def whole(case):
     start_names = unet_names(config["sens_pools"], "sens_net.norm_unet.unet.", "params/norm_unet/unet/")
     block_names = _block_names(config["pools"])
     prefixes = [f"cascades.{t}." for t in range(config["num_cascades"])]
-    own = lambda prefix: {k.removeprefix(prefix): v for k, v in case.weights.items() if k.startswith(prefix)}  # noqa: E731
+    own = lambda prefix: {k.removeprefix(prefix): v for k, v in case.weights.items() if k.startswith(prefix)}
     steps = models.stack_steps([to_tree(own(p), block_names) for p in prefixes])
     steps["dc_weight"] = steps["dc_weight"][:, 0]
     start = to_tree({k: v for k, v in case.weights.items() if k.startswith("sens_net.")}, start_names)

@@ -167,6 +167,15 @@ def test_batched_gradient_is_the_mean(strategy):
     assert_trees_close(own, jax.tree.map(lambda *g: sum(g) / 3, *(s[1] for s in singles)), 1e-5)
 
 
+@pytest.mark.parametrize("strategy", [end_to_end(keep_carry=True), checkpointed(keep_carry=True)])
+def test_last_carry_is_reported(strategy, data):
+    problem, target = data
+    model = toy()
+    params = model.init(jax.random.key(0), problem)
+    (_, aux), _ = strategy(model, mean_square)(params, problem, target)
+    np.testing.assert_allclose(aux["carry"], run(model, params, problem), rtol=1e-6)
+
+
 def test_round_trip_error_is_honest(data):
     """A step that its inverse doesn't undo must show in the round-trip error."""
     problem, target = data

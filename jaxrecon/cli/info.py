@@ -1,0 +1,170 @@
+"""`jaxrecon info`: what a file holds, what was measured of it, and what can be done with it."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tyro
+
+from .common import SMALLEST_CALIBRATION, Pattern, acquired_mask, choices, measure, read_mask, say
+
+if TYPE_CHECKING:
+    from ..data import Header, Scan
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Say what files hold: format, shapes, coils, acceleration measured, calibration data, padding, what can be done.
+
+    Reads fastMRI, Calgary-Campinas, CMRxRecon (and its masks), ISMRMRD, mridata.org, BART .cfl + .hdr, NIfTI, .npz and
+    .npy, recognised by their content. Nothing is written.
+
+    Examples:
+      jaxrecon info scan.h5
+      jaxrecon info *.mat brain.cfl mask.npy
+    """
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """One or more files."""
+
+
+def run(options: Options) -> None:
+    """Describe each file in turn."""
+    if not options.files:
+        raise ValueError("info needs the name of a file: jaxrecon info scan.h5")
+    for i, file in enumerate(options.files):
+        if i:
+            say()
+        choices(str(file), [(name, text, "") for name, text in describe(file)])
+
+
+def describe(path: Path) -> list[tuple[str, str]]:
+    """Rows (what, value) about one file.
+
+    Raises:
+      DataError: no known format, or damaged.
+    """
+    from ..checks import DataError
+    from ..data import open
+
+    try:
+        scan = open(path)
+    except DataError as error:
+        try:
+            return _describe_mask(read_mask(path), path)
+        except DataError:
+            raise error from None
+    with scan:
+        if scan.header.has_kspace:
+            return _describe_header(scan.header) + _describe_kspace(scan, path)
+        first = scan[0].image
+        if scan.header.format == "npy" and first is not None and np.isin(first, (0, 1)).all():
+            return _describe_mask(read_mask(path), path)
+        return _describe_header(scan.header) + _describe_images(scan, path)
+
+
+def _describe_mask(mask, path):
+    if not mask.any():
+        return [
+            ("format", "sampling mask"),
+            ("shape", str(mask.shape)),
+            ("acceleration", "none: no sample is measured"),
+        ]
+    rows = [("format", "sampling mask"), ("shape", f"{mask.shape}, {'frames, ' if mask.ndim == 3 else ''}y, x")]
+    # what all frames share is the center of a series
+    shared = mask.all(0) if mask.ndim == 3 else mask
+    kind = measure(mask.reshape(-1, *mask.shape[-2:])[0])
+    rows += [("pattern", kind.kind), ("acceleration", f"{mask.size / mask.sum():.3f}")]
+    rows.append(("calibration", measure(shared).center if shared.any() else "none in all frames"))
+    return [*rows, ("can be used", f"jaxrecon recon SCAN --mask {shlex.quote(str(path))} --out recon.h5")]
+
+
+def _describe_header(header: "Header"):
+    rows = [("format", header.format), ("contents", "k-space" if header.has_kspace else "images")]
+    frames = f", {header.n_frames} frames of {header.n_slices // header.n_frames}" if header.n_frames > 1 else ""
+    rows.append(("slices", f"{header.n_slices}{frames}"))
+    if header.has_kspace:
+        rows.append(("coils", str(header.n_coils)))
+    axes = header.slice_axes[-len(header.shape) :]
+    rows.append(("slice", " x ".join(f"{n} ({a})" for n, a in zip(header.shape, axes, strict=True))))
+    stored = [(a, n) for a, n in zip(header.file_axes, header.file_shape, strict=False) if n > 1]
+    rows.append(("stored as", ", ".join(f"{a} {n}" for a, n in stored)))
+    for name in ("encoded_matrix", "recon_matrix"):
+        if (matrix := getattr(header, name)) is not None:
+            rows.append((name.replace("_", " "), " x ".join(map(str, matrix))))
+    if header.acquisition:
+        rows.append(("acquisition", header.acquisition))
+    kept = [n for n in ("target", "maps", "mask") if getattr(header, f"has_{n}")]
+    if kept:
+        rows.append(("holds also", ", ".join(kept)))
+    known = ("acquisition", "acceleration", "patient_id")  # who it was does not belong on a screen
+    shown = {k: v for k, v in header.attributes.items() if isinstance(v, str | int | float) and k not in known}
+    return rows + [("attributes", ", ".join(f"{k} {v}" for k, v in shown.items()))] * bool(shown)
+
+
+def _describe_images(scan: "Scan", path):
+    middle = np.abs(np.asarray(scan[len(scan) // 2].image))
+    file = shlex.quote(str(path))
+    return [
+        ("values", f"{middle.min():.4g} to {middle.max():.4g} (middle slice)"),
+        ("can be used", f"jaxrecon evaluate {file} --target SCAN"),
+        ("", f"jaxrecon evaluate RECON --target {file}"),
+        ("", f"jaxrecon simulate {file} --coils 8 --mask poisson --acceleration 8 --out sim.h5"),
+    ]
+
+
+def _describe_kspace(scan: "Scan", path):
+    header = scan.header
+    if len(header.shape) == 1:
+        return [
+            ("trajectory", f"non-Cartesian, {header.shape[0]} samples in a slice"),
+            ("can be used", "not yet: jaxrecon recon knows Cartesian data only"),
+        ]
+    part = scan[len(scan) // 2]
+    largest = float(np.abs(np.asarray(part.kspace)).max())
+    rows = [("largest sample", f"{largest:.4g} (middle slice)")]
+    if largest == 0:
+        return [*rows, ("pattern", "the middle slice holds zeros only")]
+    mask, source = acquired_mask(part, header)
+    pattern = measure(mask, header.shape)
+    acquired = np.broadcast_to(mask, header.shape)[:, slice(*(header.padding or (None, None)))]
+    kind = f"{pattern.kind}, {source}"
+    if acquired.all():
+        kind = "fully sampled" + (" within the acquired columns" if header.padding else "")
+    rows += [("pattern", kind), ("acceleration", _acceleration(pattern, acquired, header))]
+    rows.append(
+        ("calibration", f"complete center: {pattern.center}; the largest square has {pattern.square} samples a side")
+    )
+    if header.padding is not None:
+        left, right = header.padding
+        n = header.shape[-1]
+        rows.append(("padding", f"columns 0 to {left} and {right} to {n} of {n} were never acquired"))
+    return rows + _uses(header, pattern, path)
+
+
+def _acceleration(pattern: Pattern, acquired, header: "Header"):
+    text = f"{pattern.acceleration:.3f} measured"
+    if header.padding is not None:
+        text += f", {acquired.size / acquired.sum():.3f} within the acquired columns"
+    return text + (f"; the file says {header.acceleration:g}" if header.acceleration else "")
+
+
+def _uses(header: "Header", pattern: Pattern, path):
+    methods = "zero-filled, rss, cg-sense, l1-wavelet, tv"
+    if header.n_coils == 1:
+        methods += "; one coil needs no maps"
+    elif header.has_maps:
+        methods += "; with the maps of the file"
+    elif pattern.square >= SMALLEST_CALIBRATION:
+        methods += "; maps estimated from the center"
+    else:
+        methods = f"rss; with --maps FILE also {methods}: there is no center to estimate maps from"
+    file = shlex.quote(str(path))
+    uses = [("methods", methods), ("can be used", f"jaxrecon recon {file} --out recon.h5")]
+    if pattern.acceleration < 1.5:
+        uses.append(("", f"jaxrecon recon {file} --undersample random --acceleration 4 --out recon.h5"))
+    if header.has_target:
+        uses.append(("", f"jaxrecon evaluate recon.h5 --target {file} --variant fastmri"))
+    return uses

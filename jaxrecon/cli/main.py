@@ -1,0 +1,89 @@
+"""The entry point: finds the command, reads its options, and turns a user's mistake into one line and exit code 2."""
+
+import dis
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMANDS = {
+    "info": "what a file holds: format, shapes, coils, acceleration, calibration lines, what can be done with it",
+    "recon": "reconstruct images from measured k-space by a classical method",
+    "evaluate": "score a reconstruction against a reference by a named rule",
+    "simulate": "make a multi-coil scan of a phantom or of your images, undersampled if wanted",
+    "masks": "draw a sampling mask, and measure it",
+    "demo": "simulate, undersample, reconstruct and score: table and figure in about a minute",
+}
+"""Command -> what it does; the module of the same name has `Options` and `run`."""
+
+HELP = """usage: jaxrecon COMMAND ...
+
+Accelerated MRI reconstruction in JAX.
+
+{commands}
+
+Each command explains itself:  jaxrecon COMMAND --help
+
+First steps:
+  jaxrecon demo                             everything at once, on data made here
+  jaxrecon info scan.h5                     what is in a file
+  jaxrecon recon scan.h5 --out recon.h5     an image from it"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
+
+    A mistake in this package is no user's mistake: it is raised, with its traceback (exit code 1).
+    """
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("", "-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        print(HELP.format(commands="\n".join(f"  {c:<{width}}  {text}" for c, text in COMMANDS.items())))
+        return 0 if name else 2
+    if name == "--version":
+        from importlib.metadata import version
+
+        print(f"jaxrecon {version('jaxrecon')}")
+        return 0
+    if name not in COMMANDS:
+        return _refuse(f"there is no command '{name}'; there are {', '.join(COMMANDS)}")
+    module = importlib.import_module(f".{name}", __package__)
+    import tyro
+
+    options = tyro.cli(
+        module.Options, prog=f"jaxrecon {name}", description=inspect.getdoc(module.Options), args=rest
+    )  # leaves with exit code 0 after --help, 2 after a wrong option
+    try:
+        module.run(options)
+    except KeyboardInterrupt:
+        print("stopped: no unfinished file was left", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not is_users_mistake(error):
+            raise
+        return _refuse(str(error) or type(error).__name__)
+    return 0
+
+
+def is_users_mistake(error: BaseException) -> bool:
+    """Whether files and options are to blame: the system refused a file, or this package's own `raise` an input.
+
+    A ValueError that NumPy or JAX raises, even in a line of this package, is a mistake of this package.
+    """
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, ValueError | ImportError) or error.__traceback__ is None:
+        return False
+    frame, last = list(traceback.walk_tb(error.__traceback__))[-1][0], error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    code = frame.f_code
+    inside = Path(code.co_filename).is_relative_to(Path(__file__).parents[1])
+    return inside and code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _refuse(message: str) -> int:
+    print("jaxrecon: error: " + " ".join(message.split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,40 @@
+"""Training: one loop for all models, losses and optimizers of the source works, evaluation, checkpoints, memory."""
+
+from . import losses, optimizers
+from .checkpoints import Checkpoints, load_config, load_params
+from .evaluate import Scores, evaluate, evaluator
+from .fit import TrainingError, fit
+from .log import read_log
+from .memory import Memory, compiled_memory, format_memory, memory_report, standard_strategies
+from .optimizers import freeze, lookahead, step_decay
+from .state import Metrics, Target, TrainState, Update, UpdateFn, create_state, evaluation_params, from_grad_fn
+
+__all__ = [
+    "Checkpoints",
+    "Memory",
+    "Metrics",
+    "Scores",
+    "Target",
+    "TrainState",
+    "TrainingError",
+    "Update",
+    "UpdateFn",
+    "compiled_memory",
+    "create_state",
+    "evaluate",
+    "evaluation_params",
+    "evaluator",
+    "fit",
+    "format_memory",
+    "freeze",
+    "from_grad_fn",
+    "load_config",
+    "load_params",
+    "lookahead",
+    "losses",
+    "memory_report",
+    "optimizers",
+    "read_log",
+    "standard_strategies",
+    "step_decay",
+]

@@ -1,0 +1,281 @@
+"""Checkpoints of a run folder: atomic, the last few and the best, checked against the model that asks for them.
+
+All of orbax that the library uses is here. Each checkpoint holds the weights to reconstruct with (`weights`), all of
+the training state (`state`) and, as JSON, the position in the data, the configuration, names, shapes and types of all
+leaves, and the library's version. Trees are stored flat, leaves by name: reading needs no classes, and a wrong model is
+told leaf by leaf.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from ..typing import Params
+from .optimizers import leaf_name
+from .state import TrainState, evaluation_params
+
+FOLDER = "checkpoints"
+"""Where in a run folder they are."""
+
+
+class Restored(NamedTuple):
+    """What a checkpoint gives back.
+
+    Attributes:
+      step: updates made.
+      state: the training state.
+      data: position in the data, as its iterator gave it.
+      config: the configuration, as JSON holds it.
+    """
+
+    step: int
+    state: TrainState
+    data: Any
+    config: Any
+
+
+class Checkpoints:
+    """The checkpoints of one run; a context manager.
+
+    Args:
+      out: the run folder.
+      keep: how many of the newest to keep.
+      best: name of a metric and whether its "min" or "max" is best; that checkpoint is kept besides. None: the newest
+        only.
+    """
+
+    def __init__(self, out: str | Path, *, keep: int = 2, best: tuple[str, Literal["min", "max"]] | None = None):
+        # orbax takes most of a second to import
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
+
+        if keep < 1 or (best is not None and best[1] not in ("min", "max")):
+            raise ValueError(f"wanted keep >= 1 and best as ('psnr', 'max'), got keep={keep}, best={best}")
+        self.folder, self._ocp, self._best = Path(out).absolute() / FOLDER, ocp, best
+        rules: list[Any] = [policies.LatestN(keep)]
+        if best is not None:
+            # max_to_keep with best_fn would delete the newest one whenever it is not the best
+            name, mode = best
+            rules.append(
+                policies.BestN(
+                    get_metric_fn=lambda metrics: metrics[name],
+                    reverse=mode == "min",
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        # written before the next step runs: a checkpoint on its way in the background would read a donated state
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(rules), enable_async_checkpointing=False
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    @property
+    def latest(self) -> int | None:
+        """Step of the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def path(self, step: int) -> Path:
+        """The folder of one checkpoint."""
+        return self.folder / str(step)
+
+    def save(
+        self,
+        state: TrainState,
+        *,
+        data: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        config: Any = None,
+    ) -> None:
+        """Write the checkpoint of state.step; one that is there already stays.
+
+        Args:
+          state: the training state.
+          data: position in the data, fit for JSON.
+          metrics: of an evaluation, with the metric that `best` names.
+          config: a dataclass, or anything fit for JSON.
+
+        Raises:
+          OSError: it cannot be written; those before are untouched.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        args = self._ocp.args
+        weights = evaluation_params(state)
+        items = args.Composite(
+            state=args.StandardSave(_flat(state)),
+            weights=args.StandardSave(_flat(weights)),
+            about=args.JsonSave(
+                {
+                    "data": data,
+                    "config": as_json(config),
+                    "best": self._best,
+                    "state": _signature(state),
+                    "weights": _signature(weights),
+                    "jaxrecon": importlib.metadata.version("jaxrecon"),
+                }
+            ),
+        )
+        try:
+            self._manager.save(step, args=items, metrics=None if metrics is None else dict(metrics))
+        except (OSError, ValueError) as error:
+            raise OSError(
+                f"the checkpoint of step {step} could not be written to {self.folder}: {error}. Is the disk full? "
+                f"The last one is that of step {self.latest}: start again with the same folder to go on from it"
+            ) from error
+
+    def restore(self, like: TrainState, *, step: int | None = None) -> Restored:
+        """Read a checkpoint.
+
+        Args:
+          like: a state of the same model and optimizer (arrays or ShapeDtypeStructs), which says where leaves belong.
+          step: which; None: the newest.
+
+        Raises:
+          ValueError: there is none, or it is of another model or optimizer; the differences are listed.
+        """
+        step = self._existing(step)
+        about = self._about(step)
+        check_same_leaves(about["state"], _signature(like), where=f"checkpoint {self.path(step)}")
+        return Restored(step, self._tree("state", step, like), about["data"], about["config"])
+
+    def weights(self, like: Params, *, step: int | None = None) -> Params:
+        """Read the weights to reconstruct with (moving average or slow weights, where there are such).
+
+        Args:
+          like: parameters of the model, arrays or ShapeDtypeStructs, as `jax.eval_shape(model.init, key, problem)`
+            gives them.
+          step: which; None: the best by the metric of the run's evaluations, the newest where there were none.
+
+        Raises:
+          ValueError: there is none, or it is of another model; the differences are listed.
+        """
+        chosen = self._best_step() if step is None else step
+        chosen = self._existing(chosen)
+        check_same_leaves(self._about(chosen)["weights"], _signature(like), where=f"checkpoint {self.path(chosen)}")
+        return self._tree("weights", chosen, like)
+
+    def config(self, *, step: int | None = None) -> Any:
+        """The configuration in a checkpoint, as JSON holds it."""
+        return self._about(self._existing(step))["config"]
+
+    def _existing(self, step):
+        steps = sorted(self._manager.all_steps())
+        if not steps or (step is not None and step not in steps):
+            wanted = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+            raise ValueError(f"{self.folder} does not hold {wanted}; there are {steps or 'none'}")
+        return steps[-1] if step is None else step
+
+    def _best_step(self):
+        best = self._about(self._existing(None))["best"]
+        if best is None:
+            return None
+        name, mode = best
+        scores: dict[int, float] = {}
+        for step in self._manager.all_steps():
+            metrics = self._manager.metrics(step)
+            if metrics and name in metrics:
+                scores[step] = metrics[name]
+        return (min if mode == "min" else max)(scores, key=lambda step: scores[step]) if scores else None
+
+    def _about(self, step):
+        return self._manager.restore(step, args=self._ocp.args.Composite(about=self._ocp.args.JsonRestore())).about
+
+    def _tree(self, item, step, like):
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+        def wanted(leaf):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
+
+        flat = {name: wanted(leaf) for name, leaf in _flat(like).items()}
+        args = self._ocp.args.Composite(**{item: self._ocp.args.StandardRestore(flat)})
+        stored = self._manager.restore(step, args=args)[item]
+        return jax.tree.unflatten(jax.tree.structure(like), [stored[name] for name in flat])
+
+
+def load_params(out: str | Path, like: Params, *, step: int | None = None) -> Params:
+    """The weights of a run folder, for reconstruction: arguments and errors as `Checkpoints.weights`."""
+    with _existing_folder(out) as checkpoints:
+        return checkpoints.weights(like, step=step)
+
+
+def load_config(out: str | Path, *, step: int | None = None) -> Any:
+    """The configuration of a run folder, as JSON holds it."""
+    with _existing_folder(out) as checkpoints:
+        return checkpoints.config(step=step)
+
+
+def _existing_folder(out):
+    if not (Path(out) / FOLDER).is_dir():
+        raise ValueError(f"{out} is no run folder: it has no folder '{FOLDER}'")
+    return Checkpoints(out)
+
+
+def state_bytes(state: TrainState) -> int:
+    """Bytes of one checkpoint on disk, without compression."""
+    leaves = jax.tree.leaves((state, evaluation_params(state)))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, where: str) -> None:
+    """Raise one ValueError that lists all leaves that are missing, unknown or of another shape or type."""
+    lines = [f"missing {name} {wanted[name]}" for name in wanted if name not in found]
+    lines += [f"unknown {name} {found[name]}" for name in found if name not in wanted]
+    lines += [
+        f"{name} is {found[name]}, wanted {wanted[name]}"
+        for name in wanted
+        if name in found and found[name] != wanted[name]
+    ]
+    if lines:
+        shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
+        raise ValueError(
+            f"{where} is of another model or optimizer ({len(found)} leaves there, {len(wanted)} here): "
+            + "; ".join(shown)
+            + ". Choose another folder, or the configuration that it was made with"
+        )
+
+
+def as_json(config: Any) -> Any:
+    """A configuration as JSON holds it: dataclasses as dicts, functions and types by their names.
+
+    Raises:
+      ValueError: there is something else in it.
+    """
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        config = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(key): as_json(value) for key, value in config.items()}
+    if isinstance(config, list | tuple | set | frozenset):
+        return [as_json(value) for value in config]
+    if isinstance(config, np.generic | np.ndarray | jax.Array):
+        return np.asarray(config).tolist()
+    if callable(config):
+        return getattr(config, "__qualname__", repr(config))
+    if isinstance(config, Path):
+        return str(config)
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise ValueError(f"a configuration must be fit for JSON, but it holds {config!r}") from error
+    return config
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _signature(tree: Any) -> dict[str, str]:
+    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in _flat(tree).items()}

@@ -1,0 +1,106 @@
+"""The record of a run: one JSON line per event, a progress bar, and TensorBoard where tensorboardX is installed."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.write import atomic
+
+FILE = "log.jsonl"
+"""Where in a run folder it is."""
+
+
+class RunLog:
+    """Writes what happens in a run; a context manager.
+
+    Args:
+      out: the run folder.
+      start: updates made before: records beyond them, of a run that was killed, are dropped.
+      n_steps: updates of the whole run, the end of the bar.
+      progress: show the bar.
+    """
+
+    def __init__(self, out: Path, *, start: int, n_steps: int, progress: bool):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        _drop_after(out / FILE, start)
+        self._file = open(out / FILE, "a", encoding="utf-8")
+        self._board = _tensorboard(out, start)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, disable=not progress)
+        self._task = self._progress.add_task("compiling", total=n_steps, completed=start, speed="")
+
+    def __enter__(self) -> "RunLog":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def record(self, event: str, step: int, values: Mapping[str, Any]) -> None:
+        """Write one event: numbers (also to TensorBoard), lists of numbers or text; NaN and infinity become null."""
+        line = {"event": event, "step": step} | {name: _json(value) for name, value in values.items()}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(f"{event}/{name}", value, step)
+
+    def advance(self, step: int, loss: float, speed: float) -> None:
+        """Move the bar."""
+        self._progress.update(
+            self._task, completed=step, description=f"loss {loss:.4g}", speed=f"{speed:.3g} steps/s" if speed else ""
+        )
+
+    def message(self, text: str) -> None:
+        """A line above the bar."""
+        if not self._progress.disable:
+            self._progress.console.print(text, markup=False, highlight=False)
+
+
+def read_log(out: str | Path) -> list[dict[str, Any]]:
+    """The records of a run folder, in their order; a last line that was cut off is left out."""
+    path = Path(out) / FILE
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def _drop_after(path, step):
+    """Leave the records up to a step only."""
+    if path.exists():
+        kept = [json.dumps(r) + "\n" for r in read_log(path.parent) if r["step"] <= step]
+        with atomic(path, overwrite=True) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _tensorboard(out, start):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(out / "tensorboard"), purge_step=start + 1 if start else None)
+
+
+def _json(value):
+    if isinstance(value, list):
+        return [_json(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

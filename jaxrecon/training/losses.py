@@ -1,0 +1,171 @@
+"""Losses of the source works: (reconstruction, target) -> scalar, the mean over examples where there is a batch.
+
+Reconstruction and target are first cropped to the smaller of the two along each image axis
+(`jaxrecon.metrics.crop_to_target`). A loss with options becomes a Loss by functools.partial: `partial(ssim,
+rounding="ceil")`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from ..complex_ops import abs2, magnitude
+from ..metrics import crop_to_target
+from ..metrics import ssim as ssim_of_images
+from ..metrics.crop import Rounding
+from ..metrics.ssim import FASTMRI_LOSS, SSIMVariant
+from .state import Target
+
+Reconstruction = Inexact[Array, "*batch y x"]
+Scalar = Float[Array, ""]
+
+
+def complex_l1(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+    """Mean complex magnitude of the difference: mean |x - t|, with gradient 0 where both are equal.
+
+    Args:
+      reconstruction: (..., y, x), complex (or real, then as `mse` and `l1` of real images).
+      target: its image, likewise.
+      rounding: start of the crop, see `crop_to_target`.
+
+    Raises:
+      ValueError: one is complex and the other is not: a magnitude is no complex image.
+
+    Source: GLEAM's code; the magnitude of the complex number, not |re| + |im|.
+    """
+    x, t = _cropped(reconstruction, target, rounding)
+    return jnp.mean(magnitude(_difference(x, t)))
+
+
+def l1(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+    """Mean absolute difference of magnitudes: mean ||x| - |t||.
+
+    Args:
+      reconstruction: (..., y, x), complex or magnitude.
+      target: its image, likewise.
+      rounding: start of the crop, see `crop_to_target`.
+
+    Source: fastMRI's U-Net (in its normalised units), the benchmark of Ramzi et al.
+    """
+    x, t = _cropped(reconstruction, target, rounding)
+    return jnp.mean(jnp.abs(_real(x) - _real(t)))
+
+
+def mse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+    """Mean squared difference: mean |x - t|^2; of complex images over pixels, twice the mean over two real channels.
+
+    Args:
+      reconstruction: (..., y, x).
+      target: its image, complex if the reconstruction is.
+      rounding: start of the crop, see `crop_to_target`.
+
+    Raises:
+      ValueError: one is complex and the other is not.
+
+    Source: MoDL's code has the mean over pixels and channels of the sum over the batch: batch size / 2 times this.
+    """
+    x, t = _cropped(reconstruction, target, rounding)
+    return jnp.mean(abs2(_difference(x, t)))
+
+
+def nmse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+    """Squared error relative to the target, mean over the batch: ||x - t||^2 / ||t||^2 of each example.
+
+    Args:
+      reconstruction: (..., y, x); all axes but those of target.data_range, if given, belong to one example (without a
+        data_range the last two).
+      target: its image, complex if the reconstruction is; an all-zero image counts with its squared error.
+      rounding: start of the crop, see `crop_to_target`.
+
+    Raises:
+      ValueError: one is complex and the other is not.
+    """
+    x, t = _cropped(reconstruction, target, rounding)
+    n_batch = x.ndim - 2 if target.data_range is None else jnp.ndim(target.data_range)
+    axes = tuple(range(n_batch, x.ndim))
+    energy = jnp.sum(abs2(t), axes)
+    return jnp.mean(jnp.sum(abs2(_difference(x, t)), axes) / jnp.where(energy > 0, energy, 1))
+
+
+def ssim(
+    reconstruction: Reconstruction,
+    target: Target,
+    *,
+    variant: SSIMVariant = FASTMRI_LOSS,
+    rounding: Rounding = "floor",
+) -> Scalar:
+    """1 - SSIM of magnitudes, the window only where it fits; images are scaled by the data range first.
+
+    Args:
+      reconstruction: (..., y, x), complex or magnitude.
+      target: its image, likewise, and its data_range, one per example: the volume's maximum, Deep J-Sense the slice's.
+      variant: window and constants; fastMRI's 7 x 7 uniform one, as published.
+      rounding: start of the crop; Deep J-Sense "ceil".
+
+    Raises:
+      ValueError: the target has no data_range.
+
+    Source: E2E-VarNet, PromptMR+, Deep J-Sense (its paper's -SSIM has the same gradient).
+    """
+    x, t = _cropped(reconstruction, target, rounding)
+    if target.data_range is None:
+        raise ValueError(
+            "the SSIM loss needs target.data_range, one number per example, e.g. the maximum of the volume"
+        )
+
+    def similarity(t, x, peak):
+        return ssim_of_images(t, x, data_range=peak, variant=variant)
+
+    for _ in range(jnp.ndim(target.data_range)):
+        similarity = jax.vmap(similarity)
+    return 1 - jnp.mean(similarity(_real(t), _real(x), target.data_range))
+
+
+def l1_ssim(
+    reconstruction: Reconstruction,
+    target: Target,
+    *,
+    weight: float = 0.5,
+    complex_difference: bool = False,
+    rounding: Rounding = "floor",
+) -> Scalar:
+    """L1 plus weighted SSIM loss: l1(x, t) + w (1 - SSIM(|x|, |t|)).
+
+    Args:
+      reconstruction: (..., y, x), complex or magnitude.
+      target: its image, likewise, and its data_range.
+      weight: w.
+      complex_difference: L1 of the complex difference (`complex_l1`), not of magnitudes.
+      rounding: start of the crop, see `crop_to_target`.
+
+    Source: ReconODE; its "L1 + 0.5 SSIM" must be read as a loss that falls with similarity.
+    """
+    difference = complex_l1 if complex_difference else l1
+    return difference(reconstruction, target, rounding=rounding) + weight * ssim(
+        reconstruction, target, rounding=rounding
+    )
+
+
+def _cropped(reconstruction, target, rounding):
+    """Both, cropped to the smaller of the two along y and x: targets of some FLAIR volumes are wider than the image."""
+    image = target.image
+    if reconstruction.shape[:-2] != image.shape[:-2]:
+        raise ValueError(
+            f"the reconstruction has leading axes {reconstruction.shape[:-2]}, the target {image.shape[:-2]}: "
+            "is the model batched as the data are?"
+        )
+    shape = tuple(min(a, b) for a, b in zip(reconstruction.shape[-2:], image.shape[-2:], strict=True))
+    return crop_to_target(reconstruction, shape, rounding=rounding), crop_to_target(image, shape, rounding=rounding)
+
+
+def _difference(x, t):
+    if jnp.iscomplexobj(x) != jnp.iscomplexobj(t):
+        raise ValueError(
+            f"the reconstruction is {x.dtype}, the target {t.dtype}: compare magnitudes by `l1` or `ssim`, or give "
+            "both complex"
+        )
+    return x - t
+
+
+def _real(x):
+    return magnitude(x) if jnp.iscomplexobj(x) else x

@@ -1,0 +1,153 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from scipy import ndimage
+
+from jaxrecon import nn
+from jaxrecon.nn import conv
+
+SCIPY_MODES = {"zeros": "constant", "reflect": "mirror", "edge": "nearest", "circular": "wrap"}
+NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "edge": "edge", "circular": "wrap"}
+
+
+def arrays(rng, shape, kernel):
+    return jnp.asarray(rng.standard_normal(shape)), jnp.asarray(rng.standard_normal(kernel))
+
+
+def native(x, kernel, padding, dilation=1):
+    """The library's convolution and its own gradient, for one example."""
+    ndim = kernel.ndim - 2
+    pad = [(dilation * (k // 2),) * 2 for k in kernel.shape[:ndim]]
+    x = jnp.pad(x, [*pad, (0, 0)], NUMPY_MODES[padding])
+    space = "DHW"[-ndim:]
+    names = (f"N{space}C", f"{space}IO", f"N{space}C")
+    return lax.conv_general_dilated(
+        x[None], kernel, (1,) * ndim, "VALID", rhs_dilation=(dilation,) * ndim, dimension_numbers=names
+    )[0]
+
+
+@pytest.mark.parametrize("padding", SCIPY_MODES)
+@pytest.mark.parametrize("shape", [(6, 9), (5, 4, 7)])
+def test_equals_correlation(rng, x64, padding, shape):
+    x, kernel = arrays(rng, (*shape, 2), (3,) * len(shape) + (2, 3))
+    expected = np.zeros((*shape, 3))
+    for i, o in np.ndindex(2, 3):
+        expected[..., o] += ndimage.correlate(
+            np.array(x[..., i]), np.array(kernel[..., i, o]), mode=SCIPY_MODES[padding]
+        )
+    np.testing.assert_allclose(conv(x, kernel, padding=padding), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", NUMPY_MODES)
+@pytest.mark.parametrize(("size", "dilation"), [((7, 10), 1), ((9, 11), 2), ((5, 6, 8), 1)])
+def test_gradient_equals_the_native_one(rng, x64, padding, size, dilation):
+    x, kernel = arrays(rng, (*size, 2), (3,) * len(size) + (2, 4))
+    weight = jnp.asarray(rng.standard_normal((*size, 4)))
+    ours = jax.grad(lambda *a: jnp.sum(weight * conv(*a, padding=padding, dilation=dilation) ** 2), (0, 1))(x, kernel)
+    theirs = jax.grad(lambda *a: jnp.sum(weight * native(*a, padding, dilation) ** 2), (0, 1))(x, kernel)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-11 * np.abs(b).max())
+
+
+def test_gradient_under_transformations(rng, x64):
+    x, kernel = arrays(rng, (3, 6, 8, 2), (3, 3, 2, 2))
+
+    def chain(f):
+        def loss(kernel, x):
+            return jnp.sum(lax.scan(lambda h, _: (jnp.tanh(f(h, kernel)), None), x, length=3)[0] ** 2)
+
+        return loss
+
+    ours, theirs = chain(conv), chain(lambda h, k: native(h, k, "zeros"))
+    expected = jax.vmap(jax.grad(theirs), (None, 0))(kernel, x)
+    np.testing.assert_allclose(jax.vmap(jax.grad(ours), (None, 0))(kernel, x), expected, atol=1e-10)
+    np.testing.assert_allclose(jax.grad(lambda k: ours(k, x))(kernel), expected.sum(0), atol=1e-10)  # leading axis
+    mapped = lambda k: jnp.sum(jax.vmap(jax.checkpoint(ours), (None, 0))(k, x))
+    np.testing.assert_allclose(jax.jit(jax.grad(mapped))(kernel), expected.sum(0), atol=1e-10)
+    both = jax.vmap(jax.grad(ours))(jnp.stack([kernel] * 3), x)  # a kernel for each example
+    np.testing.assert_allclose(both, expected, atol=1e-10)
+    second = jax.grad(lambda k: jnp.sum(jax.grad(ours)(k, x[0]) ** 2))(kernel)
+    np.testing.assert_allclose(second, jax.grad(lambda k: jnp.sum(jax.grad(theirs)(k, x[0]) ** 2))(kernel), atol=1e-8)
+
+
+def test_gradient_has_the_form_that_is_fast_in_loops():
+    """On a CPU ordinary convolutions and one matrix product per tap in a loop; elsewhere the native gradient."""
+    x, kernel = jnp.zeros((1, 32, 32, 16)), jnp.zeros((3, 3, 16, 16))
+    traced = jax.jit(jax.grad(lambda *a: jnp.sum(conv(*a) ** 2), (0, 1))).trace(x, kernel)
+    text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda")}
+    assert text["cpu"].count("stablehlo.convolution") == 2 and "stablehlo.while" in text["cpu"]
+    assert text["cuda"].count("stablehlo.convolution") == 3 and "stablehlo.while" not in text["cuda"]
+
+
+def test_gradient_is_lean():
+    """Never all shifted copies of the image at once."""
+    x, kernel = jnp.zeros((64, 64, 16)), jnp.zeros((3, 3, 16, 16))
+    compiled = (
+        jax.jit(jax.grad(lambda *a: jnp.sum(conv(*a, padding="reflect") ** 2), (0, 1))).lower(x, kernel).compile()
+    )
+    assert compiled.memory_analysis().temp_size_in_bytes < 7 * x.nbytes
+
+
+def test_one_by_one_is_a_matrix_product(rng):
+    x, kernel = arrays(rng, (2, 4, 5, 3), (1, 1, 3, 6))
+    np.testing.assert_allclose(conv(x, kernel), x @ kernel[0, 0], atol=1e-5)
+    assert "convolution" not in jax.jit(conv).lower(x, kernel).as_text()
+
+
+def test_wrong_arguments():
+    x = jnp.zeros((8, 9, 2))
+    with pytest.raises(ValueError, match=r"odd .* \(2, 3\)"):
+        conv(x, jnp.zeros((2, 3, 2, 1)))
+    with pytest.raises(ValueError, match=r"\(8, 9, 2\) does not fit .* \(3, 3, 3, 1\)"):
+        conv(x, jnp.zeros((3, 3, 3, 1)))
+    with pytest.raises(ValueError, match="'mirror' is not one of"):
+        conv(x, jnp.zeros((3, 3, 2, 1)), padding="mirror")
+
+
+def test_transposed_convolution(rng):
+    x, kernel = arrays(rng, (3, 4, 5, 2), (2, 2, 2, 3))
+    expected = np.zeros((3, 8, 10, 3))
+    for a, b in np.ndindex(2, 2):
+        expected[:, a::2, b::2] = np.array(x) @ np.array(kernel[a, b])
+    np.testing.assert_allclose(nn.conv_transpose_2x2(x, kernel), expected, atol=1e-5)
+
+
+def test_pooling_drops_the_odd_row():
+    x = jnp.arange(5 * 6.0).reshape(5, 6, 1)
+    expected = np.arange(30.0).reshape(5, 6)[:4].reshape(2, 2, 3, 2).mean((1, 3))
+    np.testing.assert_allclose(nn.average_pool_2x2(x)[..., 0], expected)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_instance_norm(rng, ndim):
+    x = jnp.asarray(3 + 2 * rng.standard_normal((2, *(5, 6, 7)[:ndim], 4)), jnp.float32)
+    axes = tuple(range(1, ndim + 1))
+    expected = (x - np.mean(x, axes, keepdims=True)) / np.sqrt(np.var(x, axes, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(nn.instance_norm(x, ndim=ndim), expected, atol=1e-5)
+
+
+def test_layers_initialise_as_torch(rng):
+    x = jnp.zeros((6, 6, 8))
+    params = nn.Conv(50).init(jax.random.key(0), x)["params"]
+    for leaf in (params["kernel"], params["bias"]):
+        bound = 1 / np.sqrt(8 * 9)
+        assert bound * 0.8 < np.abs(leaf).max() <= bound
+    kernel = nn.ConvTranspose2x2(16).init(jax.random.key(0), x)["params"]["kernel"]
+    assert kernel.shape == (2, 2, 8, 16) and 0.8 / 8 < np.abs(kernel).max() <= 1 / 8
+
+
+def test_bfloat16_computes_low_and_keeps_parameters_high(rng):
+    x, _ = arrays(rng, (6, 7, 3), ())
+    x = x.astype(jnp.float32)
+    low, high = nn.Conv(4, dtype=jnp.bfloat16), nn.Conv(4)
+    params = low.init(jax.random.key(0), x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    y = low.apply(params, x)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(y.astype(jnp.float32), high.apply(params, x), atol=0.05)
+    loss = lambda net: jax.grad(lambda p: jnp.sum(net.apply(p, x).astype(jnp.float32) ** 2))(params)
+    for a, b in zip(jax.tree.leaves(loss(low)), jax.tree.leaves(loss(high)), strict=True):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, atol=0.05 * np.abs(b).max())

@@ -1,0 +1,158 @@
+"""Recipes against the update formulas of torch and of the papers, written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxrecon.strategies import per_module
+from jaxrecon.training import evaluation_params, freeze, from_grad_fn, optimizers, step_decay
+
+N_STEPS = 9
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal(6), rng.standard_normal((N_STEPS, 6))
+
+
+def run(tx, theta, gradients):
+    with jax.enable_x64(True):
+        params = {"start": {}, "steps": {"w": jnp.asarray(theta)}}
+        state, update = tx.init(params), jax.jit(tx.update)
+        for g in gradients:
+            updates, state = update({"start": {}, "steps": {"w": jnp.asarray(g)}}, state, params)
+            params = optax.apply_updates(params, updates)
+        return np.asarray(params["steps"]["w"])
+
+
+def adam(theta, gradients, rate, *, decoupled=0.0):
+    m = v = np.zeros_like(theta)
+    for t, g in enumerate(gradients, 1):
+        g = g(theta) if callable(g) else g
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        lr = rate(t - 1)
+        theta = theta * (1 - lr * decoupled)
+        theta = theta - lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return theta
+
+
+def close(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_gleam_adds_the_penalty_to_the_gradient(problem):
+    theta, gradients = problem
+    # the penalty depends on the weights of the moment
+    expected = adam(theta, [lambda w, g=g: g + 1e-2 * w for g in gradients], lambda t: 1e-2)
+    close(run(optimizers.gleam(1e-2, weight_decay=1e-2), theta, gradients), expected)
+    assert not np.allclose(expected, adam(theta, gradients, lambda t: 1e-2, decoupled=1e-2), atol=1e-6)
+
+
+def test_varnet_drops_its_rate_at_epoch_40(problem):
+    theta, gradients = problem
+    expected = adam(np.tile(theta, 1), np.tile(gradients, (10, 1)), lambda t: 1e-3 * (0.1 if t >= 80 else 1))
+    close(run(optimizers.fastmri_varnet(2, learning_rate=1e-3), theta, np.tile(gradients, (10, 1))), expected)
+
+
+def test_unet_is_torch_rmsprop(problem):
+    theta, gradients = problem
+    expected, v = theta, np.zeros_like(theta)
+    for g in gradients:
+        v = 0.99 * v + 0.01 * g**2
+        expected = expected - 1e-3 * g / (np.sqrt(v) + 1e-8)
+    close(run(optimizers.fastmri_unet(100), theta, gradients), expected)
+
+
+def test_modl_clips_values(problem):
+    theta, gradients = problem
+    gradients = 3 * gradients
+    assert (np.abs(gradients) > 1).any()
+    close(run(optimizers.modl(), theta, gradients), adam(theta, np.clip(gradients, -1, 1), lambda t: 1e-3))
+
+
+def test_promptmr_clips_the_norm_and_decays_apart(problem):
+    theta, gradients = problem
+    clipped = [g * min(1, 0.01 / np.linalg.norm(g)) for g in gradients]
+    expected = adam(theta, clipped, lambda t: 2e-4 * 0.1 ** (t // 4), decoupled=0.01)
+    close(run(optimizers.promptmr(2, learning_rate=2e-4, decay_epoch=2), theta, gradients), expected)
+
+
+@pytest.mark.parametrize("clip", ["value", "norm"])
+def test_deep_jsense_has_both_ways_of_clipping(clip, problem):
+    theta, gradients = problem
+    if clip == "value":
+        clipped = np.clip(gradients, -0.1, 0.1)
+    else:
+        clipped = [g * min(1, 1 / np.linalg.norm(g)) for g in gradients]
+    long = np.concatenate([clipped] * 3)
+    expected = adam(theta, long, lambda t: 2e-4 * 0.5 ** (t // 10))
+    close(run(optimizers.deep_jsense(1, clip=clip), theta, np.concatenate([gradients] * 3)), expected)
+    with pytest.raises(ValueError, match="'value' or by 'norm'"):
+        optimizers.deep_jsense(1, clip="l1")
+
+
+def test_benchmark_clips_each_variable(problem):
+    theta, gradients = problem
+    clipped = [g * min(1, 1 / np.linalg.norm(g)) for g in gradients]
+    close(run(optimizers.benchmark(), theta, gradients), adam(theta, clipped, lambda t: 1e-3))
+    thirds = adam(theta, clipped, lambda t: 1e-3 * 0.1 ** (t // 3))
+    close(run(optimizers.benchmark(N_STEPS), theta, gradients), thirds)
+    # stacked weights: each step's variable by itself
+    each = [np.concatenate([h * min(1, 1 / np.linalg.norm(h)) for h in np.split(g, 3)]) for g in gradients]
+    stacked = run(per_module(optimizers.benchmark(), 3), theta.reshape(3, 2), gradients.reshape(-1, 3, 2))
+    close(stacked.ravel(), adam(theta, each, lambda t: 1e-3))
+
+
+def test_ramzi_is_rectified_adam(problem):
+    theta, gradients = problem
+    expected, m, v, b2 = theta, np.zeros(6), np.zeros(6), 0.999
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * g, b2 * v + (1 - b2) * g**2
+        limit = 2 / (1 - b2) - 1
+        length = limit - 2 * t * b2**t / (1 - b2**t)
+        step = m / (1 - 0.9**t)
+        if length >= 5:
+            r = np.sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))
+            step = r * step / (np.sqrt(v / (1 - b2**t)) + 1e-7)
+        expected = expected - 1e-4 * step
+    close(run(optimizers.ramzi(), theta, gradients), expected)
+
+
+def test_lookahead_moves_slow_weights_at_each_kth_step():
+    rng = np.random.default_rng(1)
+    theta, gradients = rng.standard_normal(4), rng.standard_normal((7, 4))
+    params = {"start": {"frozen": jnp.ones(2)}, "steps": {"w": jnp.asarray(theta)}}
+    stack = iter(gradients)
+    feed = [{"start": {"frozen": jnp.zeros(2)}, "steps": {"w": jnp.asarray(g)}} for g in stack]
+    tx = freeze(optimizers.lookahead(optax.sgd(0.1), sync_period=3, slow_step=0.5), lambda name: "frozen" in name)
+    update = from_grad_fn(lambda params, g, target: ((jnp.zeros(()), {}), g), tx)
+    state = update.init(params, jax.random.key(0))
+    fast = slow = theta
+    for t, (g, tree) in enumerate(zip(gradients, feed, strict=True), 1):
+        fast = fast - 0.1 * g
+        if t % 3 == 0:
+            fast = slow = slow + 0.5 * (fast - slow)
+        state, _ = update(state, tree, None)
+        np.testing.assert_allclose(state.params["steps"]["w"], fast, rtol=1e-5, atol=1e-6)
+        weights = evaluation_params(state)
+        np.testing.assert_allclose(weights["steps"]["w"], slow, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(weights["start"]["frozen"], 1)
+
+
+def test_frozen_leaves_have_no_part_in_decay_and_norm():
+    params = {"start": {"prompt": jnp.full(3, 5.0)}, "steps": {"w": jnp.ones(2)}}
+    gradients = {"start": {"prompt": jnp.full(3, 100.0)}, "steps": {"w": jnp.full(2, 1e-3)}}
+    tx = freeze(optax.chain(optax.clip_by_global_norm(1.0), optax.add_decayed_weights(0.5)), lambda n: "prompt" in n)
+    updates, _ = tx.update(gradients, tx.init(params), params)
+    np.testing.assert_array_equal(updates["start"]["prompt"], 0)
+    np.testing.assert_allclose(updates["steps"]["w"], 0.501, rtol=1e-6)
+
+
+def test_step_decay():
+    schedule = step_decay(1.0, factor=0.5, every=3)
+    assert [float(schedule(jnp.int32(i))) for i in range(7)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+    with pytest.raises(ValueError, match="every >= 1"):
+        step_decay(1.0, factor=0.5, every=0)
