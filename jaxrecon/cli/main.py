@@ -10,13 +10,16 @@ from pathlib import Path
 
 COMMANDS = {
     "info": "what a file holds: format, shapes, coils, acceleration, calibration lines, what can be done with it",
-    "recon": "reconstruct images from measured k-space by a classical method",
+    "recon": "reconstruct images from measured k-space, by a classical method or a trained network",
     "evaluate": "score a reconstruction against a reference by a named rule",
     "simulate": "make a multi-coil scan of a phantom or of your images, undersampled if wanted",
     "masks": "draw a sampling mask, and measure it",
+    "train": "train a network by a strategy of your choice, on files or on data made here",
+    "convert": "published weights to a run folder that recon reads, and back",
+    "memory": "the memory of a training step under every strategy, before it is run",
     "demo": "simulate, undersample, reconstruct and score: table and figure in about a minute",
 }
-"""Command -> what it does; the module of the same name has `Options` and `run`."""
+"""Command -> what it does; the module of the same name has `Options` and `run`, and `parse` if its options are not fixed."""
 
 HELP = """usage: jaxrecon COMMAND ...
 
@@ -50,13 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _refuse(f"there is no command '{name}'; there are {', '.join(COMMANDS)}")
     module = importlib.import_module(f".{name}", __package__)
-    import tyro
-
-    options = tyro.cli(
-        module.Options, prog=f"jaxrecon {name}", description=inspect.getdoc(module.Options), args=rest
-    )  # leaves with exit code 0 after --help, 2 after a wrong option
     try:
-        module.run(options)
+        module.run(_options(module, name, rest))
     except KeyboardInterrupt:
         print("stopped: no unfinished file was left", file=sys.stderr)
         return 130
@@ -82,6 +80,15 @@ def is_users_mistake(error: BaseException) -> bool:
     code = frame.f_code
     inside = Path(code.co_filename).is_relative_to(Path(__file__).parents[1])
     return inside and code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _options(module, name, args):
+    """The options of a command; leaves with exit code 0 after --help, 2 after a wrong option."""
+    if hasattr(module, "parse"):
+        return module.parse(args)
+    import tyro
+
+    return tyro.cli(module.Options, prog=f"jaxrecon {name}", description=inspect.getdoc(module.Options), args=args)
 
 
 def _refuse(message: str) -> int:

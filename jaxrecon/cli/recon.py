@@ -159,6 +159,8 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
     maps = options.maps or ("file" if scan.header.has_maps else "espirit")
     if options.maps is None and scan.header.n_coils == 1:
         maps = "none"
+    if options.maps == "none" or (options.maps == "file" and not scan.header.has_maps):
+        raise ValueError(f"--maps {options.maps}: expected espirit, jsense, or the name of a file of maps")
     if not 1 <= options.map_sets <= max(scan.header.n_coils, 1):
         raise ValueError(
             f"--map-sets {options.map_sets}: {scan.header.n_coils} coils have 1 to {scan.header.n_coils} sets"

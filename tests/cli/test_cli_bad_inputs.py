@@ -155,6 +155,7 @@ def save(path, array):
         (lambda p: ["--mask", save(p / "m.npy", np.zeros(33))], ["expected measured samples", "m.npy"]),
         (lambda p: ["--mask", save(p / "m.npy", np.ones(33)), "--undersample", "random"], ["--mask", "--undersample"]),
         (lambda p: ["--calib-size", "50"], ["expected 50 x 50", "found 33 x 33", "--calib-size 33"]),
+        (lambda p: ["--maps", "none"], ["--maps none", "espirit"]),
         (lambda p: ["--map-sets", "9"], ["--map-sets 9", "4 coils"]),
         (lambda p: ["--wavelet", "bior2.2"], ["--wavelet bior2.2", "orthogonal"]),
         (lambda p: ["--wavelet", "db20"], ["--wavelet db20", "too long", "40 x 33"]),

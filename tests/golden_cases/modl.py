@@ -83,42 +83,57 @@ def implicit_grad(case):
 def model(case):
     """Whole networks, with the statistics of the batch (training) or the moving averages."""
     config = case.config
-    if config["norm"] == "batch":
-        _expect(config, bn_eps=nn.BatchNorm.eps, bn_momentum=nn.BatchNorm.momentum)
-    _expect(config, conv_padding="same, zeros", kernel_size=3, share_weights=True, gradient="unrolled", cg_start="zero")
-    _expect(config, loss="sum over batch of squared error, mean over H, W, 2", lam="weight Wts/lam1:0")
-    settings = MoDLConfig(
-        n_steps=config["K"],
-        features=config["features"],
-        layers=config["layers"],
-        bias=config["conv_bias"],
-        norm={"batch": "batch" if config["training"] else "frozen", "none": "none", None: "none"}[config["norm"]],
-        cg_iters=config["cg_max_iter"],
-        cg_tolerance=config["cg_tol"],
-    )
+    _expect(config, gradient="unrolled", loss="sum over batch of squared error, mean over H, W, 2")
+    network, settings, params, problem = _setup(case)
     names, stat_names = _weight_names(settings)
-    params = {
-        "start": _tree(case.weights, stat_names),
-        "steps": _tree(case.weights, names),
-    }
-    network = models.batched(modl(settings))
-    zero_filled, target = from_channels(case["atb"]), from_channels(case["org"])
-    problem = Problem(zero_filled, Combined(_op(config, case)))
+    target = from_channels(case["org"])
 
     def loss(params):
         image, carry, _ = models.run(network, params, problem, carry=True)
         return jnp.sum(jnp.mean(abs2(image - target), (1, 2))) / 2, carry
 
     (value, carry), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
-    pictures = jax.jit(lambda p: models.run(network, p, problem, every_step=True))(params)
-    out = {"loss": value, **{f"dc{k + 1}": to_channels(pictures[k]) for k in range(settings.n_steps)}}
-    inputs = [zero_filled, *pictures[:-1]]
-    for k, image in enumerate(inputs):
-        out[f"dw{k + 1}"] = to_channels(image) + _network(settings, params, to_channels(image))
+    out = {"loss": value} | _unrolls(network, settings, params, problem)
     out |= {f"grad/{name}": _leaf(grads["steps"], path) for name, path in names.items()}
     if config["training"]:
         after = keep_moving_averages(params, carry)["start"]
         out |= {f"after/{name}": _leaf(after, path) for name, path in stat_names.items()}
+    return out
+
+
+def trained_check(case):
+    network, settings, params, problem = _setup(case)
+    out = _unrolls(network, settings, params, problem)
+    return out | {"out": out[f"dc{settings.n_steps}"]}
+
+
+def _setup(case):
+    config = case.config
+    if config["norm"] == "batch":
+        _expect(config, bn_eps=nn.BatchNorm.eps, bn_momentum=nn.BatchNorm.momentum)
+    _expect(config, conv_padding="same, zeros", kernel_size=3, share_weights=True, cg_start="zero")
+    _expect(config, cg_tol_kind="absolute, squared residual norm")
+    settings = MoDLConfig(
+        n_steps=config["K"],
+        features=config["features"],
+        layers=config["layers"],
+        bias=config["conv_bias"],
+        norm=("batch" if config["training"] else "frozen") if config["norm"] == "batch" else "none",
+        cg_iters=config["cg_max_iter"],
+        cg_tolerance=config["cg_tol"],
+    )
+    names, stat_names = _weight_names(settings)
+    params = {"start": _tree(case.weights, stat_names), "steps": _tree(case.weights, names)}
+    problem = Problem(from_channels(case["atb"]), Combined(_op(config, case)))
+    return models.batched(modl(settings)), settings, params, problem
+
+
+def _unrolls(network, settings, params, problem):
+    """The network's and CG's output of each unroll."""
+    pictures = jax.jit(lambda p: models.run(network, p, problem, every_step=True))(params)
+    out = {f"dc{k + 1}": to_channels(image) for k, image in enumerate(pictures)}
+    for k, image in enumerate([problem.kspace, *pictures[:-1]]):
+        out[f"dw{k + 1}"] = to_channels(image) + _network(settings, params, to_channels(image))
     return out
 
 
@@ -182,4 +197,5 @@ HANDLERS = {
     ("modl", "dc_block"): dc_block,
     ("modl", "implicit_grad"): implicit_grad,
     ("modl", "model"): model,
+    ("modl", "trained_check"): trained_check,
 }

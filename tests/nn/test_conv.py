@@ -45,8 +45,13 @@ def test_equals_correlation(rng, x64, padding, shape):
 def test_gradient_equals_the_native_one(rng, x64, padding, size, dilation):
     x, kernel = arrays(rng, (*size, 2), (3,) * len(size) + (2, 4))
     weight = jnp.asarray(rng.standard_normal((*size, 4)))
-    ours = jax.grad(lambda *a: jnp.sum(weight * conv(*a, padding=padding, dilation=dilation) ** 2), (0, 1))(x, kernel)
-    theirs = jax.grad(lambda *a: jnp.sum(weight * native(*a, padding, dilation) ** 2), (0, 1))(x, kernel)
+
+    def gradients(f):
+        return jax.grad(lambda *a: jnp.sum(weight * f(*a) ** 2), (0, 1))
+
+    ours = gradients(lambda *a: conv(*a, padding=padding, dilation=dilation))
+    theirs = gradients(lambda *a: native(*a, padding, dilation))
+    ours, theirs = jax.jit(lambda *a: (ours(*a), theirs(*a)))(x, kernel)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-11 * np.abs(b).max())
 
@@ -61,15 +66,27 @@ def test_gradient_under_transformations(rng, x64):
         return loss
 
     ours, theirs = chain(conv), chain(lambda h, k: native(h, k, "zeros"))
-    expected = jax.vmap(jax.grad(theirs), (None, 0))(kernel, x)
-    np.testing.assert_allclose(jax.vmap(jax.grad(ours), (None, 0))(kernel, x), expected, atol=1e-10)
-    np.testing.assert_allclose(jax.grad(lambda k: ours(k, x))(kernel), expected.sum(0), atol=1e-10)  # leading axis
-    mapped = lambda k: jnp.sum(jax.vmap(jax.checkpoint(ours), (None, 0))(k, x))
-    np.testing.assert_allclose(jax.jit(jax.grad(mapped))(kernel), expected.sum(0), atol=1e-10)
-    both = jax.vmap(jax.grad(ours))(jnp.stack([kernel] * 3), x)  # a kernel for each example
-    np.testing.assert_allclose(both, expected, atol=1e-10)
-    second = jax.grad(lambda k: jnp.sum(jax.grad(ours)(k, x[0]) ** 2))(kernel)
-    np.testing.assert_allclose(second, jax.grad(lambda k: jnp.sum(jax.grad(theirs)(k, x[0]) ** 2))(kernel), atol=1e-8)
+
+    @jax.jit
+    def gradients(kernel, x):
+        mapped = lambda k: jnp.sum(jax.vmap(jax.checkpoint(ours), (None, 0))(k, x))
+        squared = lambda f: jax.grad(lambda k: jnp.sum(jax.grad(f)(k, x[0]) ** 2))(kernel)
+        return {
+            "native": jax.vmap(jax.grad(theirs), (None, 0))(kernel, x),
+            "vmap of grad": jax.vmap(jax.grad(ours), (None, 0))(kernel, x),
+            "a kernel for each example": jax.vmap(jax.grad(ours))(jnp.stack([kernel] * 3), x),
+            "leading axis": jax.grad(ours)(kernel, x),
+            "grad of vmap of checkpoint": jax.grad(mapped)(kernel),
+            "second": squared(ours),
+            "second, native": squared(theirs),
+        }
+
+    out = gradients(kernel, x)
+    for name in ("vmap of grad", "a kernel for each example"):
+        np.testing.assert_allclose(out[name], out["native"], atol=1e-10)
+    for name in ("leading axis", "grad of vmap of checkpoint"):
+        np.testing.assert_allclose(out[name], out["native"].sum(0), atol=1e-10)
+    np.testing.assert_allclose(out["second"], out["second, native"], atol=1e-8)
 
 
 def test_gradient_has_the_form_that_is_fast_in_loops():
@@ -130,11 +147,11 @@ def test_instance_norm(rng, ndim):
 
 def test_layers_initialise_as_torch(rng):
     x = jnp.zeros((6, 6, 8))
-    params = nn.Conv(50).init(jax.random.key(0), x)["params"]
+    params = jax.jit(nn.Conv(50).init)(jax.random.key(0), x)["params"]
     for leaf in (params["kernel"], params["bias"]):
         bound = 1 / np.sqrt(8 * 9)
         assert bound * 0.8 < np.abs(leaf).max() <= bound
-    kernel = nn.ConvTranspose2x2(16).init(jax.random.key(0), x)["params"]["kernel"]
+    kernel = jax.jit(nn.ConvTranspose2x2(16).init)(jax.random.key(0), x)["params"]["kernel"]
     assert kernel.shape == (2, 2, 8, 16) and 0.8 / 8 < np.abs(kernel).max() <= 1 / 8
 
 
@@ -142,7 +159,7 @@ def test_bfloat16_computes_low_and_keeps_parameters_high(rng):
     x, _ = arrays(rng, (6, 7, 3), ())
     x = x.astype(jnp.float32)
     low, high = nn.Conv(4, dtype=jnp.bfloat16), nn.Conv(4)
-    params = low.init(jax.random.key(0), x)
+    params = jax.jit(low.init)(jax.random.key(0), x)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     y = low.apply(params, x)
     assert y.dtype == jnp.bfloat16

@@ -29,7 +29,7 @@ def test_resnet_written_out(rng, first):
     """Order of activation and convolution, paddings, shortcut and global residual."""
     net = nn.ResNet(3, blocks=2, padding="edge", activation_first=first)
     x = jnp.asarray(rng.standard_normal((7, 6, 2)), jnp.float32)
-    variables = net.init(jax.random.key(0), x)
+    variables = jax.jit(net.lazy_init)(jax.random.key(0), x)
     params = variables["params"]
 
     def branch(h, block):
@@ -43,14 +43,14 @@ def test_resnet_written_out(rng, first):
     h = branch(x, "block_0") + x @ shortcut["kernel"][0, 0] + shortcut["bias"][None, None]
     h = branch(h, "block_1") + h
     expected = nn.conv(h, params["out"]["kernel"]) + params["out"]["bias"][None, None] + x
-    np.testing.assert_allclose(net.apply(variables, x), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(net.apply)(variables, x), expected, atol=1e-5)
 
 
 def test_batch_norm_over_a_mapped_batch(rng):
     """Statistics of all examples; the moving variance takes the unbiased one."""
     x = jnp.asarray(2 + 3 * rng.standard_normal((4, 5, 6, 2)), jnp.float32)
     layer = nn.BatchNorm(frozen=False, batch_axis="examples")
-    variables = layer.init(jax.random.key(0), x[0])
+    variables = jax.jit(layer.lazy_init)(jax.random.key(0), x[0])
     apply = lambda x: layer.apply(variables, x, mutable=["batch_stats"])
     y, updated = jax.vmap(apply, axis_name="examples")(x)
     x = np.asarray(x)

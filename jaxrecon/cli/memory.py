@@ -1,0 +1,128 @@
+"""`jaxrecon memory`: what a training step needs under every strategy, as the compiler plans it; nothing is computed."""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..training.experiment import Experiment
+from . import experiments, masks
+from .common import choices, say
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
+         "TIB": 2**40}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Tell the memory of a training step under every strategy before it is run: compiled for this device, not computed.
+
+    The table has the temporaries, in which strategies differ, how many times larger those of a Python loop from end to
+    end are, and all bytes with weights, optimizer and data. With --limit the exit code is 2 where the experiment's own
+    strategy does not fit, and those that do are named.
+
+    Examples:
+      jaxrecon memory --model pgd --shape 320 256 --coils 8
+      jaxrecon memory --model modl --model.no-shared --model.norm none --strategy gleam --limit 12GiB
+      jaxrecon memory my_experiment.py --batch-size 4 --limit 80GiB
+    """
+
+    config: tyro.conf.Positional[Path | None] = None
+    """The configuration file."""
+    model: experiments.ModelName | None = None
+    """A built-in experiment, in place of a file."""
+    small: bool = False
+    """Its small form."""
+    size: tuple[int, int] = (320, 256)
+    """Matrix y x of the data, where the experiment does not fix it (--shape)."""
+    coils: int = 8
+    """Receive coils of the data, where the experiment does not fix it (--n-coils)."""
+    limit: str | None = None
+    """Bytes that there are, such as 12GiB."""
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = experiments.NO_EXPERIMENT
+
+
+def parse(args: Sequence[str]) -> Options:
+    """The options, with the fields of the chosen experiment among them."""
+    return experiments.parse(Options, "memory", args)
+
+
+def run(options: Options) -> None:
+    """Compile a step for every strategy; refuse what is over the limit."""
+    experiment = options.experiment
+    limit = None if options.limit is None else parse_bytes(options.limit)
+    from ..training import format_memory, memory_report, standard_strategies
+    from ..training.experiment import LOSSES, build, make_optimizer, make_strategy
+
+    problem, target = abstract_batch(options)
+    model = build(experiment.model, training=True)
+    own = experiments.strategy_label(experiment)
+    strategies = standard_strategies(model)
+    strategies.setdefault(own, make_strategy(experiment))
+    network, _ = experiments.describe(experiment)
+    coils, *size = problem.kspace.shape[-3:]
+    rows = [
+        ("network", network, "--model.*"),
+        ("batch", f"{experiment.batch_size} of {size[0]} x {size[1]}, {coils} coils", "--batch-size, --size, --coils"),
+        ("strategy", own, "--strategy"),
+        ("optimizer", experiment.optimizer, "--optimizer"),
+    ]
+    choices("memory of a training step", rows)
+    tx = make_optimizer(experiment, steps_per_epoch=1)
+    report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies)
+    say(format_memory(report))
+    chosen = next(row for row in report if row.name == own)
+    if chosen.memory is None:
+        raise ValueError(f"strategy {own} cannot train this network: {chosen.reason}")
+    if limit is None:
+        return
+    fitting = [f"{r.name} ({r.memory.total / 2**20:.0f} MiB)" for r in report if r.memory and r.memory.total <= limit]
+    if chosen.memory.total > limit:
+        cure = f"these fit: {', '.join(fitting)}" if fitting else "no strategy fits: smaller batches, or a smaller network"
+        raise ValueError(
+            f"strategy {own} needs {chosen.memory.total / 2**20:.0f} MiB, more than the limit of {limit / 2**20:.0f} "
+            f"MiB; {cure}"
+        )
+    say(f"strategy {own} fits into {options.limit}")
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of "12GiB", "800 MB" or a number.
+
+    Raises:
+      ValueError: anything else.
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2].upper() not in UNITS:
+        raise ValueError(f"--limit {text}: expected bytes as 12GiB, 800MB or a number")
+    return round(float(found[1]) * UNITS[found[2].upper()])
+
+
+def abstract_batch(options: Options):
+    """(Problem, Target) of a batch as shapes and types."""
+    import jax
+    import jax.numpy as jnp
+
+    from ..operators import CartesianSense
+    from ..problem import Problem
+    from ..training import Target
+    from ..training.experiment import needs_maps
+
+    experiment = options.experiment
+    size, coils, batch = experiment.shape or options.size, experiment.n_coils or options.coils, experiment.batch_size
+    if min(*size, coils, batch) < 1:
+        raise ValueError("--size, --coils and --batch-size must be 1 or more")
+    by_columns = experiment.mask in typing.get_args(masks.LineName)
+    maps = needs_maps(experiment.model)
+
+    def build():
+        kspace = jnp.zeros((batch, coils, *size), jnp.complex64)
+        mask = jnp.zeros((batch, 1 if by_columns else size[0], size[1]))
+        image = jnp.zeros((batch, *size), jnp.complex64 if maps and experiment.target != "file" else jnp.float32)
+        return Problem(kspace, CartesianSense(kspace if maps else None, mask)), Target(image, jnp.zeros(batch))
+
+    return jax.eval_shape(build)

@@ -1,0 +1,183 @@
+"""`jaxrecon train`: train a network by a strategy, on files or on heads simulated here; the run folder is its resume point."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from ..training.experiment import Experiment
+from . import experiments
+from .common import choices, say
+
+MAY_CHANGE = ("n_updates", "evaluate_every", "checkpoint_every", "log_every")
+"""Fields in which a run that goes on may differ."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train a reconstruction network; killed and started again with the same command, it ends with the same weights.
+
+    What is trained is an experiment: a Python file with a function experiment(small=False) that returns a
+    jaxrecon.training.Experiment, or --model NAME. Each field is an option: see below, for the model that is chosen.
+    The folder --out gets checkpoints, log.jsonl, pictures of the validation and curves.png; TensorBoard's files where
+    tensorboardX is installed. jaxrecon memory tells beforehand what a strategy needs.
+
+    Examples:
+      jaxrecon train --model pgd --small --data simulated --out runs/try           (a few minutes on two cores)
+      jaxrecon train --model varnet --data /data/multicoil_train --validation /data/multicoil_val --out runs/varnet
+      jaxrecon train my_experiment.py --data /data/knees --out runs/knees --strategy gleam --n-modules 4
+      jaxrecon train --model modl --model.norm none --model.no-shared --strategy invertible --data FOLDER --out RUN
+      jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5               (use it)
+    """
+
+    config: tyro.conf.Positional[Path | None] = None
+    """The configuration file."""
+    data: str = tyro.MISSING
+    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated."""
+    out: Path = tyro.MISSING
+    """The run folder. One that holds a run of the same experiment is gone on with."""
+    model: experiments.ModelName | None = None
+    """A built-in experiment, in place of a file."""
+    small: bool = False
+    """A smaller network and a shorter training, to see it work."""
+    validation: Path | None = None
+    """Folder or file for validation. Default: a tenth of the subjects of --data."""
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = experiments.NO_EXPERIMENT
+
+
+def parse(args: Sequence[str]) -> Options:
+    """The options, with the fields of the chosen experiment among them."""
+    return experiments.parse(Options, "train", args)
+
+
+def run(options: Options) -> None:
+    """Find the data, train, evaluate, draw."""
+    from ..training.experiment import make_update, to_json
+
+    experiment, out = options.experiment, options.out
+    check_resume(experiment, out)
+    import jax
+
+    from ..data.pipeline import batches, labelled
+    from ..models import batched
+    from ..training import evaluator, fit
+    from ..training.experiment import build
+    from .training_data import draw_mask, find_data, preparation
+
+    how = preparation(experiment)
+    data = find_data(experiment, options.data, options.validation)
+    feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
+    problem, target = _first(feed)
+    params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
+    params = batched(build(experiment.model, training=True)).init(params_key, problem)
+    n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    update = make_update(experiment, steps_per_epoch=feed.per_epoch)
+    network, strategy = experiments.describe(experiment)
+    coils, *size = problem.kspace.shape[-3:]
+    sampling = "that of the files"
+    if experiment.mask:
+        measured = 1 / np.mean(draw_mask(experiment, tuple(size), 0) != 0)
+        sampling = f"{experiment.mask}, R = {measured:.2f}, {experiment.n_masks} different ones"
+    rate = "" if experiment.learning_rate is None else f", learning rate {experiment.learning_rate:g}"
+    rows = [
+        ("network", f"{network}; {n_params:,} parameters", "--model.*"),
+        ("strategy", strategy, "--strategy, --n-modules, --every, --n-checkpoints"),
+        ("data", data.described, "--data, --validation"),
+        ("batch", f"{experiment.batch_size} of {size[0]} x {size[1]}, {coils} coils", "--batch-size, --shape"),
+        ("mask", sampling, "--mask, --acceleration, --acs, --n-masks"),
+        ("target", f"{experiment.target}, {target.image.dtype}; scale: {experiment.scale}", "--target, --scale"),
+        ("loss", experiment.loss, "--loss"),
+        ("optimizer", f"{experiment.optimizer}{rate}", "--optimizer, --learning-rate"),
+        ("length", f"{experiment.n_updates} steps, {feed.per_epoch} to an epoch", "--n-updates"),
+    ]
+    choices(f"{options.data} -> {out}", rows)
+    evaluate = None
+    if len(data.validation):
+        validation = labelled(data.validation, preparation(experiment, first_mask=experiment.n_masks))
+        evaluate = evaluator(build(experiment.model), validation, variant=experiment.variant)
+    fit(
+        update,
+        params,
+        feed,
+        out=out,
+        n_steps=experiment.n_updates,
+        evaluate=evaluate,
+        evaluate_every=experiment.evaluate_every,
+        best=("nmse", "min") if evaluate else None,
+        checkpoint_every=experiment.checkpoint_every,
+        log_every=experiment.log_every,
+        config=to_json(experiment),
+        key=training_key,
+        progress=Console().is_terminal,
+    )
+    _finish(out, experiment)
+
+
+def check_resume(experiment: Experiment, out: Path) -> None:
+    """Refuse a folder that holds a run of another experiment.
+
+    Raises:
+      ValueError: the fields that differ are listed.
+    """
+    from ..training import load_config
+    from ..training.checkpoints import FOLDER
+    from ..training.experiment import from_json, to_json
+
+    folder = out / FOLDER
+    if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
+        return
+    old, new = (to_json(e) for e in (from_json(load_config(out), where=out), experiment))
+    before, after = _flat(old), _flat(new)
+    names = sorted(before.keys() | after.keys())
+    different = [
+        f"{name} {before.get(name)}, now {after.get(name)}"
+        for name in names
+        if before.get(name) != after.get(name) and name not in MAY_CHANGE
+    ]
+    if different:
+        raise ValueError(
+            f"{out} holds a run of another experiment: {'; '.join(different)}. Choose another folder, or the options "
+            "that it was made with"
+        )
+
+
+def _flat(content, prefix=""):
+    out = {}
+    for name, value in content.items():
+        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return out
+
+
+def _first(feed):
+    """The first batch; its readers are ended."""
+    iterator = iter(feed)
+    try:
+        return next(iterator)
+    finally:
+        iterator.close()
+
+
+def _finish(out: Path, experiment: Experiment) -> None:
+    """Curves, the last evaluation, and what to do next."""
+    from .. import plots
+    from ..training import read_log
+
+    records = read_log(out)
+    training = [(r["step"], r["loss"]) for r in records if r["event"] == "training"]
+    if training:
+        figure = plots.curves({"loss": _columns(training)}, xlabel="step", ylabel=experiment.loss, log_y=True)
+        plots.save(figure, out / "curves.png")
+    evaluations = [r for r in records if r["event"] == "evaluation"]
+    if evaluations:
+        best = min(evaluations, key=lambda r: r["nmse"])
+        scores = ", ".join(f"{name.upper()} {best[name]:.4g}" for name in ("psnr", "ssim", "nmse") if name in best)
+        say(f"validation, variant {experiment.variant}: {scores} at step {best['step']}, whose weights are used")
+    say(f"trained: {out}; to use it: jaxrecon recon SCAN --checkpoint {out} --out recon.h5")
+
+
+def _columns(pairs):
+    return tuple(np.array(column, float) for column in zip(*pairs, strict=True))

@@ -1,0 +1,220 @@
+"""What `jaxrecon train` learns from: files or simulated heads as slices, with maps where the network wants them."""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..data import Slice, Source, index_files, split, subject
+from ..data.preparation import (
+    Preparation,
+    combined_target,
+    file_target,
+    instance_std,
+    maximum,
+    rss_target,
+    target_maximum,
+    top_magnitude,
+    volume_maximum,
+)
+from ..data.simulate import CONTRASTS, simulate
+from ..training.experiment import Experiment, SimulatedHeads, needs_maps
+from . import masks
+from .common import SMALLEST_CALIBRATION, complete_square
+from .reconstruct import Settings, estimate_maps
+
+SIMULATED = "simulated"
+SCALES = {"none": None, "maximum": maximum, "top_magnitude": top_magnitude, "instance_std": instance_std}
+VALIDATION_PART = 0.1
+MAPS_IN_MEMORY = 2**31
+"""Bytes of estimated maps that are kept; beyond it they are estimated anew each time."""
+
+
+class TrainingData(NamedTuple):
+    """Slices for training, and others for validation (none where there is a single file)."""
+
+    training: Sequence[Slice]
+    validation: Sequence[Slice]
+    described: str
+
+
+def find_data(experiment: Experiment, data: str, validation: Path | None) -> TrainingData:
+    """The slices of a folder (or file) and of its validation folder; or simulated ones.
+
+    Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
+    it.
+
+    Raises:
+      DataError: no data file, or a damaged one.
+      ValueError: files without Cartesian k-space.
+    """
+    if data == SIMULATED:
+        heads = experiment.simulated
+        parts = [
+            simulate_heads(heads, range(heads.heads), seed=experiment.seed),
+            simulate_heads(heads, range(heads.heads, heads.heads + heads.validation_heads), seed=experiment.seed),
+        ]
+        described = f"{heads.heads} and {heads.validation_heads} simulated heads"
+    else:
+        entries = index_files(data)
+        if validation is not None:
+            lists = [entries, index_files(validation)]
+        else:
+            n = len({subject(entry.file) for entry in entries})
+            n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
+            lists = split(entries, (n - n_validation, n_validation), group=subject)
+        without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
+        if without:
+            raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
+        parts = [Source(part) for part in lists]
+        described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
+    if needs_maps(experiment.model):
+        parts = [WithMaps(part, experiment) for part in parts]
+    sizes = f"{len(parts[0])} slices for training, {len(parts[1])} for validation ({described})"
+    return TrainingData(parts[0], parts[1], sizes)
+
+
+def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int) -> list[Slice]:
+    """Fully sampled slices whose target is the true magnitude; each subject has one contrast."""
+    slices = []
+    names = [name for name in CONTRASTS if name != "bssfp"]
+    for head in subjects:
+        for i in range(heads.slices):
+            scan = simulate(
+                jax.random.fold_in(jax.random.key(seed), head),
+                shape=heads.shape,
+                n_coils=heads.coils,
+                position=0.15 + 0.5 * (i + 0.5) / heads.slices,
+                contrast=CONTRASTS[names[head % len(names)]],
+                snr=heads.snr,
+            )
+            slices.append(
+                Slice(
+                    kspace=np.asarray(scan.kspace),
+                    target=np.abs(scan.image),
+                    index=i,
+                    file=f"simulated head {head}",
+                )
+            )
+    return slices
+
+
+class WithMaps:
+    """A source whose slices have maps: their own, or those of ESPIRiT from the center that the mask samples completely."""
+
+    def __init__(self, source: Sequence[Slice], experiment: Experiment):
+        self._source, self._experiment = source, experiment
+        self.entries = getattr(source, "entries", None)
+        self._known: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, position: int) -> Slice:
+        part = self._source[position]
+        if part.maps is not None or part.kspace is None:
+            return part
+        maps = self._known.get(position)
+        if maps is None:
+            maps = self._estimate(part)
+            if (len(self._known) + 1) * maps.nbytes <= MAPS_IN_MEMORY:
+                self._known[position] = maps
+        return dataclasses.replace(part, maps=maps)
+
+    def _estimate(self, part: Slice) -> np.ndarray:
+        kspace = np.asarray(part.kspace)
+        mask = np.ones((1, 1), bool) if part.mask is None else np.atleast_2d(part.mask)
+        # all masks of an experiment have the same center, and a reconstruction sees no more than that
+        mask = mask & (draw_mask(self._experiment, kspace.shape[-2:], 0) != 0)
+        if kspace.shape[-3] == 1:
+            return np.ones_like(kspace)
+        name = f"{part.file}, slice {part.index}"
+        width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
+        if width < SMALLEST_CALIBRATION:
+            raise ValueError(
+                f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
+                f"but it is {width} wide: give --acs 16 (or files that have maps)"
+            )
+        return estimate_maps(kspace * mask, mask, espirit_settings(), name=name)
+
+
+def espirit_settings() -> Settings:
+    """Maps from ESPIRiT with the defaults of `jaxrecon recon`."""
+    return Settings(
+        method="zero-filled",
+        lam=None,
+        n_iter=None,
+        wavelet=None,
+        scale="none",
+        maps="espirit",
+        calib_size=None,
+        n_sets=1,
+    )
+
+
+def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
+    """How slices of an experiment become examples.
+
+    Args:
+      experiment: its fields mask ... n_coils.
+      first_mask: number of the first of its masks.
+
+    Raises:
+      ValueError: a mask that does not exist.
+    """
+    names = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName)
+    if experiment.mask is not None and experiment.mask not in names:
+        raise ValueError(f"there is no mask '{experiment.mask}' for still images; there are {', '.join(names)}")
+    if experiment.n_masks < 1 or experiment.batch_size < 1:
+        raise ValueError("n_masks and batch_size must be 1 or more")
+    targets = {"file": file_target, "rss": rss_target, "combined": combined_target, "auto": magnitude_target}
+    maps = needs_maps(experiment.model)
+    if maps:
+        targets["auto"] = combined_target
+    drawn = functools.partial(_random_mask, experiment=experiment, first=first_mask)
+    return Preparation(
+        mask=drawn if experiment.mask else None,
+        target=targets[experiment.target],
+        scale=SCALES[experiment.scale],
+        data_range=peak,
+        shape=experiment.shape,
+        n_coils=experiment.n_coils,
+        maps=maps,
+    )
+
+
+def magnitude_target(part: Slice) -> np.ndarray:
+    """The reference of the file, or, without one, the root of the sum of squares."""
+    return rss_target(part) if part.target is None else file_target(part)
+
+
+def peak(part: Slice, target: np.ndarray) -> float:
+    """The maximum of the volume where the file states it, else of the slice."""
+    try:
+        return volume_maximum(part, target)
+    except ValueError:
+        return target_maximum(part, target)
+
+
+def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np.ndarray:
+    """Mask `number` of an experiment, (1, x) or (y, x); all measured where the experiment draws none."""
+    if experiment.mask is None:
+        return np.ones((1, 1), np.float32)
+    return _drawn(
+        experiment.mask, tuple(shape), experiment.acceleration, experiment.acs, experiment.seed * 100_003 + number
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _drawn(name: Any, shape: tuple[int, ...], acceleration: float, acs: int | None, seed: int) -> np.ndarray:
+    return masks.draw(name, shape, acceleration=acceleration, acs=acs, seed=seed)
+
+
+def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, first: int) -> np.ndarray:
+    assert part.kspace is not None  # `prepare` has seen to it
+    return draw_mask(experiment, part.kspace.shape[-2:], first + int(rng.integers(experiment.n_masks)))
