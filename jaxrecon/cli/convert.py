@@ -90,17 +90,18 @@ def _to_run(options: Options) -> None:
 def _to_weights(options: Options) -> None:
     check_output(options.out, suffixes=(".npz",), overwrite=options.overwrite)
     from ..training import load_config, load_params
-    from ..training.experiment import abstract_params, from_json
+    from ..training.experiment import abstract_params, from_json, model_name
     from ..weights import to_published, write_npz
 
     experiment = from_json(load_config(options.source), where=options.source)
     name = next((n for n in published() if isinstance(experiment.model, _configs()[n])), None)
-    if name is None or options.model not in (None, name):
-        wanted = "any published weights" if name is None else f"the weights of {name}"
+    if name is None:
         raise ValueError(
-            f"{options.source} holds a {type(experiment.model).__name__}: expected --model "
-            f"{name or ', '.join(published())}, found no names for {options.model or wanted}"
+            f"{options.source} holds a {model_name(experiment.model)}: expected one of {', '.join(published())}, the "
+            "networks whose published names are known"
         )
+    if options.model not in (None, name):
+        raise ValueError(f"{options.source}: expected the network of {options.model}, found that of {name}")
     params = load_params(options.source, abstract_params(experiment.model))
     state = to_published(params, published()[name], experiment.model)
     write_npz(options.out, state, overwrite=options.overwrite)

@@ -5,13 +5,16 @@ import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ..training.experiment import Experiment
 from . import experiments, masks
 from .common import choices, say
+
+if TYPE_CHECKING:
+    from ..training.memory import Row
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
          "TIB": 2**40}  # fmt: skip
@@ -75,19 +78,28 @@ def run(options: Options) -> None:
     tx = make_optimizer(experiment, steps_per_epoch=1)
     report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies)
     say(format_memory(report))
+    check_report(report, own, limit)
+    if limit is not None:
+        say(f"strategy {own} fits into {options.limit}")
+
+
+def check_report(report: "list[Row]", own: str, limit: int | None) -> None:
+    """Refuse a strategy that cannot train the network, or needs more bytes than the limit.
+
+    Raises:
+      ValueError: why, and which strategies fit.
+    """
     chosen = next(row for row in report if row.name == own)
     if chosen.memory is None:
         raise ValueError(f"strategy {own} cannot train this network: {chosen.reason}")
-    if limit is None:
+    if limit is None or chosen.memory.total <= limit:
         return
     fitting = [f"{r.name} ({r.memory.total / 2**20:.0f} MiB)" for r in report if r.memory and r.memory.total <= limit]
-    if chosen.memory.total > limit:
-        cure = f"these fit: {', '.join(fitting)}" if fitting else "no strategy fits: smaller batches, or a smaller network"
-        raise ValueError(
-            f"strategy {own} needs {chosen.memory.total / 2**20:.0f} MiB, more than the limit of {limit / 2**20:.0f} "
-            f"MiB; {cure}"
-        )
-    say(f"strategy {own} fits into {options.limit}")
+    cure = f"these fit: {', '.join(fitting)}" if fitting else "no strategy fits: smaller batches, or a smaller network"
+    raise ValueError(
+        f"strategy {own} needs {chosen.memory.total / 2**20:.0f} MiB, more than the limit of {limit / 2**20:.0f} MiB; "
+        f"{cure}"
+    )
 
 
 def parse_bytes(text: str) -> int:

@@ -41,6 +41,7 @@ class Options:
     Examples:
       jaxrecon recon scan.h5 --out recon.h5
       jaxrecon recon brain.cfl --method cg-sense --out recon.nii.gz
+      jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5
       jaxrecon recon scan.h5 --slices 10:15 --lam 0.002 --iterations 60 --out recon.npy
       jaxrecon recon full.h5 --undersample poisson --acceleration 6 --out try.png
       jaxrecon recon scan.npy --maps maps.npy --mask mask.npy --out recon.cfl
@@ -53,6 +54,8 @@ class Options:
     method: Literal["zero-filled", "rss", "cg-sense", "l1-wavelet", "tv"] = "l1-wavelet"
     """zero-filled: A^H y. rss: root of the sum of squares, no maps. cg-sense: least squares by conjugate gradients.
     l1-wavelet: sparsity in wavelets by FISTA. tv: total variation by a primal-dual method."""
+    checkpoint: Path | None = None
+    """A run folder of jaxrecon train or convert: its network reconstructs, in place of --method."""
     lam: float | None = None
     """Weight of the regularization, in units of --scale: smaller is sharper and noisier."""
     iterations: int | None = None
@@ -95,6 +98,8 @@ def run(options: Options) -> None:
         check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
     if options.undersample and options.mask:
         raise ValueError("--mask and --undersample both choose the samples: give one of them")
+    if options.checkpoint and options.method != Options.method:
+        raise ValueError("--method and --checkpoint both choose the reconstruction: give one of them")
     from ..data import open
 
     with open(options.file) as scan:
@@ -109,6 +114,7 @@ def run(options: Options) -> None:
 
 def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
     from ..data import crop_to_recon_size
+    from ..metrics import crop_to_smallest
     from .reconstruct import reconstruct_slice
 
     slices = chosen_slices(options.slices, len(scan))
@@ -121,7 +127,7 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
         return np.asarray(crop_to_recon_size(image, scan.header, target=part.target)) if options.crop else image
 
     images, references, shown = [], [], {}
-    with progress(f"{settings.method} ") as track:
+    with progress(f"{settings.label} ") as track:
         for i in track(slices):
             part = scan[i]
             kspace = np.asarray(part.kspace)
@@ -145,7 +151,7 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
     if empty:
         say(f"slices {empty} hold no signal: their images are 0")
     has_reference = all(r is not None for r in references)
-    reference = np.stack(references) if has_reference else None
+    reference = crop_to_smallest(np.stack(references), volume)[0] if has_reference else None
     caption = _print_scores(volume, reference, "target of the file" if scan.header.has_target else "all samples, rss")
     half = len(volume) // 2
     draw = lambda: _draw(settings, middle, volume[half], None if reference is None else reference[half], shown, caption)
@@ -165,8 +171,17 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
         raise ValueError(
             f"--map-sets {options.map_sets}: {scan.header.n_coils} coils have 1 to {scan.header.n_coils} sets"
         )
+    network = None
+    if options.checkpoint is not None:
+        from .network import load_network
+
+        network = load_network(options.checkpoint)
+        if options.map_sets > 1:
+            raise ValueError("--map-sets: networks take one map set")
+        if not network.needs_maps:
+            maps = "none"
     settings = Settings(
-        method=options.method,
+        method="network" if network else options.method,
         lam=options.lam,
         n_iter=options.iterations,
         wavelet=options.wavelet,
@@ -174,6 +189,7 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
         maps=maps,
         calib_size=options.calib_size,
         n_sets=options.map_sets,
+        network=network,
     )
     return settings.complete(scan.header.shape)
 
@@ -248,9 +264,8 @@ def _print_choices(options: Options, scan: "Scan", settings: "Settings", middle:
             ("padding", f"columns outside {header.padding[0]} to {header.padding[1]} count as not measured", "")
         )
     if not settings.needs_maps:
-        rows.append(
-            ("maps", "none: " + ("rss has no use for them" if settings.method == "rss" else "one coil"), "--maps")
-        )
+        of_one_coil = settings.method != "rss" and header.n_coils == 1
+        rows.append(("maps", "none: " + ("one coil" if of_one_coil else f"{settings.label} takes none"), "--maps"))
     elif settings.maps in ("espirit", "jsense"):
         width, kernel = calibration(mask, header.shape, settings, name=f"file {options.file}, slice {middle}")
         sets = f", {settings.n_sets} sets" if settings.n_sets > 1 else ""
@@ -258,7 +273,8 @@ def _print_choices(options: Options, scan: "Scan", settings: "Settings", middle:
         rows.append(("maps", text, "--maps, --calib-size, --map-sets"))
     else:
         rows.append(("maps", "those of the file" if settings.maps == "file" else settings.maps, "--maps"))
-    rows.append(("method", settings.method, "--method"))
+    network = f", trained: {options.checkpoint}" if settings.network else ""
+    rows.append(("method", f"{settings.label}{network}", "--method, --checkpoint"))
     if settings.method in DEFAULTS:
         what = f", {settings.wavelet}" if settings.method == "l1-wavelet" else ""
         rows.append(("solver", f"{settings.n_iter} iterations{what}", "--iterations" + (", --wavelet" if what else "")))
@@ -287,11 +303,11 @@ def _draw(settings: "Settings", index: int, image, reference, shown, caption):
     from ..metrics import crop_to_target
 
     if reference is not None:
-        rivals = {"zero-filled (rss)": shown["zero-filled"], settings.method: image}
+        rivals = {"zero-filled (rss)": shown["zero-filled"], settings.label: image}
         rivals = {name: crop_to_target(rival, reference.shape) for name, rival in rivals.items()}
-        captions: dict[str, str] = {settings.method: f"{caption} (all slices)"}
+        captions: dict[str, str] = {settings.label: f"{caption} (all slices)"}
         return plots.comparison(reference, rivals, captions=captions, title=f"slice {index}")
-    panels = {settings.method: image, "zero-filled (rss)": shown["zero-filled"], "mask": shown["mask"].astype(float)}
+    panels = {settings.label: image, "zero-filled (rss)": shown["zero-filled"], "mask": shown["mask"].astype(float)}
     if shown["maps"] is not None:
         maps = shown["maps"].reshape(-1, *shown["maps"].shape[-2:])[:5]
         panels |= {f"map of coil {c}": magnitude for c, magnitude in enumerate(np.abs(maps))}
@@ -307,7 +323,10 @@ def _write(options: Options, scan: "Scan", settings: "Settings", slices, volume,
     header = dataclasses.replace(
         scan.header, n_slices=len(slices), n_frames=scan.header.n_frames if whole else 1, recon_matrix=None
     )
-    notes = {k: v for k, v in dataclasses.asdict(settings).items() if v is not None}
+    notes = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "network"}
+    notes = {k: v for k, v in notes.items() if v is not None}
+    if settings.network is not None:
+        notes |= {"network": settings.label, "checkpoint": str(settings.network.path)}
     notes |= {"source": options.file.name, "slices": f"{slices.start}:{slices.stop}"}
     with contextlib.ExitStack() as stack:
         if figure:

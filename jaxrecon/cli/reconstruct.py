@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,10 @@ from ..data.files import check_file, reading
 from ..problem import Problem
 from .common import SMALLEST_CALIBRATION, complete_square
 
-Method = Literal["zero-filled", "rss", "cg-sense", "l1-wavelet", "tv"]
+if TYPE_CHECKING:
+    from .network import Network
+
+Method = Literal["zero-filled", "rss", "cg-sense", "l1-wavelet", "tv", "network"]
 DEFAULTS: dict[str, tuple[float, int]] = {"cg-sense": (0.01, 30), "l1-wavelet": (0.003, 100), "tv": (0.002, 300)}
 """Method -> (lam in units of the data's scale, iterations); lam by eye on real data and by NMSE on simulated heads."""
 LARGEST_CALIBRATION = 24
@@ -41,6 +44,7 @@ class Settings:
       maps: "espirit", "jsense", "file" (those of the scan), "none" (one coil), or the path of maps.
       calib_size: width of the calibration region; None: what is complete, at most LARGEST_CALIBRATION.
       n_sets: map sets of ESPIRiT.
+      network: of the method "network".
     """
 
     method: Method
@@ -51,6 +55,12 @@ class Settings:
     maps: str
     calib_size: int | None
     n_sets: int
+    network: "Network | None" = None
+
+    @property
+    def label(self) -> str:
+        """What figures call it."""
+        return self.method if self.network is None else self.network.name
 
     @property
     def needs_maps(self) -> bool:
@@ -108,15 +118,20 @@ def reconstruct_slice(
       ValueError: no calibration region to estimate maps from.
     """
     kspace = kspace * mask[None]
+    network = settings.network
     if not kspace.any():
-        return SliceResult(np.zeros(kspace.shape[1:], np.complex64), maps, 1.0)
+        shape = kspace.shape[1:] if network is None else network.image_shape(kspace.shape)
+        return SliceResult(np.zeros(shape, np.complex64), maps, 1.0)
     if maps is None and settings.needs_maps:
         maps = estimate_maps(kspace, mask, settings, name=name)
         if not np.any(maps):  # no pixel passed ESPIRiT's threshold: nothing but noise
             return SliceResult(np.zeros(kspace.shape[1:], np.complex64), maps, 1.0)
+    if network is not None:
+        image, factor = network.reconstruct(kspace, mask, maps)
+        return SliceResult(image, maps, factor)
     problem = Problem.from_numpy(kspace, mask=mask, maps=maps if settings.method != "rss" else None)
     calib_size = tuple(min(LARGEST_CALIBRATION, n) for n in kspace.shape[1:])
-    image, scale = reconstruct(
+    result, scale = reconstruct(
         problem,
         settings.lam,
         method=settings.method,
@@ -125,7 +140,7 @@ def reconstruct_slice(
         rule=settings.scale,
         calib_size=calib_size,
     )
-    return SliceResult(np.asarray(image), None if maps is None else np.asarray(maps), float(scale))
+    return SliceResult(np.asarray(result), None if maps is None else np.asarray(maps), float(scale))
 
 
 @functools.partial(jax.jit, static_argnames=("method", "n_iter", "wavelet", "rule", "calib_size"))

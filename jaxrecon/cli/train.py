@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -73,7 +73,7 @@ def run(options: Options) -> None:
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     problem, target = _first(feed)
     params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
-    params = batched(build(experiment.model, training=True)).init(params_key, problem)
+    params = jax.jit(batched(build(experiment.model, training=True)).init)(params_key, problem)
     n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     update = make_update(experiment, steps_per_epoch=feed.per_epoch)
     network, strategy = experiments.describe(experiment)
@@ -146,7 +146,7 @@ def check_resume(experiment: Experiment, out: Path) -> None:
 
 
 def _flat(content, prefix=""):
-    out = {}
+    out: dict[str, Any] = {}
     for name, value in content.items():
         out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return out

@@ -5,7 +5,7 @@ import functools
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -55,7 +55,7 @@ def find_data(experiment: Experiment, data: str, validation: Path | None) -> Tra
     """
     if data == SIMULATED:
         heads = experiment.simulated
-        parts = [
+        parts: list[Sequence[Slice]] = [
             simulate_heads(heads, range(heads.heads), seed=experiment.seed),
             simulate_heads(heads, range(heads.heads, heads.heads + heads.validation_heads), seed=experiment.seed),
         ]
@@ -71,10 +71,10 @@ def find_data(experiment: Experiment, data: str, validation: Path | None) -> Tra
         without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
-        parts = [Source(part) for part in lists]
+        parts = [cast(Sequence[Slice], Source(part)) for part in lists]
         described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
     if needs_maps(experiment.model):
-        parts = [WithMaps(part, experiment) for part in parts]
+        parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
     sizes = f"{len(parts[0])} slices for training, {len(parts[1])} for validation ({described})"
     return TrainingData(parts[0], parts[1], sizes)
 

@@ -3,6 +3,7 @@
 from . import losses, optimizers
 from .checkpoints import Checkpoints, load_config, load_params
 from .evaluate import Scores, evaluate, evaluator
+from .experiment import Experiment, SimulatedHeads
 from .fit import TrainingError, fit
 from .log import read_log
 from .memory import Memory, compiled_memory, format_memory, memory_report, standard_strategies
@@ -11,9 +12,11 @@ from .state import Metrics, Target, TrainState, Update, UpdateFn, create_state, 
 
 __all__ = [
     "Checkpoints",
+    "Experiment",
     "Memory",
     "Metrics",
     "Scores",
+    "SimulatedHeads",
     "Target",
     "TrainState",
     "TrainingError",

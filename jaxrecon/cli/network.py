@@ -1,0 +1,93 @@
+"""A trained or converted network as `jaxrecon recon --checkpoint` applies it to slices."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Complex, Inexact
+
+from ..models import Unrolled, run
+from ..problem import Problem
+from ..training import load_config, load_params
+from ..training.experiment import Experiment, abstract_params, build, from_json, model_name, needs_maps
+from ..typing import Params
+from .training_data import SCALES
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A network with its weights.
+
+    Attributes:
+      path: its run folder.
+      experiment: what it was trained by.
+      params: its weights.
+      model: built from the experiment.
+    """
+
+    path: Path
+    experiment: Experiment
+    params: Params
+    model: Unrolled
+
+    @property
+    def name(self) -> str:
+        """Short name, for figures."""
+        return model_name(self.experiment.model)
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether it is given maps."""
+        return needs_maps(self.experiment.model)
+
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(y, x) of its image from k-space (coil, y, x) of a shape: fastMRI's U-Net crops."""
+        kspace = np.ones(shape, np.complex64)
+        problem = Problem.from_numpy(kspace, maps=kspace if self.needs_maps else None)
+        return jax.eval_shape(functools.partial(run, self.model), self.params, problem).shape
+
+    def reconstruct(
+        self,
+        kspace: Complex[np.ndarray, "coil y x"],
+        mask: Bool[np.ndarray, "..."],
+        maps: Complex[np.ndarray, "coil y x"] | None,
+        *,
+        every_step: bool = False,
+    ) -> tuple[Inexact[np.ndarray, "*step y x"], float]:
+        """Image (y, x) in the units of the data, and what these were divided by, as in training.
+
+        Args:
+          kspace: masked, with signal.
+          mask: (y, x) or with axes of size 1.
+          maps: where it needs them; of one coil they may be None.
+          every_step: the images after each step, (step, y, x).
+        """
+        example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[1:])}
+        if maps is not None:
+            example["maps"] = maps
+        rule = SCALES[self.experiment.scale]
+        scale = np.float32(1 if rule is None else rule(example))
+        if not scale > 0:  # a network does not see a signal so small beside its largest values
+            scale = np.float32(1)
+        problem = Problem.from_numpy(kspace / scale, mask=mask, maps=maps if self.needs_maps else None)
+        return np.asarray(_run(self.params, problem, model=self.model, every_step=every_step)) * scale, float(scale)
+
+
+def load_network(path: Path) -> Network:
+    """The network of a run folder, built from the configuration and the best weights in it.
+
+    Raises:
+      ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
+    """
+    experiment = from_json(load_config(path), where=path)
+    model = build(experiment.model)
+    params = load_params(path, abstract_params(experiment.model))
+    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "every_step"))
+def _run(params, problem, *, model, every_step):
+    return run(model, params, problem, every_step=every_step)

@@ -1,0 +1,87 @@
+"""`jaxrecon convert`: published weights to a run folder that recon reads, and back, bit for bit; refusals."""
+
+import jax
+import numpy as np
+import pytest
+from cli_files import line_mask, measured
+from data.data_files import write_fastmri
+
+from jaxrecon.cli import main
+from jaxrecon.models import MoDLConfig, UNetConfig, VarNetConfig, run
+from jaxrecon.problem import Problem
+from jaxrecon.training import load_config
+from jaxrecon.training.experiment import abstract_params, build
+from jaxrecon.weights import E2E_VARNET, FASTMRI_UNET, MODL, from_published, read_npz, to_published, write_npz
+
+CASES = {
+    "fastmri-unet": (FASTMRI_UNET, UNetConfig(features=4, pools=1)),
+    "e2e-varnet": (E2E_VARNET, VarNetConfig(n_steps=2, features=2, pools=1, sens_features=2, sens_pools=2)),
+    "modl": (MODL, MoDLConfig(features=4, layers=2, norm="frozen")),
+}
+
+
+def published(name, path):
+    """A file of random published weights."""
+    kind, config = CASES[name]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda a: np.abs(rng.standard_normal(a.shape)).astype(a.dtype) * 0.1, abstract_params(config))
+    state = to_published(params, kind, config)
+    write_npz(path, state)
+    return state
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_there_and_back(name, tmp_path, capsys):
+    state = published(name, tmp_path / "weights.npz")
+    out = tmp_path / "runs" / "converted"
+    few = ["--n-steps", "2"] if name == "modl" else []
+    assert main(["convert", str(tmp_path / "weights.npz"), "--model", name, "--out", str(out), *few]) == 0
+    text = capsys.readouterr().out
+    n_trained = sum(a.size for a in state.values())
+    assert f"{n_trained:,}" in text and "features" in text
+    if few:
+        assert load_config(out)["model"]["n_steps"] == 2
+    assert main(["convert", str(out), "--out", str(tmp_path / "back.npz")]) == 0
+    back = read_npz(tmp_path / "back.npz")
+    assert list(back) == list(state)
+    for key, array in state.items():
+        np.testing.assert_array_equal(back[key], array, err_msg=key)
+
+    # recon applies what from_published gives
+    kspace, _ = measured()
+    kspace = kspace * line_mask()
+    write_fastmri(tmp_path / "scan.h5", kspace[None], mask=line_mask().astype(np.float32))
+    command = ["recon", str(tmp_path / "scan.h5"), "--checkpoint", str(out), "--out", str(tmp_path / "r.npy")]
+    assert main([*command, "--no-figure", "--no-crop"]) == 0
+    if name != "modl":  # whose maps are estimated
+        kind, config = CASES[name]
+        params, _ = from_published(state, kind, config=config)
+        expected = run(build(config), params, Problem.from_numpy(kspace, mask=line_mask()[None]))
+        np.testing.assert_allclose(np.load(tmp_path / "r.npy")[0], expected, rtol=2e-4, atol=1e-5)
+
+
+def test_refused(tmp_path, capsys):
+    def refused(*words):
+        assert main(["convert", *map(str, words)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    weights = tmp_path / "weights.npz"
+    published("e2e-varnet", weights)
+    assert "--model" in refused(weights, "--out", tmp_path / "run")
+    error = refused(weights, "--model", "fastmri-unet", "--out", tmp_path / "run")
+    assert "not the weights of fastMRI's U-Net" in error and "sens_net" in error
+    assert "--n-steps" in refused(weights, "--model", "e2e-varnet", "--n-steps", "3", "--out", tmp_path / "run")
+    assert "no run folder" in refused(weights, "--model", "e2e-varnet", "--out", tmp_path / "b.npz")
+    (tmp_path / "text.pt").write_text("no weights")
+    assert "no weights" in refused(tmp_path / "text.pt", "--model", "modl", "--out", tmp_path / "run")
+    (tmp_path / "file").write_text("in the way")
+    assert "folder" in refused(weights, "--model", "e2e-varnet", "--out", tmp_path / "file" / "run")
+    assert not (tmp_path / "run").exists()
+
+    assert main(["convert", str(weights), "--model", "e2e-varnet", "--out", str(tmp_path / "run")]) == 0
+    assert "holds a run already" in refused(weights, "--model", "e2e-varnet", "--out", tmp_path / "run")
+    assert "suffix" in refused(tmp_path / "run", "--out", tmp_path / "other")
+    assert "exists" in refused(tmp_path / "run", "--out", weights)
+    assert "modl" in refused(tmp_path / "run", "--model", "modl", "--out", tmp_path / "b.npz")

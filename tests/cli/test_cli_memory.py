@@ -1,0 +1,54 @@
+"""`jaxrecon memory`: the table of strategies, the limit, what cannot be."""
+
+import pytest
+
+from jaxrecon.cli import main
+from jaxrecon.cli.memory import check_report, parse_bytes
+from jaxrecon.training.memory import Memory, Row
+
+SMALL = ["--model.n-steps", "4", "--model.features", "8", "--size", "40", "32", "--coils", "2", "--optimizer", "adam"]
+
+
+def memory(*words):
+    return main(["memory", *words])
+
+
+def total(text, name):
+    """The last number of a strategy's line."""
+    line = next(line for line in text.splitlines() if line.startswith(name + " "))
+    return float(line.split()[-1])
+
+
+def test_table_and_limit(capsys):
+    gleam = ["--strategy", "gleam", "--n-modules", "2"]
+    assert memory("--model", "pgd", *SMALL, *gleam, "--limit", "1KiB") == 2
+    text, error = capsys.readouterr()
+    assert total(text, "gleam, 4 modules") < total(text, "gleam, 2 modules") < total(text, "end_to_end, Python loop")
+    assert "cannot be: invertible needs" in text and "1 of 40 x 32, 2 coils" in text
+    assert error.count("\n") == 1 and "gleam, 2 modules needs" in error and "no strategy fits" in error
+
+
+def test_what_fits():
+    rows = [Row("whole", Memory(5 * 2**20, 0, 0)), Row("not", None, "because"), Row("parts", Memory(2**20, 0, 0))]
+    check_report(rows, "whole", None)
+    check_report(rows, "whole", 5 * 2**20)
+    with pytest.raises(ValueError, match=r"whole needs 5 MiB, .* limit of 4 MiB; these fit: parts \(1 MiB\)"):
+        check_report(rows, "whole", 4 * 2**20)
+    with pytest.raises(ValueError, match="not cannot train this network: because"):
+        check_report(rows, "not", None)
+
+
+def test_refused(capsys):
+    assert memory("--model", "pgd", *SMALL, "--limit", "much") == 2
+    assert "12GiB" in capsys.readouterr().err
+    assert memory("--model", "pgd", *SMALL, "--coils", "0") == 2
+    assert "--coils" in capsys.readouterr().err
+    assert memory("--size", "40", "32") == 2
+    assert "--model" in capsys.readouterr().err
+
+
+def test_parse_bytes():
+    assert parse_bytes("12GiB") == 12 * 2**30 and parse_bytes("1.5 MB") == 1_500_000 and parse_bytes("64") == 64
+    for text in ("", "GiB", "12 apples", "-3GiB"):
+        with pytest.raises(ValueError, match="expected bytes"):
+            parse_bytes(text)

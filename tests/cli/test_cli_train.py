@@ -1,0 +1,218 @@
+"""`jaxrecon train` and `recon --checkpoint`: train, stop, go on, use; refusals before any work."""
+
+import dataclasses
+import json
+
+import h5py
+import numpy as np
+import pytest
+from cli_files import line_mask, measured, nrmse
+from data.data_files import write_fastmri
+
+from jaxrecon.cli import main
+from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
+from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
+from jaxrecon.training.experiment import PRESETS, SMALL, build, from_json, load_experiment, to_json
+
+HEADS = ["--simulated.heads", "2", "--simulated.validation-heads", "1", "--simulated.slices", "1"]
+TINY = [
+    *HEADS, "--simulated.shape", "33", "24", "--simulated.coils", "3", "--mask", "equispaced", "--acs", "8",
+    "--model.n-steps", "2", "--model.features", "4", "--log-every", "1", "--n-masks", "2",
+]  # fmt: skip
+
+
+def train(out, *options, model="pgd", data="simulated"):
+    return main(["train", "--model", model, "--small", "--data", str(data), "--out", str(out), *options])
+
+
+def losses(out):
+    return [r["loss"] for r in read_log(out) if r["event"] == "training"]
+
+
+def saved_weights(out, step):
+    from jaxrecon.training import load_params
+    from jaxrecon.training.experiment import abstract_params
+
+    like = abstract_params(from_json(load_config(out), where=out).model)
+    return load_params(out, like, step=step)
+
+
+def test_train_resume_and_use(tmp_path, capsys):
+    """Stopped after 2 of 4 steps and gone on with is the run in one go; recon rebuilds the network by itself."""
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    gleam = ["--strategy", "gleam", "--learning-rate", "0.003"]
+    assert train(once, *TINY, *gleam, "--n-updates", "4") == 0
+    text = capsys.readouterr().out
+    assert "gleam, 2 modules" in text and "--learning-rate" in text and "NMSE" in text
+    assert (once / "curves.png").stat().st_size > 1000
+    for n in ("2", "4"):
+        assert train(twice, *TINY, *gleam, "--n-updates", n) == 0
+    assert losses(twice) == losses(once) and len(losses(once)) == 4
+    nmse = [r["nmse"] for r in read_log(twice) if r["event"] == "evaluation"]
+    assert len(nmse) == 2 and nmse[1] < nmse[0]
+
+    kspace, image = measured(n_coils=3)
+    path = write_fastmri(tmp_path / "scan.h5", kspace[None] * line_mask(n_acs=8), reconstruction_rss=image[None])
+    capsys.readouterr()
+    assert main(["recon", str(path), "--checkpoint", str(twice), "--out", str(tmp_path / "r.npy")]) == 0
+    text = capsys.readouterr().out
+    assert "pgd, trained" in text and "espirit" in text and "PSNR" in text
+    assert (tmp_path / "r_figure.png").exists()
+    recon = np.load(tmp_path / "r.npy")
+    assert recon.shape == (1, *image.shape) and nrmse(recon[0], image) < 1
+
+    # in other units the image is the same, in these units
+    path = write_fastmri(tmp_path / "scaled.h5", 1e-5 * kspace[None] * line_mask(n_acs=8))
+    assert main(["recon", str(path), "--checkpoint", str(twice), "--out", str(tmp_path / "s.h5"), "--no-figure"]) == 0
+    with h5py.File(tmp_path / "s.h5") as file:
+        np.testing.assert_allclose(
+            file["reconstruction"][()], 1e-5 * np.abs(recon), rtol=1e-3, atol=1e-8 * np.abs(recon).max()
+        )
+        assert file["reconstruction"].file.attrs.get("checkpoint", str(twice)) == str(twice)
+
+
+def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
+    """A subject of the folder is kept for validation; the configuration is a Python file."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(3):
+        kspace, image = measured(unit=1e-4 * (i + 1), shape=(32, 24))
+        image = image[None].astype(np.float32)
+        write_fastmri(data / f"file{i}.h5", kspace[None], reconstruction_rss=image)
+    config = tmp_path / "mine.py"
+    config.write_text(
+        "from jaxrecon.models import VarNetConfig\nfrom jaxrecon.training import Experiment\n"
+        "def experiment(small=False):\n"
+        "    model = VarNetConfig(n_steps=1 if small else 12, features=2, pools=1, sens_features=2, sens_pools=1)\n"
+        "    return Experiment(model, loss='ssim', acs=6, n_updates=2, log_every=1, batch_size=2, n_masks=2)\n"
+    )
+    out = tmp_path / "run"
+    command = ["train", str(config), "--small", "--data", str(data), "--out", str(out)]
+    assert main([*command, "--learning-rate", "0.01"]) == 0
+    assert "2 slices for training, 1 for validation" in capsys.readouterr().out
+    content = load_config(out)
+    assert content["model"] == {**content["model"], "kind": "varnet", "n_steps": 1, "pools": 1}
+    assert content["learning_rate"] == 0.01 and content["loss"] == "ssim"
+    assert [r["event"] for r in read_log(out)] == ["training", "training", "evaluation"]
+    # the same folder with another experiment
+    assert main([*command, "--learning-rate", "0.02", "--loss", "l1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "learning_rate 0.01, now 0.02" in error and "loss ssim, now l1" in error
+    assert "n_steps" not in error
+
+
+@pytest.mark.parametrize("strategy", ["checkpointed", "deep_supervision"])
+def test_modl_trains_with_batch_norm_where_a_strategy_can(strategy, tmp_path, capsys):
+    options = [*TINY, "--model.layers", "2", "--n-updates", "2", "--strategy", strategy]
+    if strategy == "deep_supervision":
+        assert train(tmp_path / "run", *options, model="modl") == 2
+        assert "batch norm" in capsys.readouterr().err
+        return
+    assert train(tmp_path / "run", *options, model="modl") == 0
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest == 2
+    mean = saved_weights(tmp_path / "run", 2)["start"]["batch_stats"]["norm_0"]["mean"]
+    assert np.abs(mean).max() > 0  # the moving averages have moved
+
+
+def test_unet_trains(tmp_path):
+    assert (
+        train(
+            tmp_path / "run",
+            *TINY[:-8],
+            "--n-updates",
+            "1",
+            "--model.features",
+            "2",
+            "--model.pools",
+            "1",
+            model="unet",
+        )
+        == 0
+    )
+
+
+def test_refused(tmp_path, capsys):
+    def refused(*words, **options):
+        assert train(tmp_path / "run", *TINY, "--n-updates", "1", *words, **options) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert "no data file" in refused(data=tmp_path)
+    assert "'sparkling'" in refused("--mask", "sparkling")
+    assert "--acs" in refused("--acs", "2")
+    assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
+    assert "inverse" in refused("--strategy", "invertible")
+    assert "learning rate" in refused("--learning-rate", "-1")
+    (tmp_path / "run").write_text("in the way")
+    assert "run folder" in refused()
+    assert main(["train", "--data", "simulated", "--out", "x"]) == 2
+    assert "--model" in capsys.readouterr().err
+    (tmp_path / "broken.py").write_text("def experiment(small=False):\n    return 1 / 0\n")
+    assert main(["train", str(tmp_path / "broken.py"), "--data", "simulated", "--out", "x"]) == 2
+    error = capsys.readouterr().err
+    assert "broken.py" in error and "ZeroDivisionError" in error
+    assert main(["train", str(tmp_path / "none.py"), "--data", "simulated", "--out", "x"]) == 2
+    assert "none.py" in capsys.readouterr().err
+
+
+def test_not_a_number_is_told(tmp_path, capsys):
+    assert train(tmp_path / "run", *TINY, "--n-updates", "4", "--learning-rate", "1e30", "--scale", "none") == 2
+    error = capsys.readouterr().err
+    assert "not finite" in error and "step" in error and error.count("\n") == 1
+
+
+def test_checkpoint_refused_by_recon(tmp_path, capsys):
+    kspace, _ = measured()
+    np.save(tmp_path / "scan.npy", kspace)
+
+    def recon(*words):
+        assert main(["recon", str(tmp_path / "scan.npy"), "--out", str(tmp_path / "r.npy"), *words]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert "no run folder" in recon("--checkpoint", str(tmp_path / "none"))
+    assert "--method" in recon("--checkpoint", str(tmp_path), "--method", "tv")
+    assert train(tmp_path / "run", *TINY, "--n-updates", "1") == 0
+    assert "--map-sets" in recon("--checkpoint", str(tmp_path / "run"), "--map-sets", "2")
+    # weights of 4 features, a configuration of 5, and a field that is not known
+    import shutil
+
+    about = next((tmp_path / "run").glob("checkpoints/1/about/*"))
+    content = json.loads(about.read_text())
+    content["config"]["model"]["features"] = 5
+    about.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert "another model" in recon("--checkpoint", str(tmp_path / "run"))
+    content["config"]["model"]["sharpness"] = 5
+    about.write_text(json.dumps(content))
+    assert "unknown field model.sharpness" in recon("--checkpoint", str(tmp_path / "run"))
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "1" / "weights")
+    recon("--checkpoint", str(tmp_path / "run"))
+    assert not (tmp_path / "r.npy").exists()
+
+
+@pytest.mark.parametrize("config", [UNetConfig(), VarNetConfig(), MoDLConfig(shared=False), PGDConfig()])
+def test_experiments_survive_json(config):
+    experiment = Experiment(config, shape=(40, 32), acs=12, learning_rate=1e-4, strategy="gleam", n_modules=2)
+    content = json.loads(json.dumps(to_json(experiment)))
+    assert from_json(content, where="run") == experiment
+    del content["batch_size"]
+    assert from_json(content, where="run") == experiment
+    wrong = {**content, "acs": "wide", "epochs": 3, "model": {**content["model"], "features": True}}
+    with pytest.raises(ValueError, match=r"(?s)model\.features is True.*acs is 'wide'.*unknown field epochs"):
+        from_json(wrong, where="run")
+    with pytest.raises(ValueError, match="no network 'gan'"):
+        from_json({"model": {"kind": "gan"}}, where="run")
+
+
+def test_presets(tmp_path):
+    assert SMALL.keys() == PRESETS.keys()
+    for name, experiment in (PRESETS | SMALL).items():
+        assert build(experiment.model).n_steps == getattr(experiment.model, "n_steps", 1), name
+    (tmp_path / "three.py").write_text("experiment = 3\n")
+    with pytest.raises(ValueError, match="returns an Experiment, found 3"):
+        load_experiment(tmp_path / "three.py")
+    assert dataclasses.replace(PRESETS["pgd"], seed=1) != PRESETS["pgd"]
