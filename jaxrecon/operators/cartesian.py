@@ -1,5 +1,6 @@
 """The Cartesian multi-coil forward model y_c = M F S_c x, single coil, coil maps, several map sets, 2D, 3D and frames."""
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -7,6 +8,9 @@ from ..checks import check_at_least, check_same_coils
 from ..fourier import fftc, ifftc
 from ..typing import Image, KSpace, Maps, Mask
 from .base import LinearOperator
+
+_WORTH_SPLITTING = 2**16
+"""Below this many numbers in the maps a second thread costs more than it brings."""
 
 
 @struct.dataclass
@@ -44,9 +48,13 @@ class CartesianSense(LinearOperator):
 
     def normal(self, x: Image) -> Image:
         """S^H F^-1 M F S x without shifts, signs or scaling: they cancel once the mask is shifted."""
-        coil_images = self.expand(x)
         if self.mask is None:
-            return self.combine(coil_images)
+            return self.combine(self.expand(x))
+        first, *others = (half._masked_normal(x) for half in self._halves())
+        return sum(others, first)
+
+    def _masked_normal(self, x):
+        coil_images = self.expand(x)
         mask = self._broadcast(self.mask, coil_images.ndim).astype(coil_images.real.dtype)
         axes = [a for a in self._axes if mask.shape[a] > 1]
         if axes:
@@ -78,6 +86,15 @@ class CartesianSense(LinearOperator):
             coil_images = jnp.expand_dims(coil_images, -self.ndim - 2)
         maps = self._broadcast(self.maps, coil_images.ndim)
         return jnp.sum(jnp.conj(maps) * coil_images, -self.ndim - 1)
+
+    def _halves(self):
+        """The coils in two halves on a CPU, whose FFT uses one core: XLA runs the two independent chains on two."""
+        axis = -self.ndim - 1
+        per_coil_mask = self.mask.ndim > self.ndim and self.mask.shape[axis] > 1
+        if self.maps is None or per_coil_mask or self.maps.size < _WORTH_SPLITTING or jax.default_backend() != "cpu":
+            return [self]
+        middle = [self.maps.shape[axis] // 2]
+        return [CartesianSense(maps, self.mask, self.ndim) for maps in jnp.split(self.maps, middle, axis) if maps.size]
 
     @property
     def _axes(self):

@@ -127,6 +127,16 @@ def test_gradient_of_the_maps(x64, rng):
     jax.test_util.check_grads(loss, (op.maps,), order=1, modes=("rev",), rtol=1e-6)
 
 
+@pytest.mark.parametrize("coils", [1, 2, 5])
+def test_large_problems_split_their_coils(coils, rng):
+    """Above a size the normal operator works on two halves of the coils: the sum is the same."""
+    maps = _complex(rng, (coils, 192, 384 // coils + 1)) if coils > 1 else _complex(rng, (1, 257, 256))
+    op = ops.CartesianSense(maps, _mask(rng, maps.shape[1:]))
+    assert len(op._halves()) == min(coils, 2)
+    x = _complex(rng, maps.shape[1:])
+    _close(op.normal(x), op.adjoint(op.forward(x)), 1e-5)
+
+
 def test_adjoint_of_matches(rng):
     op, shape = _cases(rng)["sense line mask"]
     y = _complex(rng, (COILS, Y, X))
