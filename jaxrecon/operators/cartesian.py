@@ -90,7 +90,7 @@ class CartesianSense(LinearOperator):
     def _halves(self):
         """The coils in two halves on a CPU, whose FFT uses one core: XLA runs the two independent chains on two."""
         axis = -self.ndim - 1
-        per_coil_mask = self.mask.ndim > self.ndim and self.mask.shape[axis] > 1
+        per_coil_mask = self.mask is not None and self.mask.ndim > self.ndim and self.mask.shape[axis] > 1
         if self.maps is None or per_coil_mask or self.maps.size < _WORTH_SPLITTING or jax.default_backend() != "cpu":
             return [self]
         middle = [self.maps.shape[axis] // 2]
