@@ -1,12 +1,13 @@
 """How commands are given an experiment: a configuration file or a built-in one, and an option for each of its fields."""
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import tyro
 
-from ..training.experiment import PRESETS, SMALL, Experiment, load_experiment
+from ..training.experiment import PRESETS, SMALL, Experiment, load_experiment, model_name
 
 OptionsType = TypeVar("OptionsType")
 ModelName = Literal["unet", "varnet", "modl", "pgd"]
@@ -50,12 +51,14 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     )
 
 
+def check_still(experiment: Experiment, where: object = "this command") -> None:
+    """Raise ValueError for a network of frames: the commands work on single slices."""
+    if getattr(experiment.model, "ndim", 2) != 2:
+        raise ValueError(f"{where}: expected a network of still images (ndim 2), found one of frames (ndim 3)")
+
+
 def describe(experiment: Experiment) -> tuple[str, str]:
     """(the network in words, how its gradient is obtained)."""
-    import dataclasses
-
-    from ..training.experiment import model_name
-
     defaults = type(experiment.model)()
     fields = [
         f"{f.name} {getattr(experiment.model, f.name)}"

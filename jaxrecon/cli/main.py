@@ -17,7 +17,7 @@ COMMANDS = {
     "train": "train a network by a strategy of your choice, on files or on data made here",
     "convert": "published weights to a run folder that recon reads, and back",
     "memory": "the memory of a training step under every strategy, before it is run",
-    "demo": "simulate, undersample, reconstruct and score: table and figure in about a minute",
+    "demo": "everything on data made here: classical methods, two trained networks, tables, figures, one page",
 }
 """Command -> what it does; the module of the same name has `Options` and `run`, and `parse` if its options are not fixed."""
 

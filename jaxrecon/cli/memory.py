@@ -57,6 +57,7 @@ def parse(args: Sequence[str]) -> Options:
 def run(options: Options) -> None:
     """Compile a step for every strategy; refuse what is over the limit."""
     experiment = options.experiment
+    experiments.check_still(experiment)
     limit = None if options.limit is None else parse_bytes(options.limit)
     from ..training import format_memory, memory_report, standard_strategies
     from ..training.experiment import LOSSES, build, make_optimizer, make_strategy

@@ -14,6 +14,7 @@ from ..problem import Problem
 from ..training import load_config, load_params
 from ..training.experiment import Experiment, abstract_params, build, from_json, model_name, needs_maps
 from ..typing import Params
+from .experiments import check_still
 from .training_data import SCALES
 
 
@@ -83,6 +84,7 @@ def load_network(path: Path) -> Network:
       ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
     """
     experiment = from_json(load_config(path), where=path)
+    check_still(experiment, path)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
     return Network(path, experiment, jax.tree.map(jnp.asarray, params), model)

@@ -59,6 +59,7 @@ def run(options: Options) -> None:
     from ..training.experiment import make_update, to_json
 
     experiment, out = options.experiment, options.out
+    experiments.check_still(experiment)
     check_resume(experiment, out)
     import jax
 

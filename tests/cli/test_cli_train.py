@@ -76,7 +76,7 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
     data = tmp_path / "data"
     data.mkdir()
     for i in range(3):
-        kspace, image = measured(unit=1e-4 * (i + 1), shape=(32, 24))
+        kspace, image = measured(unit=1e-4 * (i + 1), shape=(33, 24))
         image = image[None].astype(np.float32)
         write_fastmri(data / f"file{i}.h5", kspace[None], reconstruction_rss=image)
     config = tmp_path / "mine.py"
@@ -144,9 +144,14 @@ def test_refused(tmp_path, capsys):
     assert "--acs" in refused("--acs", "2")
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
+    assert "ndim 3" in refused("--model.ndim", "3")
+    assert "compare magnitudes" in refused("--target", "rss")
     assert "learning rate" in refused("--learning-rate", "-1")
-    (tmp_path / "run").write_text("in the way")
-    assert "run folder" in refused()
+    occupied = tmp_path / "occupied"
+    occupied.write_text("in the way")
+    assert train(occupied, *TINY, "--n-updates", "1") == 2
+    assert "run folder" in capsys.readouterr().err
+    assert occupied.read_text() == "in the way"
     assert main(["train", "--data", "simulated", "--out", "x"]) == 2
     assert "--model" in capsys.readouterr().err
     (tmp_path / "broken.py").write_text("def experiment(small=False):\n    return 1 / 0\n")

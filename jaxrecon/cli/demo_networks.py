@@ -1,0 +1,150 @@
+"""The networks of `jaxrecon demo`: one MoDL trained end to end, one greedily by GLEAM, on simulated heads."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from ..data import Slice
+from ..data.pipeline import batches
+from ..data.preparation import Preparation
+from ..metrics import evaluate
+from ..models import MoDLConfig, batched
+from ..training import Experiment, compiled_memory, evaluation_params, fit, read_log
+from ..training.experiment import build, make_update, to_json
+from ..training.state import copy_state
+from .demo import VARIANT
+from .network import Network
+from .train import check_resume
+from .training_data import SCALES
+
+if TYPE_CHECKING:
+    from .demo import Case, Options
+
+MODEL = MoDLConfig(
+    n_steps=4, features=24, layers=4, norm="none", shared=False, lam=0.05, cg_iters=4, warm_start=True
+)  # fmt: skip
+"""MoDL as GLEAM has it, with separate weights, but small."""
+NETWORKS = {"MoDL, end to end": "end_to_end", "MoDL, GLEAM": "gleam"}
+"""Name -> strategy; nothing else differs."""
+
+
+class Trained(NamedTuple):
+    """A trained network and how it came about.
+
+    Attributes:
+      network: for reconstruction.
+      n_parameters: weights.
+      seconds: of training, with compilation.
+      memory: bytes of intermediate results of a training step, as compiled.
+      losses: (steps, losses) of the training.
+      psnr_by_step: mean PSNR of the test slices where the reconstruction stops after step 1, 2, ...
+    """
+
+    network: Network
+    n_parameters: int
+    seconds: float
+    memory: int
+    losses: tuple[np.ndarray, np.ndarray]
+    psnr_by_step: list[float]
+
+    def as_json(self) -> dict[str, Any]:
+        """What a report keeps of it."""
+        steps, losses = self.losses
+        return {
+            "experiment": to_json(self.network.experiment),
+            "run": str(self.network.path),
+            "parameters": self.n_parameters,
+            "training_seconds": self.seconds,
+            "temporary_bytes_of_a_training_step": self.memory,
+            "losses": {"step": steps.tolist(), "loss": losses.tolist()},
+            "psnr_by_step": self.psnr_by_step,
+        }
+
+
+def experiment_for(options: "Options", strategy) -> Experiment:
+    """The experiment of one network."""
+    return Experiment(
+        MODEL,
+        strategy=strategy,
+        loss="complex_l1",
+        optimizer="adam",
+        learning_rate=options.learning_rate,
+        ema_decay=0.98,
+        n_updates=options.updates,
+        mask=options.mask,
+        acceleration=options.acceleration,
+        n_masks=1,
+        target="combined",
+        scale="top_magnitude",
+        log_every=min(10, options.updates),
+        checkpoint_every=100,
+        seed=options.seed,
+        shape=options.shape,
+        n_coils=options.coils,
+    )
+
+
+def train_networks(
+    options: "Options", mask: np.ndarray, training: Sequence["Case"], test: Sequence["Case"]
+) -> dict[str, Trained]:
+    """Train each of NETWORKS on the same slices with the mask of the test, then stop each early on the test slices.
+
+    A folder of an unfinished demo is gone on with; with --overwrite it is begun anew.
+    """
+    slices = [Slice(kspace=case.kspace, maps=case.maps, target=case.target, index=i) for i, case in enumerate(training)]
+    trained = {}
+    for name, strategy in NETWORKS.items():
+        experiment, out = experiment_for(options, strategy), options.out / "runs" / strategy
+        if options.overwrite and out.is_dir():
+            shutil.rmtree(out)
+        check_resume(experiment, out)
+        one = _train(experiment, out, slices, mask)
+        trained[name] = one._replace(psnr_by_step=early_exit(one.network, test, mask))
+    return trained
+
+
+def early_exit(network: Network, cases: Sequence["Case"], mask: np.ndarray) -> list[float]:
+    """Mean PSNR over slices after each step of the network."""
+    values = []
+    for case in cases:
+        images, _ = network.reconstruct(case.kspace, mask, case.maps, every_step=True)
+        values.append([evaluate(case.truth, np.abs(image), variant=VARIANT).volume["psnr"] for image in images])
+    return np.mean(values, 0).tolist()
+
+
+def _train(experiment: Experiment, out: Path, slices: list[Slice], mask: np.ndarray) -> Trained:
+    scale = SCALES[experiment.scale]
+    how = Preparation(mask=lambda part, rng: mask.astype(np.float32), scale=scale)
+    feed = batches(slices, how, batch_size=experiment.batch_size, seed=experiment.seed)
+    iterator = iter(feed)
+    problem, target = next(iterator)
+    iterator.close()
+    params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
+    params = jax.jit(batched(build(experiment.model, training=True)).init)(params_key, problem)
+    update = make_update(experiment, steps_per_epoch=feed.per_epoch)
+    started = time.perf_counter()
+    state = fit(
+        update,
+        params,
+        feed,
+        out=out,
+        n_steps=experiment.n_updates,
+        checkpoint_every=experiment.checkpoint_every,
+        log_every=experiment.log_every,
+        config=to_json(experiment),
+        key=training_key,
+        progress=Console().is_terminal,
+    )
+    seconds = time.perf_counter() - started
+    records = [r for r in read_log(out) if r["event"] == "training"]
+    losses = np.array([r["step"] for r in records], float), np.array([r["loss"] for r in records], float)
+    memory = compiled_memory(update, jax.eval_shape(copy_state, state), problem, target).temporary
+    n_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    network = Network(out, experiment, evaluation_params(state), build(experiment.model))
+    return Trained(network, n_parameters, seconds, memory, losses, [])
