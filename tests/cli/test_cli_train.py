@@ -145,7 +145,6 @@ def test_refused(tmp_path, capsys):
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
     assert "ndim 3" in refused("--model.ndim", "3")
-    assert "compare magnitudes" in refused("--target", "rss")
     assert "learning rate" in refused("--learning-rate", "-1")
     occupied = tmp_path / "occupied"
     occupied.write_text("in the way")
