@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from jaxrecon.classical import cg, cg_implicit
 
@@ -59,7 +60,7 @@ def test_gradient_of_the_iterations_by_finite_differences(x64, system):
     def loss(b, lam):
         return jnp.sum(jnp.abs(cg(lambda v: matrix @ v + lam * v, b, n_iter=4)) ** 2)
 
-    jax.test_util.check_grads(loss, (b, 0.1), order=1, modes=("rev",), rtol=1e-6)
+    check_grads(loss, (b, 0.1), order=1, modes=("rev",), rtol=1e-6)
 
 
 def test_implicit_gradient_is_that_of_the_solution(x64, system):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from jaxrecon import operators as ops
 from jaxrecon.operators import vdot
@@ -124,7 +125,7 @@ def test_gradient_of_the_maps(x64, rng):
     def loss(maps):
         return jnp.sum(jnp.abs(op.replace(maps=maps).forward(x) - y) ** 2)
 
-    jax.test_util.check_grads(loss, (op.maps,), order=1, modes=("rev",), rtol=1e-6)
+    check_grads(loss, (op.maps,), order=1, modes=("rev",), rtol=1e-6)
 
 
 @pytest.mark.parametrize("coils", [1, 2, 5])
