@@ -1,4 +1,4 @@
-"""Layers: stride-1 convolution in 2D and 3D, 2x2 transposed convolution, pooling, instance norm, leaky ReLU.
+"""Layers: convolution in 2D and 3D, 2x2 transposed convolution, pooling, instance norm, leaky ReLU.
 
 Channels come last, `(..., y, x, channel)` or `(..., z, y, x, channel)`; leading axes (coils) are examples. All
 convolutions of the library go through `conv`, whose gradient on a CPU is written out: XLA's own is 20 to 50 times
@@ -17,10 +17,10 @@ from flax import linen
 from jax import lax
 from jaxtyping import Array, Float
 
+from .padding import MODES, pad_border
+
 Padding = Literal["zeros", "reflect", "edge", "circular"]
 Initializer = Callable[..., jax.Array]
-
-_PAD_MODES = {"reflect": "reflect", "edge": "edge", "circular": "wrap"}
 
 uniform_fan_in: Initializer = linen.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """Uniform within +-1/sqrt(fan_in): PyTorch's default for convolutions."""
@@ -31,20 +31,26 @@ lecun_normal: Initializer = linen.initializers.lecun_normal()
 
 
 def conv(
-    x: Float[Array, "..."], kernel: Float[Array, "..."], *, padding: Padding = "zeros", dilation: int = 1
+    x: Float[Array, "..."],
+    kernel: Float[Array, "..."],
+    *,
+    padding: Padding = "zeros",
+    dilation: int = 1,
+    stride: int = 1,
 ) -> Float[Array, "..."]:
-    """Convolution (cross-correlation) of stride 1 that keeps the size.
+    """Convolution (cross-correlation) that keeps the size, or every `stride`-th pixel of it from the first.
 
-    y[p, o] = sum_q,i kernel[q, i, o] x[p + dilation (q - centre), i]
+    y[p, o] = sum_q,i kernel[q, i, o] x[stride p + dilation (q - centre), i]
 
     Args:
       x: (..., y, x, channel), or (..., z, y, x, channel) with a 3D kernel; of the kernel's dtype.
       kernel: (height, width, in, out) or (depth, height, width, in, out), odd sizes.
       padding: what lies beyond the border: zeros, the mirror image (edge not doubled), the edge repeated, the other side.
       dilation: distance in pixels between the taps of the kernel.
+      stride: distance in pixels between the outputs.
 
     Returns:
-      (..., y, x, out).
+      (..., y, x, out), sizes divided by stride and rounded up.
 
     Raises:
       ValueError: an even kernel, channels that do not match, an unknown padding.
@@ -55,47 +61,52 @@ def conv(
         raise ValueError(f"kernel sizes must be odd to keep the size of the image, got {sizes}")
     if x.ndim <= ndim or x.shape[-1] != kernel.shape[-2]:
         raise ValueError(f"x of shape {x.shape} does not fit a kernel (*size, in, out) of shape {kernel.shape}")
-    if padding != "zeros" and padding not in _PAD_MODES:
+    if padding != "zeros" and padding not in MODES:
         raise ValueError(f"padding '{padding}' is not one of 'zeros', 'reflect', 'edge', 'circular'")
     if all(k == 1 for k in sizes):
+        x = x[(..., *[slice(None, None, stride)] * ndim, slice(None))]
         return jnp.tensordot(x, kernel.reshape(kernel.shape[-2:]), 1)
     leading = x.shape[: x.ndim - ndim - 1]
     x = x.reshape(-1, *x.shape[x.ndim - ndim - 1 :])
     pad = tuple(dilation * (k // 2) for k in sizes)
     if padding != "zeros":
-        x = jnp.pad(x, [(0, 0), *((p, p) for p in pad), (0, 0)], _PAD_MODES[padding])
+        x = pad_border(x, pad, padding)
         pad = (0,) * ndim
-    y = _conv(x, kernel, pad, dilation)
+    y = _conv(x, kernel, pad, dilation, stride)
     return y.reshape(*leading, *y.shape[1:])
 
 
-def _native(x, kernel, pad, dilation):
+def _native(x, kernel, pad, dilation, stride):
     """The convolution with `pad` zeros on both sides of each axis; x is (batch, *space, channel)."""
     ndim = len(pad)
     space = "DHW"[-ndim:]
     return lax.conv_general_dilated(
         x,
         kernel,
-        (1,) * ndim,
+        (stride,) * ndim,
         [(p, p) for p in pad],
         rhs_dilation=(dilation,) * ndim,
         dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
     )
 
 
-_conv = jax.custom_vjp(_native, nondiff_argnums=(2, 3))
+_conv = jax.custom_vjp(_native, nondiff_argnums=(2, 3, 4))
 
 
-def _conv_forward(x, kernel, pad, dilation):
-    return _conv(x, kernel, pad, dilation), (x, kernel)
+def _conv_forward(x, kernel, pad, dilation, stride):
+    return _conv(x, kernel, pad, dilation, stride), (x, kernel)
 
 
-def _conv_backward(pad, dilation, residuals, cotangent):
+def _conv_backward(pad, dilation, stride, residuals, cotangent):
     def native(x, kernel, cotangent):
-        return jax.vjp(lambda x, kernel: _native(x, kernel, pad, dilation), x, kernel)[1](cotangent)
+        return jax.vjp(lambda x, kernel: _native(x, kernel, pad, dilation, stride), x, kernel)[1](cotangent)
 
     def fast_in_loops(x, kernel, cotangent):
-        return _input_gradient(kernel, cotangent, pad, dilation), _kernel_gradient(x, kernel, cotangent, pad, dilation)
+        full = [n + 2 * p - dilation * (k - 1) for n, p, k in zip(x.shape[1:], pad, kernel.shape, strict=False)]
+        kernel_gradient = _kernel_gradient(x, kernel, cotangent, pad, dilation, stride)
+        # first the one, then the other: side by side they would need x, its shifted copy and both cotangents at once
+        kernel = kernel + 0 * kernel_gradient
+        return _input_gradient(kernel, _between_zeros(cotangent, stride, full), pad, dilation), kernel_gradient
 
     return lax.platform_dependent(*residuals, cotangent, cpu=fast_in_loops, default=native)
 
@@ -103,26 +114,41 @@ def _conv_backward(pad, dilation, residuals, cotangent):
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
+def _between_zeros(cotangent, stride, full):
+    """The cotangent of stride 1 from that of `stride`: zeros at the pixels left out; `full` is its size."""
+    if stride == 1:
+        return cotangent
+    ends = [n - stride * (m - 1) - 1 for n, m in zip(full, cotangent.shape[1:], strict=False)]
+    return lax.pad(
+        cotangent, jnp.zeros((), cotangent.dtype), [(0, 0, 0), *((0, e, stride - 1) for e in ends), (0, 0, 0)]
+    )
+
+
 def _input_gradient(kernel, cotangent, pad, dilation):
     """An ordinary convolution with the flipped kernel."""
     ndim = len(pad)
     flipped = jnp.flip(kernel, range(ndim)).swapaxes(-1, -2)
     pad = tuple(dilation * (k - 1) - p for k, p in zip(kernel.shape, pad, strict=False))
-    return _conv(cotangent, flipped, pad, dilation)
+    return _conv(cotangent, flipped, pad, dilation, 1)
 
 
-def _kernel_gradient(x, kernel, cotangent, pad, dilation):
+def _kernel_gradient(x, kernel, cotangent, pad, dilation, stride):
     """One matrix product for each tap; in a scan, so that only one shifted copy of x is alive at a time."""
-    space = cotangent.shape[1:-1]
-    x = jnp.pad(x, [(0, 0), *((p, p) for p in pad), (0, 0)])
-    taps = dilation * np.array(list(np.ndindex(kernel.shape[: len(pad)])), np.int32)
-    starts = np.pad(taps, [(0, 0), (1, 1)])  # from the first example and channel
+    if len(x) == 1:  # an example under vmap: as the convolution sees it, else XLA keeps x in both shapes
+        x, cotangent = x[0], cotangent[0]
+    ndim = len(pad)
+    examples = x.shape[: -ndim - 1]
+    space = [stride * (n - 1) + 1 for n in cotangent.shape[-ndim - 1 : -1]]
+    every = (..., *[slice(None, None, stride)] * ndim, slice(None))
+    x = jnp.pad(x, [*((0, 0) for _ in examples), *((p, p) for p in pad), (0, 0)])
+    taps = dilation * np.array(list(np.ndindex(kernel.shape[:ndim])), np.int32)
+    starts = np.pad(taps, [(0, 0), (len(examples), 1)])  # from the first example and channel
     rows = cotangent.reshape(-1, cotangent.shape[-1])
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
 
     def one_tap(_, start):
-        shifted = lax.dynamic_slice(x, start, (x.shape[0], *space, x.shape[-1]))
-        shifted = shifted.reshape(-1, x.shape[-1])
+        shifted = lax.dynamic_slice(x, start, (*examples, *space, x.shape[-1]))
+        shifted = shifted[every].reshape(-1, x.shape[-1])
         return None, lax.dot_general(shifted, rows, (((0,), (0,)), ((), ())), preferred_element_type=accumulate)
 
     _, gradient = lax.scan(one_tap, None, starts)
@@ -192,6 +218,7 @@ class Conv(linen.Module):
       padding: see `conv`.
       bias: add one.
       dilation: see `conv`.
+      stride: see `conv`.
       kernel_init: initializer of the kernel.
       bias_init: None is uniform within +-1/sqrt(fan_in of the kernel), PyTorch's default.
       dtype: what to compute in and to return, e.g. jnp.bfloat16; None: the input's.
@@ -203,6 +230,7 @@ class Conv(linen.Module):
     padding: Padding = "zeros"
     bias: bool = True
     dilation: int = 1
+    stride: int = 1
     kernel_init: Initializer = uniform_fan_in
     bias_init: Initializer | None = None
     dtype: Any = None
@@ -213,7 +241,9 @@ class Conv(linen.Module):
         dtype = self.dtype or x.dtype
         shape = (*[self.kernel_size] * self.ndim, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, parameter_dtype(x))
-        y = conv(x.astype(dtype), kernel.astype(dtype), padding=self.padding, dilation=self.dilation)
+        y = conv(
+            x.astype(dtype), kernel.astype(dtype), padding=self.padding, dilation=self.dilation, stride=self.stride
+        )
         if not self.bias:
             return y
         bias_init = self.bias_init or _uniform(1 / math.sqrt(math.prod(shape[:-1])))

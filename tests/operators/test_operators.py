@@ -11,6 +11,8 @@ from jaxrecon import operators as ops
 from jaxrecon.operators import vdot
 
 COILS, Y, X, FRAMES, Z = 3, 11, 8, 4, 5
+KERNEL = (4, 3)
+GRID = ops.linear_grid((Y, X), KERNEL)
 
 
 def _complex(rng, shape):
@@ -37,6 +39,22 @@ def _cases(rng):
         "frames": (ops.CartesianSense(maps, _mask(rng, (FRAMES, 1, 1, X))), (FRAMES, Y, X)),
         "frames, two map sets": (ops.CartesianSense(sets, _mask(rng, (FRAMES, 1, Y, X))), (FRAMES, 2, Y, X)),
         "3D": (ops.CartesianSense(maps3, _mask(rng, (Z, 1, X)), ndim=3), (Z, Y, X)),
+        "convolution, image": (
+            ops.ImageConvolution(_complex(rng, (COILS, *GRID)), _mask(rng, (1, X)), (Y, X)),
+            GRID,
+        ),
+        "convolution, image, two map sets": (
+            ops.ImageConvolution(_complex(rng, (2, COILS, *GRID)), _mask(rng, (Y, X)), (Y, X)),
+            (2, *GRID),
+        ),
+        "convolution, maps": (
+            ops.MapConvolution(_complex(rng, GRID), _mask(rng, (1, X)), (Y, X), KERNEL),
+            (COILS, *KERNEL),
+        ),
+        "convolution, maps, two map sets": (
+            ops.MapConvolution(_complex(rng, (2, *GRID)), None, (Y, X), KERNEL),
+            (2, COILS, *KERNEL),
+        ),
         "finite differences": (ops.FiniteDifference(), (Y, X)),
         "finite differences in time": (
             ops.FiniteDifference((-3, -2, -1), jnp.array([0.5, 1.0, 2.0])),
@@ -133,7 +151,7 @@ def test_large_problems_split_their_coils(coils, rng):
     """Above a size the normal operator works on two halves of the coils: the sum is the same."""
     maps = _complex(rng, (coils, 192, 384 // coils + 1)) if coils > 1 else _complex(rng, (1, 257, 256))
     op = ops.CartesianSense(maps, _mask(rng, maps.shape[1:]))
-    assert len(op._halves()) == min(coils, 2)
+    assert len(op._parts()) == len({round(3 / 8 * coils), coils // 2} - {0}) + 1
     x = _complex(rng, maps.shape[1:])
     _close(op.normal(x), op.adjoint(op.forward(x)), 1e-5)
 
