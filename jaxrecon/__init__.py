@@ -3,11 +3,15 @@
 Models say what is computed (`models`), strategies say how its gradient is obtained (`strategies`), operators are data (`Problem`).
 """
 
-from . import classical, coils, data, fourier, metrics, models, operators, sampling, strategies, training, weights
-from .checks import DataError
-from .models import run
-from .problem import Problem
-from .training import losses
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import classical, coils, data, fourier, metrics, models, operators, sampling, strategies, training, weights
+    from .checks import DataError
+    from .models import run
+    from .problem import Problem
+    from .training import losses
 
 __all__ = [
     "DataError",
@@ -26,3 +30,19 @@ __all__ = [
     "training",
     "weights",
 ]
+
+_HOMES = {"DataError": "checks", "Problem": "problem", "losses": "training", "run": "models"}
+"""Name -> module that it is taken from; the other names are modules themselves."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name when it is first asked for: importing the package alone, as the command line does, costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'jaxrecon' has no attribute '{name}'")
+    value = importlib.import_module(f".{_HOMES.get(name, name)}", __name__)
+    globals()[name] = value = getattr(value, name) if name in _HOMES else value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

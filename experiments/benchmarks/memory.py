@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrecon.models import Unrolled
-from jaxrecon.models.modl import GLEAM_MODL_2D, GLEAM_MODL_3D, modl
+from jaxrecon.models.modl import MODL_2D_GLEAM, MODL_3D_GLEAM, modl
 from jaxrecon.models.pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM, PGDConfig, pgd
 from jaxrecon.operators import CartesianSense
 from jaxrecon.problem import Problem
@@ -69,8 +69,8 @@ class Table:
 
 def tables() -> dict[str, Table]:
     """GLEAM's four settings, and its deep networks in the memory of shallow ones."""
-    modl_2d, pgd_2d = modl(GLEAM_MODL_2D), pgd(PGDConfig())
-    modl_3d, pgd_3d = modl(GLEAM_MODL_3D), pgd(PGD_3D_CINE)
+    modl_2d, pgd_2d = modl(MODL_2D_GLEAM), pgd(PGDConfig())
+    modl_3d, pgd_3d = modl(MODL_3D_GLEAM), pgd(PGD_3D_CINE)
     one = lambda build, config: build(dataclasses.replace(config, n_steps=1))
     flat, cine = (320, 256), (20, 200, 200)
 
@@ -109,7 +109,7 @@ def tables() -> dict[str, Table]:
             "MoDL 2D, 70 features, 10 CG, N = 8",
             4,
             flat,
-            standard(modl_2d, one(modl, GLEAM_MODL_2D), bars=(6.8, 5.0, 6.0, 6.0), n_modules=(8, 4, 2)),
+            standard(modl_2d, one(modl, MODL_2D_GLEAM), bars=(6.8, 5.0, 6.0, 6.0), n_modules=(8, 4, 2)),
         ),
         "pgd_2d": Table(
             "PGD 2D, 100 features, N = 8",
@@ -121,7 +121,7 @@ def tables() -> dict[str, Table]:
             "MoDL 2D + time, 50 features, 10 CG, N = 4",
             1,
             cine,
-            standard(modl_3d, one(modl, GLEAM_MODL_3D), bars=(None,) * 4, n_modules=(4, 2)),
+            standard(modl_3d, one(modl, MODL_3D_GLEAM), bars=(None,) * 4, n_modules=(4, 2)),
         ),
         "pgd_3d": Table(
             "PGD 2D + time, 50 features, N = 4",

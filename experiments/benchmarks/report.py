@@ -29,7 +29,27 @@ def classical(report: dict) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"classical": classical}
+def memory(report: dict) -> str:
+    """Compiled temporaries of a training step under every strategy."""
+    lines = [
+        f"Temporaries of one whole training step (loss, gradient, Adam, donated state) as compiled for the {report['backend'].upper()}, "
+        f"jax {report['versions']['jax']}; nothing is run. Beside each: how many times larger end-to-end training is, as a Python loop and "
+        "as a scan.",
+    ]
+    for table in report["tables"].values():
+        size = " x ".join(map(str, table["image"]))
+        lines += [
+            "",
+            f"| {table['title']}; {table['batch']} x {table['coils']} coils x {size} | MiB | loop is | scan is |",
+            "|---|---|---|---|",
+        ]
+        for row in table["rows"]:
+            ratios = [f"{row[key]:.2f}x" if row[key] else "" for key in ("loop_ratio", "scan_ratio")]
+            lines.append(f"| {row['strategy']} | {row['temporary_bytes'] / 2**20:.0f} | " + " | ".join(ratios) + " |")
+    return "\n".join(lines)
+
+
+TABLES = {"classical": classical, "memory": memory}
 
 
 def main() -> None:

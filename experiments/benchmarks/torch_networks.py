@@ -329,7 +329,7 @@ def _part_of_tolerance(meta, name, value, reference):
     matching = [p for p in rule.get("per_output", {}) if fnmatch.fnmatchcase(name, p)]
     rule = rule["per_output"][max(matching, key=len)] if matching else rule
     kind = rule.get("kind", meta["tolerance_kind"])
-    error = np.abs(np.asarray(value, np.float64) - reference)
+    error = np.abs(np.asarray(value) - reference.astype(np.result_type(reference, np.float64)))
     if kind == "l2":
         error = np.linalg.norm(error) / (np.linalg.norm(reference) or 1.0)
     elif kind == "max":

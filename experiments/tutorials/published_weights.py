@@ -27,7 +27,7 @@ folder.mkdir(parents=True, exist_ok=True)
 # The network estimates the coil maps itself: its operator comes without them.
 mask = jr.sampling.equispaced_lines(jax.random.key(0), 80, acceleration=4, center_fraction=0.1)
 scan = jr.data.simulate.simulate(jax.random.key(1), shape=(96, 80), n_coils=6, snr=30.0)
-problem = jr.Problem.from_numpy(scan.kspace * mask, mask=mask)
+problem = jr.Problem.from_numpy(scan.kspace * mask[None, None], mask=mask)
 
 tiny = jr.models.VarNetConfig(n_steps=3, features=4, pools=2, sens_features=4, sens_pools=2)
 # `init` would draw them, with some seconds to compile; shapes alone cost nothing, and any arrays of these shapes will do.
@@ -42,7 +42,7 @@ write_npz(folder / "varnet_random.npz", to_published(random_params, E2E_VARNET, 
 # `read` takes PyTorch's .pt, TensorFlow's checkpoints and npz, told by their content. Nothing in them is executed, and
 # neither framework has to be installed.
 state = read(folder / "varnet_random.npz")
-print(f"{len(state)} tensors, {sum(a.size for a in state.values()):,} random numbers, among them")
+print(f"{len(state)} tensors of RANDOM numbers, {sum(a.size for a in state.values()):,} in all, among them")
 for name in list(state)[:2] + list(state)[-2:]:
     print(f"    {name} {state[name].shape}")
 
@@ -91,3 +91,7 @@ figure = plots.image_grid(
     title="published names, random weights: only the plumbing is shown, no image quality",
 )
 print("figure:", plots.save(figure, folder / "published_weights.png"))
+
+# %% What was said, checked
+assert config == tiny and jax.tree.all(jax.tree.map(np.array_equal, params, random_params))
+assert "cascades.1.dc_weight (1,)" in message and "cascades.0.dc_weight (2,), not (1,)" in message

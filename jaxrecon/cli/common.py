@@ -97,11 +97,11 @@ def progress(description: str) -> Iterator:
         yield track
 
 
-def root_of_squares(kspace: Complex[np.ndarray, "coil y x"]) -> Float[np.ndarray, "y x"]:
+def root_of_squares(kspace: Complex[np.ndarray, "*frame coil y x"]) -> Float[np.ndarray, "*frame y x"]:
     """The root of the sum of squares of the coil images, on the host."""
     from ..data.scan import ifftc
 
-    return np.sqrt((np.abs(ifftc(ifftc(kspace, -1), -2)) ** 2).sum(0))
+    return np.sqrt((np.abs(ifftc(ifftc(kspace, -1), -2)) ** 2).sum(-3))
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "*frame y x"]:
@@ -135,13 +135,13 @@ def read_mask(path: Path) -> Bool[np.ndarray, "*frame y x"]:
 
 
 def acquired_mask(part: "Slice", header: "Header") -> tuple[Bool[np.ndarray, "..."], str]:
-    """The measured samples of a slice, (y, x) or with axes of size 1, without the padding; and how they are known."""
+    """The measured samples of a slice, broadcasting against its k-space, without the padding; and how they are known."""
     from ..data import sampled
 
     if part.mask is not None:
         mask, source = part.mask, "stated by the file" if header.has_mask else "seen from the zeros"
     elif part.kspace is not None and (seen := sampled(part.kspace)) is not None:
-        mask, source = seen, "seen from the zeros"
+        mask, source = (seen if seen.ndim == 2 else seen[:, None]), "seen from the zeros"
     else:
         mask, source = np.ones((1, 1), bool), "no sample is zero"
     mask = np.atleast_2d(mask)

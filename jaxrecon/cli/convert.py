@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..training.experiment import Experiment
     from ..weights import Published
 
-WeightsName = Literal["fastmri-unet", "e2e-varnet", "modl"]
+WeightsName = Literal["fastmri-unet", "e2e-varnet", "modl", "deep-jsense", "promptmr", "promptmr-plus"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Options:
     part: str | None = None
     """Which dict of tensors is wanted, where a PyTorch checkpoint holds several."""
     n_steps: int | None = None
-    """Steps, where the weights do not tell: MoDL shares its weights (default 10, as published)."""
+    """Steps, where the weights do not tell: MoDL and Deep J-Sense share theirs (default 10 and 6, as published)."""
     overwrite: bool = False
     """Replace an existing .npz."""
 
@@ -94,7 +94,7 @@ def _to_weights(options: Options) -> None:
     from ..weights import to_published, write_npz
 
     experiment = from_json(load_config(options.source), where=options.source)
-    name = next((n for n in published() if isinstance(experiment.model, _configs()[n])), None)
+    name = next((n for n in published() if type(experiment.model) is _configs()[n]), None)
     if name is None:
         raise ValueError(
             f"{options.source} holds a {model_name(experiment.model)}: expected one of {', '.join(published())}, the "
@@ -111,23 +111,38 @@ def _to_weights(options: Options) -> None:
 
 def published() -> "dict[str, Published]":
     """Name -> what its weights are called."""
-    from ..weights import E2E_VARNET, FASTMRI_UNET, MODL
+    from ..weights import DEEP_JSENSE, E2E_VARNET, FASTMRI_UNET, MODL, PROMPTMR, PROMPTMR_PLUS
 
-    return {"fastmri-unet": FASTMRI_UNET, "e2e-varnet": E2E_VARNET, "modl": MODL}
+    return {
+        "fastmri-unet": FASTMRI_UNET,
+        "e2e-varnet": E2E_VARNET,
+        "modl": MODL,
+        "deep-jsense": DEEP_JSENSE,
+        "promptmr": PROMPTMR,
+        "promptmr-plus": PROMPTMR_PLUS,
+    }
 
 
 def _configs():
-    from ..models import MoDLConfig, UNetConfig, VarNetConfig
+    from ..models import DeepJSenseConfig, MoDLConfig, PromptMRConfig, PromptMRPlusConfig, UNetConfig, VarNetConfig
 
-    return {"fastmri-unet": UNetConfig, "e2e-varnet": VarNetConfig, "modl": MoDLConfig}
+    return {
+        "fastmri-unet": UNetConfig,
+        "e2e-varnet": VarNetConfig,
+        "modl": MoDLConfig,
+        "deep-jsense": DeepJSenseConfig,
+        "promptmr": PromptMRConfig,
+        "promptmr-plus": PromptMRPlusConfig,
+    }
 
 
 def experiment_of(name: WeightsName, config) -> "Experiment":
     """What is known of the training of published weights: their network, and the units that their data were in."""
-    from ..training.experiment import Experiment
+    from ..training.experiment import Experiment, ScaleName
 
-    # fastMRI's networks normalise for themselves; MoDL's images had a maximum of 1
-    return Experiment(config, scale="maximum" if name == "modl" else "none", n_updates=0)
+    # fastMRI's networks normalise for themselves; MoDL's images had a maximum of 1, Deep J-Sense's k-space
+    scales: dict[str, ScaleName] = {"modl": "maximum", "deep-jsense": "kspace_maximum"}
+    return Experiment(config, scale=scales.get(name, "none"), n_updates=0)
 
 
 def _print(options: Options, experiment: "Experiment", params) -> None:

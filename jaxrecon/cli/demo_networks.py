@@ -15,9 +15,9 @@ from ..data.pipeline import batches
 from ..data.preparation import Preparation
 from ..metrics import evaluate
 from ..models import MoDLConfig, batched
+from ..strategies.update import copy_state
 from ..training import Experiment, compiled_memory, evaluation_params, fit, read_log
 from ..training.experiment import build, make_update, to_json
-from ..training.state import copy_state
 from .demo import VARIANT
 from .network import Network
 from .train import check_resume

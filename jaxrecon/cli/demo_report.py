@@ -204,10 +204,12 @@ def _page(options: "Options", results: "Results", figures: dict[str, Figure], to
                 "be stopped after any of its steps."
             ),
             page.table(*_network_table(results), note=note),
-            page.picture(figures["training.png"], "The loss during training, for GLEAM that of the last step."),
-            page.picture(
-                figures["early_exit.png"],
-                "Early exit: quality where only the first steps of the network are run. Only GLEAM trains for it.",
+            page.row(
+                page.picture(figures["training.png"], "The loss during training, for GLEAM that of the last step."),
+                page.picture(
+                    figures["early_exit.png"],
+                    "Early exit: quality where only the first steps of the network are run. Only GLEAM trains for it.",
+                ),
             ),
         ]
     parts += [page.paragraph(text) for text in _remarks(results)]

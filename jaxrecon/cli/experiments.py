@@ -10,7 +10,9 @@ import tyro
 from ..training.experiment import PRESETS, SMALL, Experiment, load_experiment, model_name
 
 OptionsType = TypeVar("OptionsType")
-ModelName = Literal["unet", "varnet", "modl", "pgd"]
+ModelName = Literal[
+    "unet", "varnet", "modl", "modl-gleam", "pgd", "pgd-cine", "deep-jsense", "promptmr", "promptmr-plus"
+]
 NO_EXPERIMENT = PRESETS["varnet"]
 """What --help shows the options of."""
 
@@ -51,10 +53,10 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     )
 
 
-def check_still(experiment: Experiment, where: object = "this command") -> None:
-    """Raise ValueError for a network of frames: the commands work on single slices."""
-    if getattr(experiment.model, "ndim", 2) != 2:
-        raise ValueError(f"{where}: expected a network of still images (ndim 2), found one of frames (ndim 3)")
+def describe_size(shape: Sequence[int]) -> str:
+    """The size of k-space ([frame,] coil, y, x) in words."""
+    *frames, coils, y, x = shape
+    return "".join(f"{n} frames of " for n in frames) + f"{y} x {x}, {coils} coils"
 
 
 def describe(experiment: Experiment) -> tuple[str, str]:
@@ -72,8 +74,8 @@ def strategy_label(experiment: Experiment) -> str:
     """The strategy as `jaxrecon memory` calls it."""
     n_steps = getattr(experiment.model, "n_steps", 1)
     match experiment.strategy:
-        case "gleam":
-            return f"gleam, {experiment.n_modules or n_steps} modules"
+        case "gleam" | "gleam_shared" | "p_gleam" as name:
+            return f"{name}, {experiment.n_modules or n_steps} modules"
         case "checkpointed" if experiment.every != 1:
             return f"checkpointed, every {experiment.every} steps"
         case "invertible" if experiment.n_checkpoints == 0:

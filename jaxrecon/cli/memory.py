@@ -30,7 +30,8 @@ class Options:
 
     Examples:
       jaxrecon memory --model pgd --shape 320 256 --coils 8
-      jaxrecon memory --model modl --model.no-shared --model.norm none --strategy gleam --limit 12GiB
+      jaxrecon memory --model modl-gleam --batch-size 4 --strategy gleam --limit 12GiB
+      jaxrecon memory --model pgd-cine --size 200 200 --frames 20
       jaxrecon memory my_experiment.py --batch-size 4 --limit 80GiB
     """
 
@@ -44,6 +45,8 @@ class Options:
     """Matrix y x of the data, where the experiment does not fix it (--shape)."""
     coils: int = 8
     """Receive coils of the data, where the experiment does not fix it (--n-coils)."""
+    frames: int = 20
+    """Frames of the data, for networks of frames: they see the whole of a time series."""
     limit: str | None = None
     """Bytes that there are, such as 12GiB."""
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = experiments.NO_EXPERIMENT
@@ -57,31 +60,41 @@ def parse(args: Sequence[str]) -> Options:
 def run(options: Options) -> None:
     """Compile a step for every strategy; refuse what is over the limit."""
     experiment = options.experiment
-    experiments.check_still(experiment)
     limit = None if options.limit is None else parse_bytes(options.limit)
-    from ..training import format_memory, memory_report, standard_strategies
-    from ..training.experiment import LOSSES, build, make_optimizer, make_strategy
+    from ..training import carry_bytes, format_memory, memory_report, standard_strategies
+    from ..training.experiment import LOSSES, after_update, build, make_optimizer, make_strategy
 
     problem, target = abstract_batch(options)
     model = build(experiment.model, training=True)
     own = experiments.strategy_label(experiment)
-    strategies = standard_strategies(model)
+    after = after_update(experiment.model)
+    strategies = standard_strategies(model, keep_carry=after is not None)
     strategies.setdefault(own, make_strategy(experiment))
     network, _ = experiments.describe(experiment)
-    coils, *size = problem.kspace.shape[-3:]
+    size = experiments.describe_size(problem.kspace.shape[1:])
     rows = [
         ("network", network, "--model.*"),
-        ("batch", f"{experiment.batch_size} of {size[0]} x {size[1]}, {coils} coils", "--batch-size, --size, --coils"),
+        ("batch", f"{experiment.batch_size} of {size}", "--batch-size, --size, --coils, --frames"),
+        ("carry", _carry(carry_bytes(model, problem)), "--model.*"),
         ("strategy", own, "--strategy"),
         ("optimizer", experiment.optimizer, "--optimizer"),
     ]
     choices("memory of a training step", rows)
     tx = make_optimizer(experiment, steps_per_epoch=1)
-    report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies)
+    report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies, after=after)
     say(format_memory(report))
     check_report(report, own, limit)
     if limit is not None:
         say(f"strategy {own} fits into {options.limit}")
+
+
+def _carry(parts: dict[str, int]) -> str:
+    """What is handed from step to step, in words."""
+    mebibytes = {name: f"{size / 2**20:.1f} MiB" for name, size in parts.items()}
+    if len(parts) == 1:
+        return f"{mebibytes.popitem()[1]} between steps"
+    total = sum(parts.values()) / 2**20
+    return f"{total:.1f} MiB between steps: {', '.join(f'{name} {size}' for name, size in mebibytes.items())}"
 
 
 def check_report(report: "list[Row]", own: str, limit: int | None) -> None:
@@ -123,19 +136,23 @@ def abstract_batch(options: Options):
     from ..operators import CartesianSense
     from ..problem import Problem
     from ..training import Target
-    from ..training.experiment import needs_maps
+    from ..training.experiment import in_time, needs_maps, window
 
     experiment = options.experiment
     size, coils, batch = experiment.shape or options.size, experiment.n_coils or options.coils, experiment.batch_size
-    if min(*size, coils, batch) < 1:
-        raise ValueError("--size, --coils and --batch-size must be 1 or more")
-    by_columns = experiment.mask in typing.get_args(masks.LineName)
+    if min(*size, coils, batch, options.frames) < 1:
+        raise ValueError("--size, --coils, --frames and --batch-size must be 1 or more")
+    frames = (options.frames,) if in_time(experiment.model) else ()
+    adjacent = () if (n_adjacent := window(experiment.model)) is None else (n_adjacent,)
+    by_columns = experiment.mask in typing.get_args(masks.LineName) + typing.get_args(masks.FramesName)
     maps = needs_maps(experiment.model)
 
     def build():
-        kspace = jnp.zeros((batch, coils, *size), jnp.complex64)
-        mask = jnp.zeros((batch, 1 if by_columns else size[0], size[1]))
-        image = jnp.zeros((batch, *size), jnp.complex64 if maps and experiment.target != "file" else jnp.float32)
-        return Problem(kspace, CartesianSense(kspace if maps else None, mask)), Target(image, jnp.zeros(batch))
+        kspace = jnp.zeros((batch, *frames, *adjacent, coils, *size), jnp.complex64)
+        coil_maps = jnp.zeros((batch, coils, *size), jnp.complex64) if maps else None
+        mask = jnp.zeros((batch, *frames, *(1 for _ in frames), 1 if by_columns else size[0], size[1]))
+        dtype = jnp.complex64 if maps and experiment.target != "file" else jnp.float32
+        image = jnp.zeros((batch, *frames, *size), dtype)
+        return Problem(kspace, CartesianSense(coil_maps, mask)), Target(image, jnp.zeros(batch))
 
     return jax.eval_shape(build)

@@ -12,9 +12,8 @@ from jaxtyping import Bool, Complex, Inexact
 from ..models import Unrolled, run
 from ..problem import Problem
 from ..training import load_config, load_params
-from ..training.experiment import Experiment, abstract_params, build, from_json, model_name, needs_maps
+from ..training.experiment import Experiment, abstract_params, build, from_json, in_time, model_name, needs_maps, window
 from ..typing import Params
-from .experiments import check_still
 from .training_data import SCALES
 
 
@@ -44,29 +43,39 @@ class Network:
         """Whether it is given maps."""
         return needs_maps(self.experiment.model)
 
+    @property
+    def in_time(self) -> bool:
+        """Whether it is one of frames: it reconstructs whole time series."""
+        return in_time(self.experiment.model)
+
+    @property
+    def window(self) -> int | None:
+        """How many neighbouring slices it sees at once, to reconstruct the middle one; None: that one only."""
+        return window(self.experiment.model)
+
     def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """(y, x) of its image from k-space (coil, y, x) of a shape: fastMRI's U-Net crops."""
+        """([frame,] y, x) of its image from k-space ([frame,] coil, y, x) of a shape: fastMRI's U-Net crops."""
         kspace = np.ones(shape, np.complex64)
-        problem = Problem.from_numpy(kspace, maps=kspace if self.needs_maps else None)
+        problem = Problem.from_numpy(kspace, maps=np.ones(shape[-3:], np.complex64) if self.needs_maps else None)
         return jax.eval_shape(functools.partial(run, self.model), self.params, problem).shape
 
     def reconstruct(
         self,
-        kspace: Complex[np.ndarray, "coil y x"],
+        kspace: Complex[np.ndarray, "*frame coil y x"],
         mask: Bool[np.ndarray, "..."],
         maps: Complex[np.ndarray, "coil y x"] | None,
         *,
         every_step: bool = False,
     ) -> tuple[Inexact[np.ndarray, "*step y x"], float]:
-        """Image (y, x) in the units of the data, and what these were divided by, as in training.
+        """Image ([frame,] y, x) in the units of the data, and what these were divided by, as in training.
 
         Args:
-          kspace: masked, with signal.
-          mask: (y, x) or with axes of size 1.
+          kspace: masked, with signal; (frame, coil, y, x) for a network of frames or of neighbouring slices.
+          mask: (y, x) or with axes of size 1; of frames also (frame, 1, y, x).
           maps: where it needs them; of one coil they may be None.
-          every_step: the images after each step, (step, y, x).
+          every_step: the images after each step, (step, [frame,] y, x).
         """
-        example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[1:])}
+        example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[-2:])}
         if maps is not None:
             example["maps"] = maps
         rule = SCALES[self.experiment.scale]
@@ -84,7 +93,6 @@ def load_network(path: Path) -> Network:
       ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
     """
     experiment = from_json(load_config(path), where=path)
-    check_still(experiment, path)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
     return Network(path, experiment, jax.tree.map(jnp.asarray, params), model)

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 72rem; margin: 2rem auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 84rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1, h2 { line-height: 1.2; font-weight: 600; }
 h2 { margin-top: 2.5rem; }
+p { max-width: 48rem; }
 figure { margin: 1.5rem 0; }
+.row { display: flex; flex-wrap: wrap; gap: 0 2rem; }
+.row figure { flex: 1 1 24rem; max-width: 40rem; }
 img { max-width: 100%; height: auto; }
 figcaption, .note { color: #555; font-size: 0.9rem; }
 .wide { overflow-x: auto; }
@@ -67,6 +70,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "
     kind = "numbers" if numbers else "text"
     head = f"<thead>{line('th', header)}</thead>"
     return f'<div class="wide"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>{below}'
+
+
+def row(*pictures: str) -> str:
+    """Pictures beside each other, below each other where the window is narrow."""
+    return f'<div class="row">{"".join(pictures)}</div>'
 
 
 def picture(figure: Figure, caption: str, *, dpi: int = 110) -> str:

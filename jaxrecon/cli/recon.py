@@ -55,7 +55,8 @@ class Options:
     """zero-filled: A^H y. rss: root of the sum of squares, no maps. cg-sense: least squares by conjugate gradients.
     l1-wavelet: sparsity in wavelets by FISTA. tv: total variation by a primal-dual method."""
     checkpoint: Path | None = None
-    """A run folder of jaxrecon train or convert: its network reconstructs, in place of --method."""
+    """A run folder of jaxrecon train or convert: its network reconstructs, in place of --method. A network of frames
+    (2D + time) sees all frames of one slice position, (frame, coil, y, x), at once."""
     lam: float | None = None
     """Weight of the regularization, in units of --scale: smaller is sharper and noisier."""
     iterations: int | None = None
@@ -72,8 +73,8 @@ class Options:
     """Map sets of ESPIRiT: 2 where the object is larger than the field of view (soft-SENSE)."""
     mask: Path | None = None
     """Sampling mask (.npy, .npz, CMRxRecon's .mat): keep only these samples."""
-    undersample: masks.StillName | None = None
-    """Draw a mask of this name (jaxrecon masks --help), to try what a faster scan would give."""
+    undersample: masks.StillName | masks.FramesName | None = None
+    """Draw a mask of this name (jaxrecon masks --help), to try what a faster scan would give; kt- for time frames."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R of --undersample."""
     acs: int | None = None
@@ -81,7 +82,7 @@ class Options:
     seed: int = 0
     """Of the mask of --undersample."""
     slices: str | None = None
-    """One slice as 5, or a range as 3:7. Default: all."""
+    """One slice as 5, or a range as 3:7; for a network of frames slice positions. Default: all."""
     crop: bool = True
     """Crop to the size of the file's target, else of its header."""
     figure: bool = True
@@ -117,11 +118,13 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
     from ..metrics import crop_to_smallest
     from .reconstruct import reconstruct_slice
 
-    slices = chosen_slices(options.slices, len(scan))
-    middle = slices[len(slices) // 2]
     settings = _settings(options, scan)
-    extra, described = _extra_mask(options, scan)
-    _print_choices(options, scan, settings, middle, extra(middle), described)
+    network = settings.network
+    source = Parts(scan, in_time=network is not None and network.in_time, window=network.window if network else None)
+    slices = chosen_slices(options.slices, len(source))
+    middle = slices[len(slices) // 2]
+    extra, described = _extra_mask(options, source)
+    _print_choices(options, source, settings, middle, extra(middle), described)
 
     def cropped(image, part: "Slice"):
         return np.asarray(crop_to_recon_size(image, scan.header, target=part.target)) if options.crop else image
@@ -129,33 +132,76 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
     images, references, shown = [], [], {}
     with progress(f"{settings.label} ") as track:
         for i in track(slices):
-            part = scan[i]
+            part = source[i]
             kspace = np.asarray(part.kspace)
             measured, _ = acquired_mask(part, scan.header)
             mask = measured & extra(i)
             maps, name = _given_maps(settings, scan, part), f"file {options.file}, slice {i}"
             result = reconstruct_slice(kspace, mask, settings, maps=maps, name=name)
             images.append(cropped(result.image, part))
-            references.append(_reference(scan, part, measured, mask, cropped))
+            references.append(_reference(source, part, measured, mask, cropped))
             if i == middle:
-                zero_filled = cropped(root_of_squares(kspace * mask[None]), part)
+                zero_filled = cropped(source.of_window(root_of_squares(kspace * mask)), part)
                 shown = {
-                    "zero-filled": zero_filled,
-                    "mask": np.broadcast_to(mask, scan.header.shape),
+                    "zero-filled": source.first_frame(zero_filled),
+                    "mask": np.broadcast_to(plane(mask), scan.header.shape),
                     "maps": result.maps,
                 }
-    volume = np.stack(images)
-    empty = [i for i, image in zip(slices, volume, strict=True) if not image.any()]
-    if len(empty) == len(volume):
-        raise ValueError(f"file {options.file}: expected a signal, found none in any of {len(volume)} slices")
+    volume = source.in_order(images)
+    empty = [i for i, image in zip(slices, images, strict=True) if not image.any()]
+    if len(empty) == len(images):
+        raise ValueError(f"file {options.file}: expected a signal, found none in any of {len(images)} slices")
     if empty:
         say(f"slices {empty} hold no signal: their images are 0")
     has_reference = all(r is not None for r in references)
-    reference = crop_to_smallest(np.stack(references), volume)[0] if has_reference else None
+    reference = crop_to_smallest(source.in_order(references), volume)[0] if has_reference else None
     caption = _print_scores(volume, reference, "target of the file" if scan.header.has_target else "all samples, rss")
-    half = len(volume) // 2
+    half = len(images) // 2  # of time series the first frame
     draw = lambda: _draw(settings, middle, volume[half], None if reference is None else reference[half], shown, caption)
-    _write(options, scan, settings, slices, volume, figure, draw)
+    _write(options, source, settings, slices, volume, figure, draw)
+
+
+class Parts:
+    """What is reconstructed one after the other: the slices of a scan, or its time series for a network of frames.
+
+    For a network with a window each slice comes with the k-space of its neighbours, (adjacent, coil, y, x).
+    """
+
+    def __init__(self, scan: "Scan", *, in_time: bool, window: int | None = None):
+        self.scan, self.in_time, self.window = scan, in_time, window
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in each part."""
+        return self.scan.header.n_frames if self.in_time else 1
+
+    def __len__(self) -> int:
+        return len(self.scan) // self.n_frames
+
+    def __getitem__(self, index: int) -> "Slice":
+        from ..data import series
+
+        if self.window is not None:
+            return self.scan.adjacent(index, self.window)
+        return series(self.scan, index) if self.in_time else self.scan[index]
+
+    def of_window(self, images: np.ndarray) -> np.ndarray:
+        """The image of the slice itself from those of its window."""
+        return images if self.window is None else images[self.window // 2]
+
+    def in_order(self, images: list[np.ndarray]) -> np.ndarray:
+        """Images ([frame,] y, x) of the parts as one array, (slice, y, x) in the order of the scan."""
+        stacked = np.stack(images)
+        return stacked.swapaxes(0, 1).reshape(-1, *stacked.shape[-2:]) if self.in_time else stacked
+
+    def first_frame(self, image: np.ndarray) -> np.ndarray:
+        """(y, x) of an image ([frame,] y, x)."""
+        return image[0] if self.in_time else image
+
+
+def plane(mask: np.ndarray, frame: int = 0) -> np.ndarray:
+    """The mask (y, x) of one frame, of one (y, x) or (frame, 1, y, x)."""
+    return mask if mask.ndim == 2 else mask[frame, 0]
 
 
 def _settings(options: Options, scan: "Scan") -> "Settings":
@@ -194,18 +240,33 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
     return settings.complete(scan.header.shape)
 
 
-def _extra_mask(options: Options, scan: "Scan") -> tuple[Callable[[int], np.ndarray], str]:
-    """Slice -> the samples to keep of those measured, (y, x) with axes of size 1; and what they are called."""
-    header = scan.header
+def _extra_mask(options: Options, parts: Parts) -> tuple[Callable[[int], np.ndarray], str]:
+    """Part -> the samples to keep of those measured, broadcasting against its k-space; and what they are called."""
+    scan, header = parts.scan, parts.scan.header
+
+    def of_part(frames):
+        """From masks (frame, y, x) of all frames, or of one that counts for all."""
+        if parts.in_time:
+            return lambda _: frames[:, None] if len(frames) > 1 else frames[0]
+        per_frame = header.n_slices // header.n_frames
+        if parts.window and len(frames) > 1:
+            window = parts.window
+            return lambda i: np.stack([frames[j // per_frame % len(frames)] for j in scan.neighbours(i, window)])[
+                :, None
+            ]
+        return lambda i: frames[i // per_frame % len(frames)]
+
     if options.undersample:
-        mask = masks.draw(
+        drawn = masks.draw(
             options.undersample,
             header.shape,
             acceleration=options.acceleration,
             acs=options.acs,
             seed=options.seed,
+            frames=header.n_frames,
         )
-        return lambda _: mask != 0, f", undersampled by {options.undersample}, seed {options.seed}"
+        frames = drawn.reshape(-1, *drawn.shape[-2:]) != 0
+        return of_part(frames), f", undersampled by {options.undersample}, seed {options.seed}"
     if options.mask is None:
         return lambda _: np.ones((1, 1), bool), ""
     from ..checks import DataError
@@ -221,8 +282,7 @@ def _extra_mask(options: Options, scan: "Scan") -> tuple[Callable[[int], np.ndar
             expected=f"(y, x) = {header.shape}" + (f", or {header.n_frames} frames" if header.n_frames > 1 else ""),
             found=mask.shape,
         )
-    per_frame = header.n_slices // header.n_frames
-    return lambda i: frames[i // per_frame % len(frames)], f", and {options.mask}"
+    return of_part(frames), f", and {options.mask}"
 
 
 def _given_maps(settings: "Settings", scan: "Scan", part: "Slice"):
@@ -234,30 +294,33 @@ def _given_maps(settings: "Settings", scan: "Scan", part: "Slice"):
     return part.maps if settings.maps == "file" else read_maps(settings.maps, scan, part.index)
 
 
-def _reference(scan: "Scan", part: "Slice", measured, mask, cropped):
+def _reference(parts: Parts, part: "Slice", measured, mask, cropped):
     """What the image should be: the file's target, or, where samples were left out, the image of all of them."""
     if part.target is not None:
         return np.abs(part.target)
-    columns = slice(*(scan.header.padding or (None, None)))
-    complete = np.broadcast_to(measured, scan.header.shape)[:, columns].all()
-    fewer = np.broadcast_to(mask, scan.header.shape)[:, columns].all() < complete
-    return cropped(root_of_squares(part.kspace * measured[None]), part) if complete and fewer else None
+    header = parts.scan.header
+    columns = slice(*(header.padding or (None, None)))
+    whole = lambda a: np.broadcast_to(a, np.broadcast_shapes(a.shape, header.shape))[..., columns].all()
+    complete, fewer = whole(measured), not whole(mask)
+    return cropped(parts.of_window(root_of_squares(part.kspace * measured)), part) if complete and fewer else None
 
 
-def _print_choices(options: Options, scan: "Scan", settings: "Settings", middle: int, extra, described: str) -> None:
-    from .reconstruct import DEFAULTS, calibration
+def _print_choices(options: Options, parts: Parts, settings: "Settings", middle: int, extra, described: str) -> None:
+    from .reconstruct import DEFAULTS, calibration, time_average
 
-    part = scan[middle]
+    scan, part = parts.scan, parts[middle]
+    assert part.kspace is not None  # `run` has seen to it
     measured, source = acquired_mask(part, scan.header)
     mask = measured & extra
     if not mask.any():
         raise ValueError(f"file {options.file}: expected measured samples, found none in slice {middle}{described}")
     header = scan.header
-    pattern = measure(mask, header.shape)
+    pattern, acceleration = measure(plane(mask), header.shape).kind, 1 / np.mean(mask)
     size, taken = " x ".join(map(str, header.shape)), options.slices or "all"
+    slices = f"slices {taken} of {len(parts)}" + (f", {parts.n_frames} frames at once" if parts.in_time else "")
     rows = [
-        ("scan", f"{header.format}, {size}, coils {header.n_coils}, slices {taken} of {header.n_slices}", "--slices"),
-        ("mask", f"{pattern.kind}, R = {pattern.acceleration:.2f}, {source}{described}", "--mask, --undersample"),
+        ("scan", f"{header.format}, {size}, coils {header.n_coils}, {slices}", "--slices"),
+        ("mask", f"{pattern}, R = {acceleration:.2f}, {source}{described}", "--mask, --undersample"),
     ]
     if header.padding is not None:
         rows.append(
@@ -267,7 +330,8 @@ def _print_choices(options: Options, scan: "Scan", settings: "Settings", middle:
         of_one_coil = settings.method != "rss" and header.n_coils == 1
         rows.append(("maps", "none: " + ("one coil" if of_one_coil else f"{settings.label} takes none"), "--maps"))
     elif settings.maps in ("espirit", "jsense"):
-        width, kernel = calibration(mask, header.shape, settings, name=f"file {options.file}, slice {middle}")
+        _, center = time_average(part.kspace, mask)
+        width, kernel = calibration(center, header.shape, settings, name=f"file {options.file}, slice {middle}")
         sets = f", {settings.n_sets} sets" if settings.n_sets > 1 else ""
         text = f"{settings.maps} from the central {width} x {width} samples, kernels of {kernel} x {kernel}{sets}"
         rows.append(("maps", text, "--maps, --calib-size, --map-sets"))
@@ -314,14 +378,15 @@ def _draw(settings: "Settings", index: int, image, reference, shown, caption):
     return plots.image_grid(panels, columns=4, title=f"slice {index}")
 
 
-def _write(options: Options, scan: "Scan", settings: "Settings", slices, volume, figure: Path | None, draw) -> None:
+def _write(options: Options, parts: Parts, settings: "Settings", slices, volume, figure: Path | None, draw) -> None:
     from ..data import write_reconstruction
     from ..data.write import atomic
 
-    whole = len(slices) == len(scan)
+    scan = parts.scan
+    whole = parts.in_time or len(slices) == len(parts)
     # the images are cropped already
     header = dataclasses.replace(
-        scan.header, n_slices=len(slices), n_frames=scan.header.n_frames if whole else 1, recon_matrix=None
+        scan.header, n_slices=len(volume), n_frames=scan.header.n_frames if whole else 1, recon_matrix=None
     )
     notes = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "network"}
     notes = {k: v for k, v in notes.items() if v is not None}

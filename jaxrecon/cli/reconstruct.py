@@ -90,26 +90,26 @@ class Settings:
 
 
 class SliceResult(NamedTuple):
-    """One slice: image (y, x), complex, but real for rss and several map sets; maps or None; the scale of the data."""
+    """One slice: image ([frame,] y, x), complex, but real for rss and several map sets; maps or None; the data's scale."""
 
-    image: Inexact[np.ndarray, "y x"]
+    image: Inexact[np.ndarray, "*frame y x"]
     maps: Complex[np.ndarray, "..."] | None
     scale: float
 
 
 def reconstruct_slice(
-    kspace: Complex[np.ndarray, "coil y x"],
+    kspace: Complex[np.ndarray, "*frame coil y x"],
     mask: Bool[np.ndarray, "..."],
     settings: Settings,
     *,
     maps: Complex[np.ndarray, "..."] | None = None,
     name: str = "k-space",
 ) -> SliceResult:
-    """Reconstruct one slice; zeros where nothing was measured.
+    """Reconstruct one slice, or by a network of frames one time series; zeros where nothing was measured.
 
     Args:
-      kspace: (coil, y, x).
-      mask: (y, x) or with axes of size 1, True = measured.
+      kspace: (coil, y, x), or (frame, coil, y, x).
+      mask: (y, x) or with axes of size 1, True = measured; of frames also (frame, 1, y, x).
       settings: completed.
       maps: (coil, y, x) or (set, coil, y, x), where settings do not have them estimated.
       name: of the slice, in messages.
@@ -117,7 +117,7 @@ def reconstruct_slice(
     Raises:
       ValueError: no calibration region to estimate maps from.
     """
-    kspace = kspace * mask[None]
+    kspace = kspace * mask
     network = settings.network
     if not kspace.any():
         shape = kspace.shape[1:] if network is None else network.image_shape(kspace.shape)
@@ -125,7 +125,7 @@ def reconstruct_slice(
     if maps is None and settings.needs_maps:
         maps = estimate_maps(kspace, mask, settings, name=name)
         if not np.any(maps):  # no pixel passed ESPIRiT's threshold: nothing but noise
-            return SliceResult(np.zeros(kspace.shape[1:], np.complex64), maps, 1.0)
+            return SliceResult(np.zeros((*kspace.shape[:-3], *kspace.shape[-2:]), np.complex64), maps, 1.0)
     if network is not None:
         image, factor = network.reconstruct(kspace, mask, maps)
         return SliceResult(image, maps, factor)
@@ -206,8 +206,20 @@ def calibration(
     return size, 6 if size >= 12 else max(size // 2, 2)
 
 
+def time_average(kspace: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masked k-space (frame, coil, y, x) averaged over the frames that measured a sample, and where any did.
+
+    K-space (coil, y, x) is returned as it is.
+    """
+    if kspace.ndim == 3:
+        return kspace, mask
+    count = np.broadcast_to(mask, np.broadcast_shapes(np.shape(mask), (len(kspace), 1, 1, 1))).sum(0)
+    return kspace.sum(0) / np.maximum(count, 1).astype(np.float32), (count > 0)[0]
+
+
 def estimate_maps(kspace, mask, settings: Settings, *, name: str = "k-space") -> Complex[np.ndarray, "..."]:
-    """Maps (coil, y, x) or (set, coil, y, x) from the center of masked k-space."""
+    """Maps (coil, y, x) or (set, coil, y, x) from the center of masked k-space; of frames from their average."""
+    kspace, mask = time_average(kspace, mask)
     size, kernel = calibration(mask, kspace.shape[1:], settings, name=name)
     if settings.maps == "jsense":
         return np.asarray(jsense(kspace, calib_size=size, kernel_width=kernel))

@@ -1,7 +1,7 @@
 """`jaxrecon train`: train a network by a strategy, on files or on heads simulated here; the run folder is its resume point."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +9,12 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from ..strategies import Schedule
 from ..training.experiment import Experiment
 from . import experiments
 from .common import choices, say
 
-MAY_CHANGE = ("n_updates", "evaluate_every", "checkpoint_every", "log_every")
+MAY_CHANGE = ("n_updates", "evaluate_every", "checkpoint_every", "log_every", "n_modules")
 """Fields in which a run that goes on may differ."""
 
 
@@ -30,22 +31,43 @@ class Options:
       jaxrecon train --model pgd --small --data simulated --out runs/try           (a few minutes on two cores)
       jaxrecon train --model varnet --data /data/multicoil_train --validation /data/multicoil_val --out runs/varnet
       jaxrecon train my_experiment.py --data /data/knees --out runs/knees --strategy gleam --n-modules 4
+      jaxrecon train --model pgd-cine --small --data simulated --out runs/cine      (2D + time: beating hearts)
       jaxrecon train --model modl --model.norm none --model.no-shared --strategy invertible --data FOLDER --out RUN
+      jaxrecon train my_experiment.py --data FOLDER --out RUN --strategy p_gleam --devices 4   (modules side by side)
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5               (use it)
     """
 
     config: tyro.conf.Positional[Path | None] = None
     """The configuration file."""
     data: str = tyro.MISSING
-    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated."""
+    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine)
+    learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
     out: Path = tyro.MISSING
-    """The run folder. One that holds a run of the same experiment is gone on with."""
+    """The run folder. One that holds a run of the same experiment on the same data is gone on with."""
     model: experiments.ModelName | None = None
     """A built-in experiment, in place of a file."""
     small: bool = False
     """A smaller network and a shorter training, to see it work."""
     validation: Path | None = None
     """Folder or file for validation. Default: a tenth of the subjects of --data."""
+    devices: int | None = None
+    """Devices, those of all hosts counted. p_gleam spreads its modules over them, other strategies the examples of a
+    batch. Default: all for p_gleam and with several hosts, else one."""
+    data_shards: int = 1
+    """For p_gleam: parts that a batch is split into, each for devices of its own."""
+    schedule: Schedule | None = None
+    """How p_gleam uses the devices. Default: pipeline; spmd with several hosts."""
+    stack: int | None = None
+    """Mini-batches that p_gleam is handed at once. Default: 1; for spmd as many as divide the updates, up to four times
+    the devices: of T on D devices T / (T + D - 1) of the time is used."""
+    coordinator: str | None = None
+    """With several hosts host:port of the first, the same command on each: its port must be free."""
+    processes: int = 1
+    """How many hosts (processes) there are."""
+    process: int = 0
+    """Which this one is, from 0."""
+    join_timeout: int = 300
+    """Seconds to wait for the other hosts."""
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = experiments.NO_EXPERIMENT
 
 
@@ -59,8 +81,7 @@ def run(options: Options) -> None:
     from ..training.experiment import make_update, to_json
 
     experiment, out = options.experiment, options.out
-    experiments.check_still(experiment)
-    check_resume(experiment, out)
+    devices = choose_devices(options)
     import jax
 
     from ..data.pipeline import batches, labelled
@@ -71,31 +92,35 @@ def run(options: Options) -> None:
 
     how = preparation(experiment)
     data = find_data(experiment, options.data, options.validation)
+    check_resume(experiment, out, data=data.named)
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     problem, target = _first(feed)
     params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
     params = jax.jit(batched(build(experiment.model, training=True)).init)(params_key, problem)
     n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    update = make_update(experiment, steps_per_epoch=feed.per_epoch)
+    update = make_update(experiment, steps_per_epoch=feed.per_epoch, **devices)
     network, strategy = experiments.describe(experiment)
-    coils, *size = problem.kspace.shape[-3:]
+    size = problem.kspace.shape[1:]
     sampling = "that of the files"
     if experiment.mask:
-        measured = 1 / np.mean(draw_mask(experiment, tuple(size), 0) != 0)
+        measured = 1 / np.mean(draw_mask(experiment, size, 0) != 0)
         sampling = f"{experiment.mask}, R = {measured:.2f}, {experiment.n_masks} different ones"
     rate = "" if experiment.learning_rate is None else f", learning rate {experiment.learning_rate:g}"
     rows = [
         ("network", f"{network}; {n_params:,} parameters", "--model.*"),
         ("strategy", strategy, "--strategy, --n-modules, --every, --n-checkpoints"),
+        *describe_devices(devices, experiment),
         ("data", data.described, "--data, --validation"),
-        ("batch", f"{experiment.batch_size} of {size[0]} x {size[1]}, {coils} coils", "--batch-size, --shape"),
+        ("batch", f"{experiment.batch_size} of {experiments.describe_size(size)}", "--batch-size, --shape"),
         ("mask", sampling, "--mask, --acceleration, --acs, --n-masks"),
         ("target", f"{experiment.target}, {target.image.dtype}; scale: {experiment.scale}", "--target, --scale"),
         ("loss", experiment.loss, "--loss"),
         ("optimizer", f"{experiment.optimizer}{rate}", "--optimizer, --learning-rate"),
         ("length", f"{experiment.n_updates} steps, {feed.per_epoch} to an epoch", "--n-updates"),
     ]
-    choices(f"{options.data} -> {out}", rows)
+    first = jax.process_index() == 0
+    if first:
+        choices(f"{options.data} -> {out}", rows)
     evaluate = None
     if len(data.validation):
         validation = labelled(data.validation, preparation(experiment, first_mask=experiment.n_masks))
@@ -111,15 +136,64 @@ def run(options: Options) -> None:
         best=("nmse", "min") if evaluate else None,
         checkpoint_every=experiment.checkpoint_every,
         log_every=experiment.log_every,
-        config=to_json(experiment),
+        config=to_json(experiment, data=data.named),
         key=training_key,
         progress=Console().is_terminal,
     )
-    _finish(out, experiment)
+    if first:
+        _finish(out, experiment)
 
 
-def check_resume(experiment: Experiment, out: Path) -> None:
-    """Refuse a folder that holds a run of another experiment.
+def choose_devices(options: Options) -> dict[str, Any]:
+    """Join the other hosts, and choose devices: mesh, schedule and n_batches of `make_update`; nothing for one device.
+
+    Raises:
+      ValueError: options that do not fit each other, or fewer devices than asked for.
+      OSError: the hosts do not meet.
+    """
+    from ..strategies import join_hosts, module_mesh
+
+    experiment, several = options.experiment, options.processes > 1
+    if several and options.coordinator is None:
+        raise ValueError(f"--processes {options.processes} needs --coordinator host:port, the address of process 0")
+    if several:
+        join_hosts(options.coordinator or "", options.processes, options.process, timeout=options.join_timeout)
+    parallel = experiment.strategy == "p_gleam"
+    if not parallel and (options.schedule or options.stack or options.data_shards > 1):
+        raise ValueError(f"--schedule, --stack and --data-shards are of p_gleam, not of {experiment.strategy}")
+    if not parallel and not several and options.devices in (None, 1):
+        return {}
+    if not parallel:
+        import jax
+
+        n = len(jax.devices()) if options.devices is None else options.devices
+        return {"mesh": module_mesh(n, n_data=n)}
+    mesh = module_mesh(options.devices, n_data=options.data_shards)
+    schedule = options.schedule or ("spmd" if several else "pipeline")
+    n_batches = 1 if options.stack is None else options.stack
+    if options.stack is None and schedule in ("spmd", "pmap"):
+        n_batches = max(t for t in range(1, 4 * mesh.shape["module"] + 1) if experiment.n_updates % t == 0)
+    return {"mesh": mesh, "schedule": schedule, "n_batches": n_batches}
+
+
+def describe_devices(devices: dict[str, Any], experiment: Experiment) -> list[tuple[str, str, str]]:
+    """The row of the choices for the devices, where there are several."""
+    if not devices:
+        return []
+    mesh = devices["mesh"]
+    text = f"{mesh.size} {mesh.devices.flat[0].platform}: {mesh.shape['data']} parts of a batch"
+    if experiment.strategy == "p_gleam":
+        text += f" x {mesh.shape['module']} stages of modules, {devices['schedule']}, {devices['n_batches']} at once"
+    return [("devices", text, "--devices, --data-shards, --schedule, --stack")]
+
+
+def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] | None = None) -> None:
+    """Refuse a folder that holds a run of another experiment, or of other data.
+
+    Args:
+      experiment: what is to be gone on with.
+      out: the run folder.
+      data: what it learns from, by name, where the run keeps a record of that.
 
     Raises:
       ValueError: the fields that differ are listed.
@@ -131,18 +205,22 @@ def check_resume(experiment: Experiment, out: Path) -> None:
     folder = out / FOLDER
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
         return
-    old, new = (to_json(e) for e in (from_json(load_config(out), where=out), experiment))
-    before, after = _flat(old), _flat(new)
+    stored = load_config(out)
+    before = _flat(to_json(from_json(stored, where=out), data=data and stored.get("data", data)))
+    after = _flat(to_json(experiment, data=data))
     names = sorted(before.keys() | after.keys())
     different = [
         f"{name} {before.get(name)}, now {after.get(name)}"
         for name in names
-        if before.get(name) != after.get(name) and name not in MAY_CHANGE
+        if before.get(name) != after.get(name)
+        and name not in MAY_CHANGE
+        # one makes the updates of the other, from the same state
+        and not {before.get(name), after.get(name)} <= {"gleam", "p_gleam"}
     ]
     if different:
         raise ValueError(
-            f"{out} holds a run of another experiment: {'; '.join(different)}. Choose another folder, or the options "
-            "that it was made with"
+            f"{out} holds a run of another experiment or of other data: {'; '.join(different)}. Choose another folder, "
+            "or the options that it was made with"
         )
 
 

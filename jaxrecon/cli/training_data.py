@@ -3,48 +3,65 @@
 import dataclasses
 import functools
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 
-from ..data import Slice, Source, index_files, split, subject
+from ..data import SeriesSource, Slice, Source, index_files, split, subject
 from ..data.preparation import (
     Preparation,
     combined_target,
     file_target,
     instance_std,
+    kspace_maximum,
     maximum,
     rss_target,
     target_maximum,
     top_magnitude,
     volume_maximum,
 )
-from ..data.simulate import CONTRASTS, simulate
-from ..training.experiment import Experiment, SimulatedHeads, needs_maps
+from ..data.simulate import CONTRASTS, simulate, simulate_cine
+from ..training.experiment import Experiment, SimulatedHeads, has_complex_image, in_time, needs_maps, window
 from . import masks
 from .common import SMALLEST_CALIBRATION, complete_square
-from .reconstruct import Settings, estimate_maps
+from .reconstruct import Settings, estimate_maps, time_average
 
 SIMULATED = "simulated"
-SCALES = {"none": None, "maximum": maximum, "top_magnitude": top_magnitude, "instance_std": instance_std}
+NEIGHBOUR_DISTANCE = 0.01
+"""Between neighbouring slices of a simulated head, as a part of its height."""
+SCALES = {
+    "none": None,
+    "maximum": maximum,
+    "kspace_maximum": kspace_maximum,
+    "top_magnitude": top_magnitude,
+    "instance_std": instance_std,
+}
 VALIDATION_PART = 0.1
 MAPS_IN_MEMORY = 2**31
 """Bytes of estimated maps that are kept; beyond it they are estimated anew each time."""
 
 
 class TrainingData(NamedTuple):
-    """Slices for training, and others for validation (none where there is a single file)."""
+    """Slices for training, and others for validation (none where there is a single file).
+
+    Attributes:
+      training: slices, or time series.
+      validation: likewise.
+      described: in words.
+      named: the same for the record of a run: paths, and how much was found there.
+    """
 
     training: Sequence[Slice]
     validation: Sequence[Slice]
     described: str
+    named: dict[str, str]
 
 
 def find_data(experiment: Experiment, data: str, validation: Path | None) -> TrainingData:
-    """The slices of a folder (or file) and of its validation folder; or simulated ones.
+    """The slices (for networks of frames: time series) of a folder (or file) and of its validation folder; or simulated.
 
     Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
     it.
@@ -55,11 +72,13 @@ def find_data(experiment: Experiment, data: str, validation: Path | None) -> Tra
     """
     if data == SIMULATED:
         heads = experiment.simulated
+        make: Any = functools.partial(simulate_heads, n_adjacent=window(experiment.model))
+        make, what = (simulate_hearts, "hearts") if in_time(experiment.model) else (make, "heads")
         parts: list[Sequence[Slice]] = [
-            simulate_heads(heads, range(heads.heads), seed=experiment.seed),
-            simulate_heads(heads, range(heads.heads, heads.heads + heads.validation_heads), seed=experiment.seed),
+            make(heads, range(heads.heads), seed=experiment.seed),
+            make(heads, range(heads.heads, heads.heads + heads.validation_heads), seed=experiment.seed),
         ]
-        described = f"{heads.heads} and {heads.validation_heads} simulated heads"
+        described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
         entries = index_files(data)
         if validation is not None:
@@ -71,32 +90,45 @@ def find_data(experiment: Experiment, data: str, validation: Path | None) -> Tra
         without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
-        parts = [cast(Sequence[Slice], Source(part)) for part in lists]
+        source: Any = functools.partial(Source, adjacent=window(experiment.model))
+        source = SeriesSource if in_time(experiment.model) else source
+        parts = [cast(Sequence[Slice], source(part)) for part in lists]
         described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
     if needs_maps(experiment.model):
         parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
-    sizes = f"{len(parts[0])} slices for training, {len(parts[1])} for validation ({described})"
-    return TrainingData(parts[0], parts[1], sizes)
+    what = "time series" if in_time(experiment.model) else "slices"
+    sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
+    paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
+    if validation is not None:
+        paths["validation"] = str(validation.absolute())
+    return TrainingData(parts[0], parts[1], sizes, paths | {"found": sizes})
 
 
-def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int) -> list[Slice]:
-    """Fully sampled slices whose target is the true magnitude; each subject has one contrast."""
+def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int, n_adjacent: int | None = None) -> list[Slice]:
+    """Fully sampled slices whose target is the true magnitude; each subject has one contrast.
+
+    With n_adjacent windows of so many neighbouring slices, (adjacent, coil, y, x).
+    """
+    reach = (n_adjacent or 1) // 2
     slices = []
     names = [name for name in CONTRASTS if name != "bssfp"]
     for head in subjects:
         for i in range(heads.slices):
-            scan = simulate(
-                jax.random.fold_in(jax.random.key(seed), head),
-                shape=heads.shape,
-                n_coils=heads.coils,
-                position=0.15 + 0.5 * (i + 0.5) / heads.slices,
-                contrast=CONTRASTS[names[head % len(names)]],
-                snr=heads.snr,
-            )
+            scans = [
+                simulate(
+                    jax.random.fold_in(jax.random.key(seed), head),
+                    shape=heads.shape,
+                    n_coils=heads.coils,
+                    position=0.15 + 0.5 * (i + 0.5) / heads.slices + offset * NEIGHBOUR_DISTANCE,
+                    contrast=CONTRASTS[names[head % len(names)]],
+                    snr=heads.snr,
+                )
+                for offset in range(-reach, reach + 1)
+            ]
             slices.append(
                 Slice(
-                    kspace=np.asarray(scan.kspace),
-                    target=np.abs(scan.image),
+                    kspace=np.stack([scan.kspace for scan in scans]) if n_adjacent else np.asarray(scans[0].kspace),
+                    target=np.abs(scans[reach].image),
                     index=i,
                     file=f"simulated head {head}",
                 )
@@ -104,12 +136,26 @@ def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int) -> list
     return slices
 
 
+def simulate_hearts(hearts: SimulatedHeads, subjects: range, *, seed: int) -> list[Slice]:
+    """Fully sampled time series of one beat, whose target is the true magnitude."""
+    series = []
+    for heart in subjects:
+        scan = simulate_cine(
+            jax.random.fold_in(jax.random.key(seed), heart),
+            shape=(hearts.frames, *hearts.shape),
+            n_coils=hearts.coils,
+            snr=hearts.snr,
+        )
+        series.append(Slice(kspace=np.asarray(scan.kspace), target=np.abs(scan.image), file=f"simulated heart {heart}"))
+    return series
+
+
 class WithMaps:
     """A source whose slices have maps: their own, or those of ESPIRiT from the center that the mask samples completely."""
 
     def __init__(self, source: Sequence[Slice], experiment: Experiment):
         self._source, self._experiment = source, experiment
-        self.entries = getattr(source, "entries", None)
+        self.entries, self.is_series = getattr(source, "entries", None), getattr(source, "is_series", False)
         self._known: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -130,17 +176,18 @@ class WithMaps:
         kspace = np.asarray(part.kspace)
         mask = np.ones((1, 1), bool) if part.mask is None else np.atleast_2d(part.mask)
         # all masks of an experiment have the same center, and a reconstruction sees no more than that
-        mask = mask & (draw_mask(self._experiment, kspace.shape[-2:], 0) != 0)
+        mask = mask & (draw_mask(self._experiment, kspace.shape, 0) != 0)
         if kspace.shape[-3] == 1:
-            return np.ones_like(kspace)
+            return np.ones_like(kspace[(0,) * (kspace.ndim - 3)])
         name = f"{part.file}, slice {part.index}"
+        kspace, mask = time_average(kspace * mask, mask)
         width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
                 f"but it is {width} wide: give --acs 16 (or files that have maps)"
             )
-        return estimate_maps(kspace * mask, mask, espirit_settings(), name=name)
+        return estimate_maps(kspace, mask, espirit_settings(), name=name)
 
 
 def espirit_settings() -> Settings:
@@ -167,15 +214,19 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
     Raises:
       ValueError: a mask that does not exist.
     """
-    names = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName)
+    names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
+    if in_time(experiment.model):
+        names, images = names + typing.get_args(masks.FramesName), "frames"
     if experiment.mask is not None and experiment.mask not in names:
-        raise ValueError(f"there is no mask '{experiment.mask}' for still images; there are {', '.join(names)}")
+        raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
     if experiment.n_masks < 1 or experiment.batch_size < 1:
         raise ValueError("n_masks and batch_size must be 1 or more")
     targets = {"file": file_target, "rss": rss_target, "combined": combined_target, "auto": magnitude_target}
     maps = needs_maps(experiment.model)
-    if maps:
+    if has_complex_image(experiment.model):
         targets["auto"] = combined_target
+    if window(experiment.model) is not None:
+        targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
     drawn = functools.partial(_random_mask, experiment=experiment, first=first_mask)
     return Preparation(
         mask=drawn if experiment.mask else None,
@@ -186,6 +237,11 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
         n_coils=experiment.n_coils,
         maps=maps,
     )
+
+
+def _of_middle(part: Slice, *, target: Callable[[Slice], np.ndarray]) -> np.ndarray:
+    assert part.kspace is not None  # `prepare` has seen to it
+    return target(dataclasses.replace(part, kspace=part.kspace[len(part.kspace) // 2]))
 
 
 def magnitude_target(part: Slice) -> np.ndarray:
@@ -202,19 +258,25 @@ def peak(part: Slice, target: np.ndarray) -> float:
 
 
 def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np.ndarray:
-    """Mask `number` of an experiment, (1, x) or (y, x); all measured where the experiment draws none."""
+    """Mask `number` of an experiment for k-space ([frame,] coil, y, x): (1, x), (y, x) or (frame, 1, 1, x).
+
+    All is measured where the experiment draws none.
+    """
     if experiment.mask is None:
         return np.ones((1, 1), np.float32)
-    return _drawn(
-        experiment.mask, tuple(shape), experiment.acceleration, experiment.acs, experiment.seed * 100_003 + number
-    )
+    *frames, _, y, x = shape
+    seed = experiment.seed * 100_003 + number
+    return _drawn(experiment.mask, (y, x), *frames, acceleration=experiment.acceleration, acs=experiment.acs, seed=seed)
 
 
 @functools.lru_cache(maxsize=1024)
-def _drawn(name: Any, shape: tuple[int, ...], acceleration: float, acs: int | None, seed: int) -> np.ndarray:
-    return masks.draw(name, shape, acceleration=acceleration, acs=acs, seed=seed)
+def _drawn(
+    name: Any, shape: tuple[int, int], frames: int = 1, *, acceleration: float, acs: int | None, seed: int
+) -> np.ndarray:
+    mask = masks.draw(name, shape, acceleration=acceleration, acs=acs, seed=seed, frames=frames)
+    return mask if mask.ndim == 2 else mask[:, None]
 
 
 def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, first: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return draw_mask(experiment, part.kspace.shape[-2:], first + int(rng.integers(experiment.n_masks)))
+    return draw_mask(experiment, part.kspace.shape, first + int(rng.integers(experiment.n_masks)))

@@ -4,6 +4,7 @@ from . import simulate
 from .bart import BartScan, read_cfl
 from .calgary import CalgaryScan
 from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan
+from .dead_columns import dead_columns, restore_columns
 from .detect import open
 from .fastmri import FastMRIScan, crop_to_recon_size
 from .index import Entry, Source, index_files, select, split, subject
@@ -12,6 +13,7 @@ from .mridata import GleamScan
 from .nifti import NiftiScan
 from .npz import NumpyScan
 from .scan import Header, Scan, Slice, remove_oversampling, sampled
+from .series import SeriesSource, n_positions, series
 from .write import write_cfl, write_leaderboard_2023, write_reconstruction
 
 __all__ = [
@@ -27,15 +29,20 @@ __all__ = [
     "NiftiScan",
     "NumpyScan",
     "Scan",
+    "SeriesSource",
     "Slice",
     "Source",
     "crop_to_recon_size",
+    "dead_columns",
     "index_files",
+    "n_positions",
     "open",
     "read_cfl",
     "remove_oversampling",
+    "restore_columns",
     "sampled",
     "select",
+    "series",
     "simulate",
     "split",
     "subject",

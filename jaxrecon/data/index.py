@@ -207,16 +207,22 @@ class Source:
       adjacent: number of neighbouring slices in each k-space, (adjacent, coil, y, x); None for (coil, y, x).
     """
 
+    is_series = False
+
     def __init__(self, entries: Sequence[Entry], *, adjacent: int | None = None):
         self.entries, self.adjacent = tuple(entries), adjacent
 
     def __len__(self) -> int:
         return len(self.entries)
 
+    def scan(self, position: int) -> Scan:
+        """The file of an element."""
+        file = self.entries[position].file
+        status = check_file(file).stat()
+        return _scan(file, status.st_size, status.st_mtime_ns)
+
     def __getitem__(self, position: int) -> Slice:
-        entry = self.entries[position]
-        status = check_file(entry.file).stat()
-        scan = _scan(entry.file, status.st_size, status.st_mtime_ns)
+        entry, scan = self.entries[position], self.scan(position)
         return scan[entry.index] if self.adjacent is None else scan.adjacent(entry.index, self.adjacent)
 
     def __repr__(self) -> str:

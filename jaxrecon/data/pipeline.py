@@ -246,7 +246,11 @@ def _bucket(source, i, how):
         target = None if part.target is None else part.target.shape
     else:
         entry = entries[i]
-        lead, coils, (y, x) = [], entry.n_coils, entry.shape[-2:]
+        lead, coils, (y, x) = (
+            [entry.n_frames] if getattr(source, "is_series", False) else [],
+            entry.n_coils,
+            entry.shape[-2:],
+        )
         target = entry.recon_matrix
     return (*lead, how.n_coils or coils, *(how.shape or (y, x)), target)
 

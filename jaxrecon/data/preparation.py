@@ -85,6 +85,11 @@ def acs_maximum(example: Example) -> float:
     return float(np.abs(example["kspace"] * example["acs"]).max())
 
 
+def kspace_maximum(example: Example) -> float:
+    """The largest magnitude of a measured sample: that of `acs_maximum` wherever the centre of k-space is measured."""
+    return float(np.abs(example["kspace"]).max())
+
+
 def instance_std(example: Example) -> float:
     """The unbiased standard deviation of the zero-filled magnitude, cropped to the target: units of fastMRI's U-Net.
 

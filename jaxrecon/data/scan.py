@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Inexact
 
 from ..checks import DataError, check_finite
+from .windows import neighbours, stack_kspace, stack_masks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +23,8 @@ class Slice:
       kspace: (coil, y, x) complex64, DC at n // 2 of both axes; y is the readout and x the phase encode, or the two
         phase encodes of a 3D scan. Non-Cartesian lines: (coil, sample). In an `adjacent` slice: (adjacent, coil, y, x).
       image: (y, x) real or complex, in files that hold images instead of k-space.
-      mask: bool, broadcasts against (y, x), True = measured; None where nothing is known to be missing.
+      mask: bool, broadcasts against (y, x), True = measured; None where nothing is known to be missing. In an
+        `adjacent` slice whose neighbours have other masks: (adjacent, 1, y, x).
       target: (y, x), the reference image of the file (its size may be smaller than k-space's).
       maps: (coil, y, x) or (set, coil, y, x) complex64 sensitivity maps.
       trajectory: (sample, ndim) in radians per pixel, columns ordered as the image axes.
@@ -157,30 +159,35 @@ class Scan(abc.ABC):
         return volume
 
     def neighbours(self, index: int, n: int) -> list[int]:
-        """The n slices around `index`: circular over frames in a time series, else clamped at the ends.
+        """The n slices around `index`: periodic over frames in a time series, else clamped at the ends.
 
         Args:
           index: the slice in the middle.
           n: how many, odd.
 
-        Source: PromptMR+ (adjacent slices of fastMRI and Calgary-Campinas, adjacent frames of CMRxRecon).
+        Source: PromptMR+, see `jaxrecon.data.windows`.
         """
-        if n < 1 or n % 2 == 0:
-            raise ValueError(f"the number of adjacent slices must be odd and positive, but it is {n}")
-        index, offsets = self._position(index), range(-(n // 2), n // 2 + 1)
-        frames, positions = self.header.n_frames, len(self) // self.header.n_frames
-        if frames > 1:
-            frame, position = divmod(index, positions)
-            return [(frame + k) % frames * positions + position for k in offsets]
-        return [min(max(index + k, 0), len(self) - 1) for k in offsets]
+        return neighbours(self._position(index), len(self), n, n_frames=self.header.n_frames)
 
     def adjacent(self, index: int, n: int) -> Slice:
-        """Slice `index`, but with the k-space of its n neighbours, (adjacent, coil, y, x)."""
-        parts = {i: self[i] for i in self.neighbours(index, n)}
-        kspace = [parts[i].kspace for i in self.neighbours(index, n)]
-        if any(k is None for k in kspace):
+        """Slice `index`, but with the k-space of its n neighbours, (adjacent, coil, y, x).
+
+        Its mask is that of all of them where they have the same, else (adjacent, 1, y, x).
+
+        Raises:
+          DataError: neighbours have different numbers of coils.
+          ValueError: n is even, or the file holds images.
+        """
+        window = self.neighbours(index, n)
+        parts = {i: self[i] for i in window}
+        kspace = [part for i in window if (part := parts[i].kspace) is not None]
+        if len(kspace) < n:
             raise ValueError(f"{self.path} holds images, no k-space: it has no adjacent k-space slices")
-        return dataclasses.replace(parts[self._position(index)], kspace=np.stack(kspace))  # type: ignore[arg-type]
+        return dataclasses.replace(
+            parts[self._position(index)],
+            kspace=stack_kspace(kspace, file=self.path),
+            mask=stack_masks([parts[i].mask for i in window]),
+        )
 
     def _position(self, index: int) -> int:
         index = operator.index(index)

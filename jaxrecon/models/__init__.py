@@ -1,21 +1,65 @@
-"""Unrolled networks: each a Config and a builder `name(config) -> Unrolled`."""
+"""Unrolled networks: each a Config, a builder `name(config) -> Unrolled`, and the published configurations as constants."""
 
-from .modl import MoDLConfig, modl
-from .pgd import PGDConfig, pgd
-from .unet import UNetConfig, unet
+from .deep_jsense import MODL_DEEP_JSENSE, DeepJSenseConfig, deep_jsense, rss_kernels
+from .modl import (
+    MODL_2D_GLEAM,
+    MODL_2D_GLEAM_R16,
+    MODL_3D_GLEAM,
+    MODL_STAGE_1,
+    MoDLConfig,
+    keep_moving_averages,
+    modl,
+)
+from .pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM, PGDConfig, pgd
+from .promptmr import PROMPTMR_16, PROMPTMR_BRAIN, PROMPTMR_KNEE, PromptMRConfig, promptmr
+from .promptmr_plus import (
+    PROMPTMR_PLUS_BASELINE,
+    PROMPTMR_PLUS_BASELINE_BRAIN,
+    PROMPTMR_PLUS_BASELINE_KNEE,
+    PROMPTMR_PLUS_KNEE,
+    PromptMRPlusConfig,
+    promptmr_plus,
+)
+from .unet import UNET_LEADERBOARD, UNetConfig, unet
 from .unrolled import Unrolled, batched, iterate_steps, run, stack_problems, stack_steps, unrolled, unstack_steps
-from .varnet import VarNetConfig, varnet
+from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
 
 __all__ = [
+    "MODL_2D_GLEAM",
+    "MODL_2D_GLEAM_R16",
+    "MODL_3D_GLEAM",
+    "MODL_DEEP_JSENSE",
+    "MODL_STAGE_1",
+    "PGD_2D_FASTMRI_GLEAM",
+    "PGD_3D_CINE",
+    "PGD_3D_CINE_GLEAM",
+    "PROMPTMR_16",
+    "PROMPTMR_BRAIN",
+    "PROMPTMR_KNEE",
+    "PROMPTMR_PLUS_BASELINE",
+    "PROMPTMR_PLUS_BASELINE_BRAIN",
+    "PROMPTMR_PLUS_BASELINE_KNEE",
+    "PROMPTMR_PLUS_KNEE",
+    "UNET_LEADERBOARD",
+    "VARNET_DEEP_JSENSE",
+    "VARNET_DEMO",
+    "DeepJSenseConfig",
     "MoDLConfig",
     "PGDConfig",
+    "PromptMRConfig",
+    "PromptMRPlusConfig",
     "UNetConfig",
     "Unrolled",
     "VarNetConfig",
     "batched",
+    "deep_jsense",
     "iterate_steps",
+    "keep_moving_averages",
     "modl",
     "pgd",
+    "promptmr",
+    "promptmr_plus",
+    "rss_kernels",
     "run",
     "stack_problems",
     "stack_steps",

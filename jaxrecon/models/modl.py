@@ -76,7 +76,7 @@ class MoDLConfig:
 
 MODL_STAGE_1 = MoDLConfig(n_steps=1)
 """The first stage of the original training; its weights start the second, K = 10."""
-GLEAM_MODL_2D = MoDLConfig(
+MODL_2D_GLEAM = MoDLConfig(
     n_steps=8,
     features=70,
     padding="reflect",
@@ -88,9 +88,9 @@ GLEAM_MODL_2D = MoDLConfig(
     warm_start=True,
 )
 """GLEAM's MoDL on mridata at R = 4: 1,078,560 parameters."""
-GLEAM_MODL_2D_R16 = dataclasses.replace(GLEAM_MODL_2D, lam=0.05)
+MODL_2D_GLEAM_R16 = dataclasses.replace(MODL_2D_GLEAM, lam=0.05)
 """The same at R = 16."""
-GLEAM_MODL_3D = dataclasses.replace(GLEAM_MODL_2D_R16, n_steps=4, features=50, ndim=3, padding="edge")
+MODL_3D_GLEAM = dataclasses.replace(MODL_2D_GLEAM_R16, n_steps=4, features=50, ndim=3, padding="edge")
 """GLEAM's MoDL on cine: 831,600 parameters."""
 
 

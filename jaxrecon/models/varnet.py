@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ..complex_ops import rss
 from ..fourier import fftc, ifftc
 from ..nn import NormUNet, SensitivityNet, calibration_mask
+from ..typing import KSpace, Mask
 from .unrolled import Unrolled, unrolled
 
 
@@ -66,14 +67,14 @@ def varnet(config: VarNetConfig) -> Unrolled:
 
     def start(params, problem):
         acs = calibration_mask(problem.op.mask, problem.acs) if config.mask_center else None
-        maps = sens_net.apply(params, _masked(problem.kspace, acs))
+        maps = sens_net.apply(params, masked(problem.kspace, acs))
         return problem.kspace, (problem.kspace, problem.op.replace(maps=maps))
 
     def step(theta, kspace, context, i):
         measured, op = context
         image = op.combine(ifftc(kspace))
         refinement = fftc(op.expand(net.apply(theta["net"], image[None])[0]))
-        return kspace - _masked(kspace - measured, op.mask) * theta["dc_weight"] - refinement
+        return kspace - masked(kspace - measured, op.mask) * theta["dc_weight"] - refinement
 
     def init_step(key, kspace, context):
         return {"net": net.lazy_init(key, kspace[:1]), "dc_weight": jnp.ones((), kspace.real.dtype)}
@@ -89,8 +90,8 @@ def varnet(config: VarNetConfig) -> Unrolled:
     )
 
 
-def _masked(kspace, mask):
-    """K-space (coil, y, x) where the mask is not 0, else 0."""
+def masked(kspace: KSpace, mask: Mask | None) -> KSpace:
+    """K-space where the mask, which broadcasts against it, is not 0, else 0; None: all of it."""
     if mask is None:
         return kspace
     return jnp.where(mask.reshape((1,) * (kspace.ndim - mask.ndim) + mask.shape) != 0, kspace, 0)

@@ -14,17 +14,28 @@ from .conv import (
     parameter_dtype,
     uniform_fan_in,
 )
-from .resnet import CNN, BatchNorm, ResNet
-from .sensitivity import SensitivityNet, calibration_mask
-from .unet import NormUNet, UNet, normalize_parts, pad_to_multiple, unpad
+from .prompt_blocks import CAB, CABs, DecoderLevel, EncoderLevel, PromptBlock, PromptWeights, prelu, upsample_2x
+from .prompt_unet import NormPromptUnet, PromptUnet
+from .resnet import CNN, BatchNorm, BiasFreeResNet, ResNet
+from .sensitivity import SensitivityNet, calibration_mask, prompt_maps
+from .unet import NormUNet, UNet, normalize_parts, pad_to_multiple, standardize, unpad
 
 __all__ = [
+    "CAB",
     "CNN",
     "BatchNorm",
+    "BiasFreeResNet",
+    "CABs",
     "Conv",
     "ConvTranspose2x2",
+    "DecoderLevel",
+    "EncoderLevel",
+    "NormPromptUnet",
     "NormUNet",
     "Padding",
+    "PromptBlock",
+    "PromptUnet",
+    "PromptWeights",
     "ResNet",
     "SensitivityNet",
     "UNet",
@@ -39,6 +50,10 @@ __all__ = [
     "normalize_parts",
     "pad_to_multiple",
     "parameter_dtype",
+    "prelu",
+    "prompt_maps",
+    "standardize",
     "uniform_fan_in",
     "unpad",
+    "upsample_2x",
 ]

@@ -1,7 +1,7 @@
-"""Residual networks: the ResNet of unrolled PGD, and the plain CNN of MoDL with or without batch norm; 2D and 3D.
+"""Residual networks: those of unrolled PGD and of Deep J-Sense, and MoDL's plain CNN with or without batch norm; 2D and 3D.
 
 Parameter trees, beside the names of the reference codes (GLEAM, PyTorch; MoDL, TensorFlow; l is the layer's position in
-its block):
+its block; Deep J-Sense, PyTorch):
 
   ResNet:  block_{i}/conv_{j}/kernel            res_blocks.{i}.layers.{j}.layers.{l}.weight
            block_0/shortcut/{kernel,bias}       res_blocks.0.resample.{weight,bias}
@@ -9,6 +9,9 @@ its block):
   CNN:     conv_{i}/kernel                      conv{i+1}.net.1.weight; Wts/Layer{i+1}/W
            norm_{i}/{scale,bias}                Wts/Layer{i+1}/BN/{gamma,beta}
            norm_{i}/{mean,var} (batch_stats)    Wts/Layer{i+1}/BN/{moving_mean,moving_variance}
+  BiasFreeResNet:
+           block_{i}/conv_{j}/kernel            ResNetBlocks.{i}.conv{j+1}.net.1.weight
+           block_{i}/shortcut/kernel            ResNetBlocks.{i}.conv0.net.1.weight (first and last block)
 
 Kernels are (*size, in, out): PyTorch's (out, in, *size) transposed, TensorFlow's as they are. In 2D+time the axes are
 (frame, y, x).
@@ -81,6 +84,55 @@ class ResidualBlock(linen.Module):
         if x.shape[-1] != self.features:
             x = Conv(self.features, kernel_size=1, ndim=self.ndim, dtype=self.dtype, name="shortcut")(x)
         return h + x
+
+
+class BiasFreeResNet(linen.Module):
+    """Residual blocks alone, without a single bias, and a global residual: y = blocks(x) + x.
+
+    block(x) = conv_1(relu(conv_0(relu(x)))) + shortcut(x), without the second ReLU in the last block, which has the
+    channels of x. Hence D(c x) = c D(x) for c > 0.
+
+    Source: Deep J-Sense, supplement, and its code: 4 blocks of 64 features, 223,744 parameters.
+
+    Attributes:
+      features: channels inside.
+      blocks: residual blocks of two convolutions 3x3, reflect padding; two or more.
+      dtype: what the convolutions compute in; the result has the input's dtype.
+    """
+
+    features: int = 64
+    blocks: int = 4
+    dtype: Any = None
+
+    @linen.compact
+    def __call__(self, x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch y x c"]:
+        """(..., y, x, channel) to the same shape; y and x of 2 or more."""
+        h = x
+        for i in range(self.blocks):
+            last = i == self.blocks - 1
+            out = x.shape[-1] if last else self.features
+            h = BiasFreeBlock(self.features, out, inner_relu=not last, dtype=self.dtype, name=f"block_{i}")(h)
+        return h.astype(x.dtype) + x
+
+
+class BiasFreeBlock(linen.Module):
+    """One block of `BiasFreeResNet`; its shortcut is a 1x1 convolution where channels differ."""
+
+    features: int
+    out_features: int
+    inner_relu: bool = True
+    dtype: Any = None
+
+    @linen.compact
+    def __call__(self, x):
+        """(..., y, x, in) to (..., y, x, out_features)."""
+
+        def layer(features, name, kernel_size=3):
+            return Conv(features, kernel_size, padding="reflect", bias=False, dtype=self.dtype, name=name)
+
+        h = layer(self.features, "conv_0")(jax.nn.relu(x))
+        h = layer(self.out_features, "conv_1")(jax.nn.relu(h) if self.inner_relu else h)
+        return h + (x if x.shape[-1] == self.out_features else layer(self.out_features, "shortcut", 1)(x))
 
 
 class CNN(linen.Module):

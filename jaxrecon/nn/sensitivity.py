@@ -4,8 +4,10 @@ Parameter tree of SensitivityNet: norm_unet/unet/... as in unet.py; fastMRI's na
 sens_net.norm_unet.unet.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen
 
@@ -37,9 +39,45 @@ class SensitivityNet(linen.Module):
     def __call__(self, calibration: KSpace) -> Maps:
         """K-space (coil, y, x) of the calibration region, zero elsewhere, to maps (coil, y, x) of unit rss."""
         images = ifftc(calibration)[:, None]  # (coil, 1, y, x): each coil is an example
-        maps = NormUNet(self.features, self.pools, self.dtype, name="norm_unet")(images)[:, 0]
-        norm = rss(maps)
-        return maps / jnp.where(norm > 0, norm, 1)[None]
+        return unit_rss(NormUNet(self.features, self.pools, self.dtype, name="norm_unet")(images)[:, 0])
+
+
+def prompt_maps(
+    net: Callable[[Maps], Maps], calibration: KSpace, *, adjacent: bool = True, one_at_a_time: bool = False
+) -> Maps:
+    """Maps of neighbouring slices (or frames) from their calibration regions, as PromptMR and PromptMR+ estimate them.
+
+    S = U / rss(U) per slice;  adjacent: U_c = net(all slices of coil c);  else: U_ac = net(slice a of coil c)
+
+    Maps vary slowly from slice to slice: with all slices of a coil as channels of one example there are as many fewer
+    examples, and as much less memory.
+
+    Args:
+      net: complex (example, channel, y, x) to the same shape, each example for itself.
+      calibration: k-space (adjacent, coil, y, x) of the calibration region, zero elsewhere.
+      adjacent: which of the two.
+      one_at_a_time: the examples one after the other, computed again for the gradient: the same maps in the memory of
+        one example.
+
+    Returns:
+      Maps (adjacent, coil, y, x) of unit rss over the coils; 0 where the network's rss is 0 (there NaN).
+
+    Source: PromptMR+, section on memory-efficient sensitivity maps; PromptMR.
+    """
+    images = ifftc(calibration)
+    # (example, channel, y, x): each coil, or each coil of each slice, is an example
+    examples = images.swapaxes(0, 1) if adjacent else images.reshape(-1, 1, *images.shape[-2:])
+    if one_at_a_time:
+        maps = jax.lax.map(jax.checkpoint(lambda x: net(x[None])[0], prevent_cse=False), examples)
+    else:
+        maps = net(examples)
+    return unit_rss(maps.swapaxes(0, 1) if adjacent else maps.reshape(images.shape))
+
+
+def unit_rss(maps: Maps) -> Maps:
+    """Maps (..., coil, y, x) divided by their rss over the coils; 0 where it is 0."""
+    norm = rss(maps)
+    return maps / jnp.where(norm > 0, norm, 1)[..., None, :, :]
 
 
 def calibration_mask(mask: Mask | None, acs: Mask | None = None) -> Mask | None:

@@ -125,11 +125,25 @@ def normalize_parts(
     Returns:
       (parts (..., 2, k, y, x), mean, std (..., 2, 1, 1, 1)). A constant part has std 0 and becomes 0, with gradient 0.
     """
-    parts = jnp.stack([x.real, x.imag], -4)
-    mean = jnp.mean(parts, (-3, -2, -1), keepdims=True)
-    centred = parts - mean
-    n = parts.shape[-3] * parts.shape[-2] * parts.shape[-1]
-    variance = jnp.sum(centred**2, (-3, -2, -1), keepdims=True) / max(n - 1, 1)
+    return standardize(jnp.stack([x.real, x.imag], -4))
+
+
+def standardize(
+    x: Float[Array, "*batch a b c"],
+) -> tuple[Float[Array, "*batch a b c"], Float[Array, "*batch 1 1 1"], Float[Array, "*batch 1 1 1"]]:
+    """Minus the mean, divided by the unbiased standard deviation, both over the last three axes.
+
+    Args:
+      x: real (..., a, b, c).
+
+    Returns:
+      (standardized x, mean, std (..., 1, 1, 1)). Where x is constant its std is 0 and it becomes 0, with gradient 0.
+    """
+    axes = (-3, -2, -1)
+    mean = jnp.mean(x, axes, keepdims=True)
+    centred = x - mean
+    n = x.shape[-3] * x.shape[-2] * x.shape[-1]
+    variance = jnp.sum(centred**2, axes, keepdims=True) / max(n - 1, 1)
     varies = variance > 0
     # the inner where keeps the derivative of the root finite where the variance is 0
     root = jnp.sqrt(jnp.where(varies, variance, 1))

@@ -15,6 +15,15 @@ from .base import (
 )
 from .blocks import Blocks
 from .cartesian import CartesianSense
+from .convolution import (
+    ImageConvolution,
+    MapConvolution,
+    kernels_to_maps,
+    linear_grid,
+    maps_to_kernels,
+    pad_mask,
+    to_grid,
+)
 from .finite_difference import FiniteDifference
 from .temporal import TemporalFFT
 from .wavelet import Wavelet, pack
@@ -25,16 +34,23 @@ __all__ = [
     "CartesianSense",
     "Compose",
     "FiniteDifference",
+    "ImageConvolution",
     "LinearOperator",
+    "MapConvolution",
     "Scale",
     "Stack",
     "TemporalFFT",
     "Wavelet",
     "adjoint_of",
+    "kernels_to_maps",
+    "linear_grid",
+    "maps_to_kernels",
     "max_eigenvalue",
     "operator_norm",
     "pack",
+    "pad_mask",
     "random_like",
     "real_vdot",
+    "to_grid",
     "vdot",
 ]

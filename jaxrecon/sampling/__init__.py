@@ -1,7 +1,7 @@
 """Sampling patterns as functions of a random key, and (`compatible`) bit for bit as published experiments drew them."""
 
 from . import compatible
-from .acs import acs_from_mask, detect_acs_lines, detect_acs_rectangle, measured_acceleration
+from .acs import acs_disc, acs_from_mask, acs_square, detect_acs_lines, detect_acs_rectangle, measured_acceleration
 from .kt_masks import (
     adjacent_frames,
     kt_gaussian_lines,
@@ -26,7 +26,9 @@ from .line_masks import (
 from .poisson import calgary_poisson, gaussian_2d, poisson_disc
 
 __all__ = [
+    "acs_disc",
     "acs_from_mask",
+    "acs_square",
     "adjacent_frames",
     "calgary_poisson",
     "cmrxrecon_lines",

@@ -126,6 +126,18 @@ def acs_columns(n: int, n_acs: int) -> Bool[np.ndarray, " x"]:
     return block(n, pad, n_acs)
 
 
+def acs_disc(shape: tuple[int, int], radius: float) -> Bool[np.ndarray, "y x"]:
+    """Positions within `radius` of (y//2, x//2). Source: PromptMR+ for the Poisson discs of Calgary-Campinas, radius 18."""
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    return y[:, None] ** 2 + x[None] ** 2 <= radius**2
+
+
+def acs_square(shape: tuple[int, int], n_acs: int) -> Bool[np.ndarray, "y x"]:
+    """The square [y//2 - n_acs//2, ... + n_acs) and the same in x. Source: PromptMR+ for k-t radial masks, 16 wide."""
+    rows, columns = (block(n, n // 2 - n_acs // 2, n_acs) for n in shape)
+    return rows[:, None] & columns[None]
+
+
 def block(n: int, start: int, size: int) -> Bool[np.ndarray, " x"]:
     """True on [start, start + size) of n positions."""
     columns = np.arange(n)

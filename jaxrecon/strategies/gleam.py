@@ -1,9 +1,12 @@
 """GLEAM: greedy learning of modules of steps, each by its own local loss, in the memory of one module."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
-from ..models.unrolled import Unrolled, iterate_steps
+from ..models.unrolled import Unrolled
+from .modules import check_modules, choose, local_loss, one_per_module
 from .types import Differentiable, GradFn, Loss, Strategy, group_steps, has_parameters
 
 
@@ -20,51 +23,50 @@ def gleam(n_modules: int) -> Strategy:
       n_modules: M, a divisor of the number of steps; N is the paper's usual choice, 1 is end to end.
 
     Returns:
-      Strategy; its GradFn reports the last module's loss as the loss, and all as aux["losses"], (module,).
+      Strategy, whose loss may be a sequence of M; its GradFn reports the last module's loss as the loss, and all as
+      aux["losses"], (module,). Optimizers of their own: `per_module`.
 
     Raises:
-      ValueError: shared weights (see `gleam_shared`), or M does not divide N.
+      ValueError: shared weights (see `gleam_shared`), M does not divide N, or losses of another number.
 
     Source: GLEAM, Algorithm 1; x_m is computed with theta_m before its update.
     """
 
-    def strategy(model: Unrolled, loss: Loss) -> GradFn:
-        if model.shared:
-            raise ValueError("gleam needs a model with separate weights per step (shared=False)")
-        if n_modules < 1 or model.n_steps % n_modules:
-            raise ValueError(f"gleam: {n_modules} modules do not divide the model's {model.n_steps} steps evenly")
+    def strategy(model: Unrolled, loss: Loss | Sequence[Loss]) -> GradFn:
+        check_modules(model, n_modules, "gleam")
+        losses = one_per_module(loss, n_modules, "losses")
 
         def grad_fn(params, problem, target):
             state, context, pull_start = start_with_pullback(model, params["start"], problem)
             learned_start = has_parameters(params["start"])
 
-            def local_loss(theta, inputs, indices):
-                state, context = inputs
-                state, _ = iterate_steps(model, theta, state, context, indices=indices)
-                return loss(model.finish(state, context), target), state
-
             def body(carried, scanned):
                 state, first = carried
-                theta, indices = scanned
-                inputs = Differentiable((state, context))
+                theta, m, indices = scanned
+                inputs, loss_m = Differentiable((state, context)), choose(losses, m)
                 if learned_start:
-                    module = lambda theta, leaves: local_loss(theta, inputs.merge(leaves), indices)
+
+                    def module(theta, leaves):
+                        state, context = inputs.merge(leaves)
+                        return local_loss(model, loss_m, theta, state, context, target, indices)
+
                     gradient = jax.value_and_grad(module, (0, 1), has_aux=True)
                     (value, state), (g_theta, g_inputs) = gradient(theta, inputs.leaves)
                     # only module 0 may teach `start`
-                    first = [jnp.where(indices[0] == 0, g, f) for g, f in zip(g_inputs, first, strict=True)]
+                    first = [jnp.where(m == 0, g, f) for g, f in zip(g_inputs, first, strict=True)]
                 else:
-                    gradient = jax.value_and_grad(local_loss, has_aux=True)
-                    (value, state), g_theta = gradient(theta, (state, context), indices)
+                    alone = lambda theta: local_loss(model, loss_m, theta, state, context, target, indices)
+                    (value, state), g_theta = jax.value_and_grad(alone, has_aux=True)(theta)
                 return (state, first), (g_theta, value)
 
             modules = group_steps(params["steps"], n_modules)
             indices = jnp.arange(model.n_steps).reshape(n_modules, -1)
             zeros = [jnp.zeros_like(leaf) for leaf in Differentiable((state, context)).leaves] if learned_start else []
-            (_, first), (g_steps, losses) = jax.lax.scan(body, (state, zeros), (modules, indices))
+            scanned = (modules, jnp.arange(n_modules), indices)
+            (_, first), (g_steps, values) = jax.lax.scan(body, (state, zeros), scanned)
             g_steps = jax.tree.map(lambda g, like: g.reshape(like.shape), g_steps, params["steps"])
             gradients = {"start": pull_start(first) if learned_start else params["start"], "steps": g_steps}
-            return (losses[-1], {"losses": losses}), gradients
+            return (values[-1], {"losses": values}), gradients
 
         return grad_fn
 

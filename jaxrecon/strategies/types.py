@@ -1,11 +1,10 @@
-"""The types that make strategies interchangeable, and the bridge from a GradFn and an optimizer to a training step."""
+"""The types that make strategies interchangeable, and what they share about trees of parameters."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ..models.unrolled import Params, Reconstruction, Unrolled
 from ..problem import Problem
@@ -18,34 +17,6 @@ GradFn = Callable[[Params, Problem, Target], tuple[tuple[jax.Array, Metrics], Pa
 """(params, problem, target) -> ((loss, aux), gradients): the signature of jax.value_and_grad(..., has_aux=True)."""
 Strategy = Callable[[Unrolled, Loss], GradFn]
 """How the gradient of a model's loss is obtained: the interchangeable part."""
-
-
-def per_module(tx: optax.GradientTransformation, n_modules: int) -> optax.GradientTransformation:
-    """One optimizer state for each module of steps: for rules that look beyond single elements (norms, factored moments).
-
-    The (N, ...) leaves of params["steps"] are seen as (M, N / M, ...) and `tx` is mapped over M; params["start"] has its own state.
-    Elementwise rules (Adam, SGD) give the same with or without it.
-
-    Args:
-      tx: the transformation of one module.
-      n_modules: M, a divisor of the number of steps.
-    """
-
-    def over_modules(tree):
-        return group_steps(tree, n_modules)
-
-    def init(params):
-        return {"start": tx.init(params["start"]), "steps": jax.vmap(tx.init)(over_modules(params["steps"]))}
-
-    def update(updates, state, params=None):
-        start, steps = (None, None) if params is None else (params["start"], over_modules(params["steps"]))
-        start_updates, start_state = tx.update(updates["start"], state["start"], start)
-        mapped = jax.vmap(tx.update, in_axes=(0, 0, None if params is None else 0))
-        steps_updates, steps_state = mapped(over_modules(updates["steps"]), state["steps"], steps)
-        steps_updates = jax.tree.map(lambda a, like: a.reshape(like.shape), steps_updates, updates["steps"])
-        return {"start": start_updates, "steps": steps_updates}, {"start": start_state, "steps": steps_state}
-
-    return optax.GradientTransformation(init, update)
 
 
 def group_steps(steps: Any, n_groups: int) -> Any:

@@ -1,14 +1,15 @@
 """Training: one loop for all models, losses and optimizers of the source works, evaluation, checkpoints, memory."""
 
+from ..strategies.update import Metrics, TrainState, Update, UpdateFn, create_state, from_grad_fn
 from . import losses, optimizers
 from .checkpoints import Checkpoints, load_config, load_params
 from .evaluate import Scores, evaluate, evaluator
 from .experiment import Experiment, SimulatedHeads
 from .fit import TrainingError, fit
 from .log import read_log
-from .memory import Memory, compiled_memory, format_memory, memory_report, standard_strategies
+from .memory import Memory, carry_bytes, compiled_memory, format_memory, memory_report, standard_strategies
 from .optimizers import freeze, lookahead, step_decay
-from .state import Metrics, Target, TrainState, Update, UpdateFn, create_state, evaluation_params, from_grad_fn
+from .state import Target, evaluation_params
 
 __all__ = [
     "Checkpoints",
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingError",
     "Update",
     "UpdateFn",
+    "carry_bytes",
     "compiled_memory",
     "create_state",
     "evaluate",

@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from ..strategies.update import TrainState
 from ..typing import Params
 from .optimizers import leaf_name
-from .state import TrainState, evaluation_params
+from .state import evaluation_params
 
 FOLDER = "checkpoints"
 """Where in a run folder they are."""

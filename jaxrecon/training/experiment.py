@@ -17,35 +17,62 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from ..models import (
+    MODL_2D_GLEAM,
+    PGD_3D_CINE,
+    VARNET_DEMO,
+    DeepJSenseConfig,
     MoDLConfig,
     PGDConfig,
+    PromptMRConfig,
+    PromptMRPlusConfig,
     UNetConfig,
     Unrolled,
     VarNetConfig,
     batched,
+    deep_jsense,
+    keep_moving_averages,
     modl,
     pgd,
+    promptmr,
+    promptmr_plus,
     unet,
     varnet,
 )
-from ..models.modl import keep_moving_averages
-from ..models.varnet import VARNET_DEMO
 from ..operators import CartesianSense
 from ..problem import Problem
-from ..strategies import Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
+from ..strategies import (
+    Schedule,
+    Strategy,
+    checkpointed,
+    data_parallel,
+    deep_supervision,
+    end_to_end,
+    gleam,
+    gleam_shared,
+    invertible,
+    module_mesh,
+    p_gleam,
+    per_module,
+)
+from ..strategies.update import Metrics, Update, from_grad_fn
 from ..typing import Params
 from . import losses, optimizers
 from .checkpoints import as_json
-from .state import Update, from_grad_fn
 
-ModelConfig = UNetConfig | VarNetConfig | MoDLConfig | PGDConfig
+ModelConfig = (
+    UNetConfig | VarNetConfig | MoDLConfig | PGDConfig | DeepJSenseConfig | PromptMRPlusConfig | PromptMRConfig
+)
 MODELS: dict[str, tuple[type, Callable[[Any], Unrolled]]] = {
     "unet": (UNetConfig, unet),
     "varnet": (VarNetConfig, varnet),
     "modl": (MoDLConfig, modl),
     "pgd": (PGDConfig, pgd),
+    "deep-jsense": (DeepJSenseConfig, deep_jsense),
+    "promptmr": (PromptMRConfig, promptmr),
+    "promptmr-plus": (PromptMRPlusConfig, promptmr_plus),
 }
 """Name in files and on the command line -> configuration and builder."""
 LOSSES = {
@@ -56,21 +83,35 @@ LOSSES = {
     "ssim": losses.ssim,
     "l1_ssim": losses.l1_ssim,
 }
-StrategyName = Literal["end_to_end", "checkpointed", "invertible", "gleam", "deep_supervision"]
+StrategyName = Literal[
+    "end_to_end", "checkpointed", "invertible", "gleam", "gleam_shared", "p_gleam", "deep_supervision"
+]
 LossName = Literal["complex_l1", "l1", "mse", "nmse", "ssim", "l1_ssim"]
-OptimizerName = Literal["adam", "gleam", "modl", "fastmri_unet", "fastmri_varnet", "benchmark", "ramzi", "recon_ode"]
+OptimizerName = Literal[
+    "adam",
+    "gleam",
+    "modl",
+    "fastmri_unet",
+    "fastmri_varnet",
+    "deep_jsense",
+    "promptmr",
+    "benchmark",
+    "ramzi",
+    "recon_ode",
+]
 TargetName = Literal["auto", "file", "rss", "combined"]
-ScaleName = Literal["none", "maximum", "top_magnitude", "instance_std"]
+ScaleName = Literal["none", "maximum", "kspace_maximum", "top_magnitude", "instance_std"]
 
 
 @dataclasses.dataclass(frozen=True)
 class SimulatedHeads:
-    """Heads that are simulated in place of files (`--data simulated`).
+    """Heads, for networks of frames beating hearts, that are simulated in place of files (`--data simulated`).
 
     Attributes:
       heads: subjects for training.
       validation_heads: others, for validation.
-      slices: slices of each.
+      slices: slices of each head; of a heart there is one.
+      frames: of a heart, over one beat.
       shape: matrix (y, x).
       coils: receive coils.
       snr: mean magnitude within the head over the standard deviation of the complex noise.
@@ -79,6 +120,7 @@ class SimulatedHeads:
     heads: int = 24
     validation_heads: int = 4
     slices: int = 2
+    frames: int = 16
     shape: tuple[int, int] = (192, 160)
     coils: int = 8
     snr: float = 30.0
@@ -91,7 +133,7 @@ class Experiment:
     Attributes:
       model: the network.
       strategy: how its gradient is obtained.
-      n_modules: of gleam; None: one module per step.
+      n_modules: of gleam, gleam_shared and p_gleam; None: one module per step.
       every: of checkpointed: steps between checkpoints.
       n_checkpoints: of invertible; None: all but the last step.
       loss: a function of jaxrecon.losses.
@@ -100,14 +142,14 @@ class Experiment:
       ema_decay: of a moving average of the weights, to reconstruct with; None: no average.
       n_updates: training steps.
       batch_size: slices per step.
-      mask: name as in `jaxrecon masks`; None: the samples that the files have.
+      mask: name as in `jaxrecon masks`, for networks of frames the kt- masks too; None: the samples that the files have.
       acceleration: R of the mask.
       acs: width of its fully sampled center; None: by size and R, as `jaxrecon masks`.
       n_masks: how many different masks are drawn for training; validation has as many others.
       target: file: the file's reference; rss, combined: from full k-space, the root of sum of squares or the
         combination with maps; auto: combined for networks with a complex image, else the file's, or rss.
-      scale: what k-space is divided by: 1, the maximum of the zero-filled image, its 95th percentile (GLEAM), its
-        standard deviation (fastMRI's U-Net).
+      scale: what k-space is divided by: 1, the maximum of the zero-filled image, that of k-space, the image's 95th
+        percentile (GLEAM; of frames that of the image averaged over time), its standard deviation (fastMRI's U-Net).
       shape: (y, x) that all slices are cropped or padded to; None: as they are.
       n_coils: coils are filled up to this number with zeros; None: as they are.
       variant: rule of the evaluation.
@@ -149,14 +191,45 @@ PRESETS = {
     "unet": Experiment(UNetConfig(), loss="l1", optimizer="fastmri_unet", scale="instance_std"),
     "varnet": Experiment(VARNET_DEMO, loss="ssim", optimizer="fastmri_varnet"),
     "modl": Experiment(MoDLConfig(), loss="mse", optimizer="modl", mask="poisson", acceleration=6.0),
+    "modl-gleam": Experiment(MODL_2D_GLEAM, optimizer="gleam", mask="poisson", scale="top_magnitude"),
     "pgd": Experiment(PGDConfig(), optimizer="gleam", mask="poisson", scale="top_magnitude"),
+    "pgd-cine": Experiment(
+        PGD_3D_CINE, optimizer="gleam", mask="kt-variable-density", acceleration=10.0, scale="top_magnitude"
+    ),
+    "deep-jsense": Experiment(
+        DeepJSenseConfig(), strategy="checkpointed", loss="ssim", optimizer="deep_jsense", scale="kspace_maximum"
+    ),
+    "promptmr": Experiment(PromptMRConfig(), strategy="checkpointed", loss="ssim", optimizer="promptmr", scale="none"),
+    "promptmr-plus": Experiment(
+        PromptMRPlusConfig(), strategy="checkpointed", loss="ssim", optimizer="promptmr", scale="none"
+    ),
 }
 """`--model NAME`: the published networks; data, mask and length of training are to be chosen."""
+_SMALL_PROMPTS: dict[str, Any] = {
+    "n_adjacent": 3,
+    "features": 8,
+    "level_features": (12, 16),
+    "prompt_features": (4, 8),
+    "sens_features": 6,
+    "sens_level_features": (8, 12),
+    "sens_prompt_features": (4, 4),
+    "prompt_lengths": (3, 3),
+    "prompt_sizes": (16, 8),
+    "enc_cabs": (1, 1),
+    "dec_cabs": (1, 1),
+    "skip_cabs": (0, 0),
+    "bottleneck_cabs": 1,
+}
 _SMALL_MODELS: dict[str, ModelConfig] = {
     "unet": UNetConfig(features=8, pools=3, crop=None),
     "varnet": VarNetConfig(n_steps=4, features=6, pools=3, sens_features=4, sens_pools=3),
     "modl": MoDLConfig(n_steps=4, features=24, layers=4),
+    "modl-gleam": dataclasses.replace(MODL_2D_GLEAM, n_steps=4, features=24, layers=4),
     "pgd": PGDConfig(n_steps=4, features=24),
+    "pgd-cine": dataclasses.replace(PGD_3D_CINE, features=8),
+    "deep-jsense": DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16),
+    "promptmr": PromptMRConfig(n_steps=4, **_SMALL_PROMPTS),
+    "promptmr-plus": PromptMRPlusConfig(n_steps=4, n_history=3, **_SMALL_PROMPTS),
 }
 
 
@@ -173,7 +246,7 @@ def small(experiment: Experiment, model: ModelConfig) -> Experiment:
         evaluate_every=100,
         checkpoint_every=100,
         log_every=10,
-        simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, shape=(96, 80), coils=4),
+        simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=4),
     )
 
 
@@ -227,17 +300,42 @@ def build(config: ModelConfig, *, training: bool = False) -> Unrolled:
 
 
 def needs_maps(config: ModelConfig) -> bool:
-    """Whether the network is given maps; the others estimate them or combine coils by the root of sum of squares.
+    """Whether the network is given maps; the others estimate them or combine coils by the root of sum of squares."""
+    return has_complex_image(config) or getattr(config, "given_maps", False)
 
-    Those that are given maps have a complex image.
-    """
+
+def has_complex_image(config: ModelConfig) -> bool:
+    """Whether the network's image has a phase; the others' is a magnitude."""
     return isinstance(config, MoDLConfig | PGDConfig)
+
+
+def in_time(config: ModelConfig) -> bool:
+    """Whether the network is one of frames: k-space (frame, coil, y, x), all of a time series, to images (frame, y, x)."""
+    return getattr(config, "ndim", 2) == 3
+
+
+def window(config: ModelConfig) -> int | None:
+    """How many neighbouring slices the network reconstructs at once, of which the middle one is the result; None: one slice.
+
+    K-space (adjacent, coil, y, x), images (y, x).
+    """
+    return getattr(config, "n_adjacent", None)
+
+
+def after_update(config: ModelConfig) -> Callable[[Params, Metrics], tuple[Params, Metrics]] | None:
+    """What `from_grad_fn` does after an update: batch norm keeps the moving averages that ride in the last carry.
+
+    None: nothing. Otherwise the strategy must hand the carry on.
+    """
+    if isinstance(config, MoDLConfig) and config.norm == "batch":
+        return lambda params, aux: (keep_moving_averages(params, aux["carry"]), {})
+    return None
 
 
 def abstract_params(config: ModelConfig) -> Params:
     """Shapes and types of the network's parameters, which no size of images changes; nothing is computed."""
     size = max(64, 2 ** (getattr(config, "pools", 0) + 2))
-    frames = (2,) * (getattr(config, "ndim", 2) - 2)
+    frames = (window(config) or 2,) if in_time(config) or window(config) else ()
 
     def init():
         kspace = jnp.zeros((*frames, 2, size, size), jnp.complex64)
@@ -248,17 +346,15 @@ def abstract_params(config: ModelConfig) -> Params:
     return jax.eval_shape(init)
 
 
-def make_strategy(experiment: Experiment, *, keep_carry: bool = False) -> Strategy:
-    """The strategy of an experiment.
-
-    Args:
-      experiment: names it.
-      keep_carry: it must hand the last carry on, in which batch norm's moving averages ride.
+def make_strategy(experiment: Experiment) -> Strategy:
+    """The strategy of an experiment; p_gleam's is gleam, whose updates it makes.
 
     Raises:
-      ValueError: a strategy that cannot do that.
+      ValueError: gleam_shared, which has no gradient apart from its updates.
+      ValueError: a strategy that cannot hand on batch norm's moving averages, where the network has them.
     """
-    name, n_steps = experiment.strategy, getattr(experiment.model, "n_steps", 1)
+    name, n_steps = experiment.strategy, _n_steps(experiment)
+    keep_carry = after_update(experiment.model) is not None
     if keep_carry and name not in ("end_to_end", "checkpointed"):
         raise ValueError(
             f"strategy {name} cannot train batch norm: use end_to_end or checkpointed, or a network with norm 'none'"
@@ -270,11 +366,11 @@ def make_strategy(experiment: Experiment, *, keep_carry: bool = False) -> Strate
             return checkpointed(every=experiment.every, keep_carry=keep_carry)
         case "invertible":
             return invertible(experiment.n_checkpoints)
-        case "gleam":
-            return gleam(n_steps if experiment.n_modules is None else experiment.n_modules)
+        case "gleam" | "p_gleam":
+            return gleam(_n_modules(experiment))
         case "deep_supervision":
             return deep_supervision([1 / n_steps] * n_steps)
-    raise ValueError(f"there is no strategy '{name}'")
+    raise ValueError(f"strategy {name} is no function to a gradient: its optimizer runs between its modules")
 
 
 def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.GradientTransformation:
@@ -285,6 +381,8 @@ def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.Gra
         "modl": optimizers.modl,
         "fastmri_unet": functools.partial(optimizers.fastmri_unet, steps_per_epoch),
         "fastmri_varnet": functools.partial(optimizers.fastmri_varnet, steps_per_epoch),
+        "deep_jsense": functools.partial(optimizers.deep_jsense, steps_per_epoch),
+        "promptmr": functools.partial(_promptmr, steps_per_epoch, getattr(experiment.model, "learn_prompts", False)),
         "benchmark": optimizers.benchmark,
         "ramzi": optimizers.ramzi,
         "recon_ode": optimizers.recon_ode,
@@ -296,24 +394,63 @@ def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.Gra
     return recipes[experiment.optimizer](learning_rate=experiment.learning_rate)
 
 
-def make_update(experiment: Experiment, *, steps_per_epoch: int) -> Update:
-    """One training step of an experiment, for `fit`."""
-    config = experiment.model
-    averages = isinstance(config, MoDLConfig) and config.norm == "batch"
-
-    def after(params, aux):
-        return keep_moving_averages(params, aux["carry"]), {}
-
-    grad_fn = make_strategy(experiment, keep_carry=averages)(
-        batched(build(config, training=True)), LOSSES[experiment.loss]
-    )
-    tx = make_optimizer(experiment, steps_per_epoch=steps_per_epoch)
-    return from_grad_fn(grad_fn, tx, ema_decay=experiment.ema_decay, after=after if averages else None)
+def _promptmr(steps_per_epoch, learn_prompts, **options):
+    tx = optimizers.promptmr(steps_per_epoch, **options)
+    return tx if learn_prompts else optimizers.freeze(tx, lambda name: name.endswith("/prompt"))
 
 
-def to_json(experiment: Experiment) -> dict[str, Any]:
-    """An experiment as JSON holds it; the network's dict gets its name as `kind`."""
-    content = as_json(experiment)
+def make_update(
+    experiment: Experiment,
+    *,
+    steps_per_epoch: int,
+    mesh: Mesh | None = None,
+    schedule: Schedule = "pipeline",
+    n_batches: int = 1,
+) -> Update:
+    """One training step of an experiment, for `fit`.
+
+    Args:
+      experiment: what is trained, and how.
+      steps_per_epoch: for recipes that count epochs.
+      mesh: devices, as `module_mesh` makes it; p_gleam spreads its modules over them, other strategies their batches.
+        None: one device.
+      schedule: of p_gleam.
+      n_batches: of p_gleam, mini-batches in one call.
+    """
+    model, loss = batched(build(experiment.model, training=True)), LOSSES[experiment.loss]
+    tx, ema_decay = make_optimizer(experiment, steps_per_epoch=steps_per_epoch), experiment.ema_decay
+    n_modules, after = _n_modules(experiment), after_update(experiment.model)
+    if after is not None and experiment.strategy in ("p_gleam", "gleam_shared"):
+        raise ValueError(f"strategy {experiment.strategy} cannot train batch norm: choose a network with norm 'none'")
+    if experiment.strategy == "p_gleam":
+        mesh = module_mesh(1) if mesh is None else mesh
+        return p_gleam(n_modules, mesh, tx, schedule=schedule, n_batches=n_batches, ema_decay=ema_decay)(model, loss)
+    if experiment.strategy == "gleam_shared":
+        update = gleam_shared(n_modules, tx, ema_decay=ema_decay)(model, loss)
+    else:
+        grad_fn = make_strategy(experiment)(model, loss)
+        if experiment.strategy == "gleam":
+            tx = per_module(tx, n_modules)
+        update = from_grad_fn(grad_fn, tx, ema_decay=ema_decay, after=after)
+    return update if mesh is None else data_parallel(update, mesh)
+
+
+def _n_steps(experiment: Experiment) -> int:
+    return getattr(experiment.model, "n_steps", 1)
+
+
+def _n_modules(experiment: Experiment) -> int:
+    return _n_steps(experiment) if experiment.n_modules is None else experiment.n_modules
+
+
+def to_json(experiment: Experiment, *, data: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """An experiment as JSON holds it; the network's dict gets its name as `kind`.
+
+    Args:
+      experiment: the experiment.
+      data: what the run learned from, for the record, under the key `data`; `from_json` passes over it.
+    """
+    content = as_json(experiment) | ({} if data is None else {"data": dict(data)})
     return content | {"model": {"kind": model_name(experiment.model), **content["model"]}}
 
 
@@ -335,7 +472,7 @@ def from_json(content: Any, *, where: str | Path) -> Experiment:
     wrong: list[str] = []
     model = _fill(MODELS[kind][0], {k: v for k, v in content["model"].items() if k != "kind"}, "model.", wrong)
     simulated = _fill(SimulatedHeads, content.get("simulated", {}), "simulated.", wrong)
-    rest = {k: v for k, v in content.items() if k not in ("model", "simulated")}
+    rest = {k: v for k, v in content.items() if k not in ("model", "simulated", "data")}
     experiment = _fill(Experiment, rest, "", wrong, model=model, simulated=simulated)
     if wrong:
         raise ValueError(
@@ -366,6 +503,7 @@ def _fits(value, hint) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in inner)
     if origin is tuple:
+        inner = (inner[0],) * len(value) if inner[1:] == (...,) and isinstance(value, tuple) else inner
         return isinstance(value, tuple) and len(value) == len(inner) and all(map(_fits, value, inner))
     if isinstance(value, bool):
         return hint is bool

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..problem import Problem
+from ..strategies.devices import gather
+from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
 from ..typing import Key, Params
 from .checkpoints import Checkpoints, state_bytes
 from .evaluate import Scores
 from .log import RunLog
-from .state import Metrics, Target, TrainState, Update, UpdateFn, copy_state, evaluation_params, nonfinite_names
+from .state import Target, evaluation_params
 
 
 class TrainingError(ValueError):
@@ -45,7 +47,9 @@ def fit(
 
     Killed at any moment and called again with the same arguments, it ends with the same parameters, bit for bit, and
     the same log. The update function compiles once for each shape of a batch. The loss is looked at every `log_every`
-    steps only, so that the device never waits for the host.
+    steps only, so that the device never waits for the host. An Update that takes several mini-batches in a call makes as
+    many steps; what is due within them is done after the call. With several processes (`jaxrecon.strategies.join_hosts`)
+    each calls this with the same data and a folder that all see; the first one writes the log.
 
     The folder gets log.jsonl (mean loss and gradient norm of each interval, evaluations), checkpoints/, images/ (a
     comparison at each evaluation) and tensorboard/ where tensorboardX is installed.
@@ -80,6 +84,7 @@ def fit(
         raise ValueError("n_steps, evaluate_every, checkpoint_every and log_every must be 1 or more")
     if best is not None and evaluate is None:
         raise ValueError(f"the best checkpoint by {best[0]} is wanted, but there is no evaluation: give evaluate=")
+    n_batches = update_fn.n_batches if isinstance(update_fn, Update) else 1
     state = _initial_state(update_fn, start, key)
     out = Path(out)
     _check_folder(out, (keep + 2) * state_bytes(state))
@@ -89,31 +94,43 @@ def fit(
         if checkpoints.latest is not None:
             first, state, position, _ = checkpoints.restore(state)
             feed.seek(position, first)
+        if (n_steps - first) % n_batches:
+            raise ValueError(
+                f"{n_steps - first} steps to go are no multiple of the {n_batches} mini-batches that one call takes"
+            )
         try:
             with RunLog(out, start=first, n_steps=n_steps, progress=progress) as log:
                 if first:
                     log.message(f"{out}: going on from step {first}")
                 pending: list[Metrics] = []
                 started = time.monotonic()
-                for step in range(first + 1, n_steps + 1):
-                    problem, target = feed.next(step)
+                for step in range(first + n_batches, n_steps + 1, n_batches):
+                    # within the steps of this call
+                    due = lambda every, step=step: step // every > (step - n_batches) // every or step == n_steps
+                    problem, target = feed.next(step) if n_batches == 1 else feed.stack(step, n_batches)
                     state, metrics = update_fn(state, problem, target)
                     pending.append(metrics)
-                    evaluates = evaluate is not None and (step % evaluate_every == 0 or step == n_steps)
-                    saves = evaluates or step % checkpoint_every == 0 or step == n_steps
-                    if saves or step % log_every == 0:
+                    evaluates = evaluate is not None and due(evaluate_every)
+                    saves = evaluates or due(checkpoint_every)
+                    if saves or due(log_every):
+                        if n_batches > 1:
+                            pending = [
+                                jax.tree.map(lambda a, i=i: a[i], m)
+                                for m in jax.device_get(pending)
+                                for i in range(n_batches)
+                            ]
                         _flush(pending, step, log, time.monotonic() - started, state.params, checkpoints)
                         pending, started = [], time.monotonic()
                     if saves:
                         # before any picture or score: whatever fails there costs no step
-                        scores = evaluate(evaluation_params(state)) if evaluates and evaluate else None
+                        scores = evaluate(gather(evaluation_params(state))) if evaluates and evaluate else None
                         if not bool(_all_finite(state)):
                             raise _stop(step, "the weights are not finite", checkpoints, log)
                         if scores is not None:
                             _check_best(best, scores)
                             log.record("evaluation", step, scores.metrics)
                         checkpoints.save(state, data=feed.position, metrics=scores and scores.metrics, config=config)
-                        if scores is not None and scores.images:
+                        if scores is not None and scores.images and jax.process_index() == 0:
                             _picture(out / "images" / f"step_{step:08d}.png", step, scores)
                         started = time.monotonic()
         finally:
@@ -139,6 +156,14 @@ class _Feed:
         raise TrainingError(
             f"there are no data for step {step}: give more of them, or an iterable that can be repeated"
         )
+
+    def stack(self, step: int, n: int) -> tuple[Problem, Target]:
+        """The next n batches, the last of them for `step`, with a leading axis."""
+        batches = [self.next(step - n + 1 + i) for i in range(n)]
+        shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(batch)) for batch in batches}
+        if len(shapes) > 1:
+            raise ValueError(f"the {n} mini-batches of one call have different shapes: crop or pad the data to one")
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
 
     @property
     def position(self) -> Any:

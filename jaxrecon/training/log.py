@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from ..data.write import atomic
 
@@ -25,9 +28,12 @@ class RunLog:
     def __init__(self, out: Path, *, start: int, n_steps: int, progress: bool):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        _drop_after(out / FILE, start)
-        self._file = open(out / FILE, "a", encoding="utf-8")
-        self._board = _tensorboard(out, start)
+        # of several processes the first one writes
+        writes = jax.process_index() == 0
+        if writes:
+            _drop_after(out / FILE, start)
+        self._file = open(out / FILE if writes else os.devnull, "a", encoding="utf-8")
+        self._board = _tensorboard(out, start) if writes else None
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -35,7 +41,7 @@ class RunLog:
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, disable=not progress)
+        self._progress = Progress(*columns, disable=not (progress and writes))
         self._task = self._progress.add_task("compiling", total=n_steps, completed=start, speed="")
 
     def __enter__(self) -> "RunLog":

@@ -1,5 +1,6 @@
 """Losses of the source works: (reconstruction, target) -> scalar, the mean over examples where there is a batch.
 
+The target is a `jaxrecon.training.Target`, or its image alone, an array, where the loss needs no more of it.
 Reconstruction and target are first cropped to the smaller of the two along each image axis
 (`jaxrecon.metrics.crop_to_target`). A loss with options becomes a Loss by functools.partial: `partial(ssim,
 rounding="ceil")`.
@@ -17,10 +18,11 @@ from ..metrics.ssim import FASTMRI_LOSS, SSIMVariant
 from .state import Target
 
 Reconstruction = Inexact[Array, "*batch y x"]
+Image = Inexact[Array, "*batch y x"]
 Scalar = Float[Array, ""]
 
 
-def complex_l1(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+def complex_l1(reconstruction: Reconstruction, target: Target | Image, *, rounding: Rounding = "floor") -> Scalar:
     """Mean complex magnitude of the difference: mean |x - t|, with gradient 0 where both are equal.
 
     Args:
@@ -37,7 +39,7 @@ def complex_l1(reconstruction: Reconstruction, target: Target, *, rounding: Roun
     return jnp.mean(magnitude(_difference(x, t)))
 
 
-def l1(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+def l1(reconstruction: Reconstruction, target: Target | Image, *, rounding: Rounding = "floor") -> Scalar:
     """Mean absolute difference of magnitudes: mean ||x| - |t||.
 
     Args:
@@ -51,7 +53,7 @@ def l1(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "
     return jnp.mean(jnp.abs(_real(x) - _real(t)))
 
 
-def mse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+def mse(reconstruction: Reconstruction, target: Target | Image, *, rounding: Rounding = "floor") -> Scalar:
     """Mean squared difference: mean |x - t|^2; of complex images over pixels, twice the mean over two real channels.
 
     Args:
@@ -68,7 +70,7 @@ def mse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = 
     return jnp.mean(abs2(_difference(x, t)))
 
 
-def nmse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding = "floor") -> Scalar:
+def nmse(reconstruction: Reconstruction, target: Target | Image, *, rounding: Rounding = "floor") -> Scalar:
     """Squared error relative to the target, mean over the batch: ||x - t||^2 / ||t||^2 of each example.
 
     Args:
@@ -81,7 +83,8 @@ def nmse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding =
       ValueError: one is complex and the other is not.
     """
     x, t = _cropped(reconstruction, target, rounding)
-    n_batch = x.ndim - 2 if target.data_range is None else jnp.ndim(target.data_range)
+    data_range = _data_range(target)
+    n_batch = x.ndim - 2 if data_range is None else jnp.ndim(data_range)
     axes = tuple(range(n_batch, x.ndim))
     energy = jnp.sum(abs2(t), axes)
     return jnp.mean(jnp.sum(abs2(_difference(x, t)), axes) / jnp.where(energy > 0, energy, 1))
@@ -89,7 +92,7 @@ def nmse(reconstruction: Reconstruction, target: Target, *, rounding: Rounding =
 
 def ssim(
     reconstruction: Reconstruction,
-    target: Target,
+    target: Target | Image,
     *,
     variant: SSIMVariant = FASTMRI_LOSS,
     rounding: Rounding = "floor",
@@ -108,7 +111,8 @@ def ssim(
     Source: E2E-VarNet, PromptMR+, Deep J-Sense (its paper's -SSIM has the same gradient).
     """
     x, t = _cropped(reconstruction, target, rounding)
-    if target.data_range is None:
+    data_range = _data_range(target)
+    if data_range is None:
         raise ValueError(
             "the SSIM loss needs target.data_range, one number per example, e.g. the maximum of the volume"
         )
@@ -116,14 +120,14 @@ def ssim(
     def similarity(t, x, peak):
         return ssim_of_images(t, x, data_range=peak, variant=variant)
 
-    for _ in range(jnp.ndim(target.data_range)):
+    for _ in range(jnp.ndim(data_range)):
         similarity = jax.vmap(similarity)
-    return 1 - jnp.mean(similarity(_real(t), _real(x), target.data_range))
+    return 1 - jnp.mean(similarity(_real(t), _real(x), data_range))
 
 
 def l1_ssim(
     reconstruction: Reconstruction,
-    target: Target,
+    target: Target | Image,
     *,
     weight: float = 0.5,
     complex_difference: bool = False,
@@ -148,7 +152,7 @@ def l1_ssim(
 
 def _cropped(reconstruction, target, rounding):
     """Both, cropped to the smaller of the two along y and x: targets of some FLAIR volumes are wider than the image."""
-    image = target.image
+    image = target.image if isinstance(target, Target) else target
     if reconstruction.shape[:-2] != image.shape[:-2]:
         raise ValueError(
             f"the reconstruction has leading axes {reconstruction.shape[:-2]}, the target {image.shape[:-2]}: "
@@ -156,6 +160,10 @@ def _cropped(reconstruction, target, rounding):
         )
     shape = tuple(min(a, b) for a, b in zip(reconstruction.shape[-2:], image.shape[-2:], strict=True))
     return crop_to_target(reconstruction, shape, rounding=rounding), crop_to_target(image, shape, rounding=rounding)
+
+
+def _data_range(target):
+    return target.data_range if isinstance(target, Target) else None
 
 
 def _difference(x, t):

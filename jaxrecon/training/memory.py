@@ -8,8 +8,10 @@ import optax
 
 from ..models import Unrolled, batched
 from ..problem import Problem
-from ..strategies import Loss, Strategy, checkpointed, end_to_end, gleam, invertible
-from .state import Target, Update, from_grad_fn
+from ..strategies import Loss, Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
+from ..strategies.update import Metrics, Update, from_grad_fn
+from ..typing import Params
+from .state import Target
 
 
 class Memory(NamedTuple):
@@ -69,15 +71,25 @@ def compiled_memory(fn: Callable, *args: Any) -> Memory:
     return Memory(plan.temp_size_in_bytes, plan.argument_size_in_bytes, max(outputs, 0))
 
 
-def standard_strategies(model: Unrolled) -> dict[str, Strategy]:
-    """The strategies that any model can be asked for; the first, the baseline, is a loop as most would write it."""
-    return {
-        "end_to_end, Python loop": end_to_end(loop=True),
-        "end_to_end": end_to_end(),
-        "checkpointed": checkpointed(),
+def standard_strategies(model: Unrolled, *, keep_carry: bool = False) -> dict[str, Strategy]:
+    """The strategies that any model can be asked for; the first, the baseline, is a loop as most would write it.
+
+    Args:
+      model: the network.
+      keep_carry: only those that hand the last carry on, for batch norm's moving averages.
+    """
+    strategies = {
+        "end_to_end, Python loop": end_to_end(loop=True, keep_carry=keep_carry),
+        "end_to_end": end_to_end(keep_carry=keep_carry),
+        "checkpointed": checkpointed(keep_carry=keep_carry),
+    }
+    if keep_carry:
+        return strategies
+    return strategies | {
         "invertible": invertible(),
         "invertible, all steps": invertible(0),
         f"gleam, {model.n_steps} modules": gleam(model.n_steps),
+        "deep_supervision": deep_supervision([1 / model.n_steps] * model.n_steps),
     }
 
 
@@ -89,6 +101,7 @@ def memory_report(
     target: Target,
     *,
     strategies: Mapping[str, Strategy] | None = None,
+    after: Callable[[Params, Metrics], tuple[Params, Metrics]] | None = None,
 ) -> list[Row]:
     """Memory of one training step under every strategy, compile only: the whole step with optimizer and donation.
 
@@ -99,6 +112,7 @@ def memory_report(
       problem: a batch, arrays or ShapeDtypeStructs.
       target: likewise.
       strategies: by name; None: `standard_strategies`, then ratios to the first row are to the Python-loop baseline.
+      after: of `from_grad_fn`; the strategies must hand on what it needs.
 
     Returns:
       One Row per strategy, in order.
@@ -109,13 +123,30 @@ def memory_report(
     rows = []
     for name, strategy in (standard_strategies(model) if strategies is None else strategies).items():
         try:
-            update = from_grad_fn(strategy(model, loss), tx)
+            update = from_grad_fn(strategy(model, loss), tx, after=after)
             state = jax.eval_shape(update.init, params, key)
             rows.append(Row(name, compiled_memory(update, state, problem, target)))
         except ValueError as error:
             # strategies refuse models by a ValueError that says why
             rows.append(Row(name, None, str(error)))
     return rows
+
+
+def carry_bytes(model: Unrolled, problem: Problem) -> dict[str, int]:
+    """Bytes of the carry between two steps by its parts: what checkpoints keep of each step, and p_gleam hands on.
+
+    Args:
+      model: one example at a time, not batched.
+      problem: a batch, arrays or ShapeDtypeStructs.
+
+    Returns:
+      part -> bytes; {"carry": bytes} of a carry without named parts.
+    """
+    model = batched(model)
+    params = jax.eval_shape(model.init, jax.eval_shape(jax.random.key, 0), problem)
+    carry, _ = jax.eval_shape(model.start, params["start"], problem)
+    parts = carry if isinstance(carry, dict) else {"carry": carry}
+    return {name: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(part)) for name, part in parts.items()}
 
 
 def format_memory(rows: list[Row]) -> str:

@@ -190,7 +190,7 @@ def freeze(tx: optax.GradientTransformation, is_frozen: Callable[[str], bool]) -
       is_frozen: name of a leaf, such as "start/batch_stats/norm_0/mean", to whether it is frozen.
 
     Example:
-      >>> tx = freeze(promptmr(1000), lambda name: "prompt" in name)
+      >>> tx = freeze(promptmr(1000), lambda name: name.endswith("/prompt"))
     """
 
     def labels(params):

@@ -1,17 +1,22 @@
 """Published weights, read without executing their files, to parameters of this library and back."""
 
+from .deep_jsense import DEEP_JSENSE
 from .fastmri import E2E_VARNET, FASTMRI_UNET
 from .files import read
 from .mapping import Published, Rule, from_published, to_published
 from .modl import MODL
 from .npz import read_npz, write_npz
+from .promptmr import PROMPTMR, PROMPTMR_PLUS
 from .tensorflow_bundle import read_bundle
 from .torch_state import read_torch
 
 __all__ = [
+    "DEEP_JSENSE",
     "E2E_VARNET",
     "FASTMRI_UNET",
     "MODL",
+    "PROMPTMR",
+    "PROMPTMR_PLUS",
     "Published",
     "Rule",
     "from_published",

@@ -22,13 +22,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Rule:
     """Where one published tensor lives in the parameter tree, and how: own = published.transpose(axes).
 
-    A tensor of one of several steps is a part of our leaf: leaf[step] = own.
+    A tensor of one of several steps is a part of our leaf: leaf[step] = own. Rules without a step that share a path are
+    of tied tensors, published several times under different names and kept once here.
 
     Attributes:
       name: published name.
       shape: published shape.
       path: keys into the tree, "steps/net/params/conv_0/kernel".
-      axes: the published axes in our order; None: as they are.
+      axes: the published axes in our order; those of size 1 that we do not have are left out; None: as they are.
       step: index along the leading axis of our leaf, where one leaf holds this tensor of all steps.
       scalar: published as (1,), a scalar here.
     """
@@ -49,15 +50,23 @@ class Rule:
     def _order(self) -> tuple[int, ...]:
         return tuple(range(len(self.shape))) if self.axes is None else self.axes
 
+    @property
+    def _dropped(self) -> tuple[int, ...]:
+        """Published axes of size 1 that we do not have."""
+        return tuple(a for a in range(len(self.shape)) if a not in self._order)
+
     def to_own(self, array: np.ndarray) -> np.ndarray:
         """Published to own layout, of one step."""
-        return array.reshape(()) if self.scalar else array.transpose(self._order)
+        return (
+            array.reshape(()) if self.scalar else array.transpose(self._order + self._dropped).reshape(self.own_shape)
+        )
 
     def to_published(self, array: np.ndarray) -> np.ndarray:
         """The inverse of `to_own`."""
         if self.scalar:
             return array.reshape(self.shape)
-        return array.transpose(np.argsort(self._order))
+        array = array.reshape(self.own_shape + (1,) * len(self._dropped))
+        return array.transpose(np.argsort(self._order + self._dropped))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +101,7 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
       possible; half precision becomes float32, double stays.
 
     Raises:
-      DataError: entries are missing, unknown, of another shape or no real numbers: all are listed.
+      DataError: entries are missing, unknown, of another shape or no real numbers, or tied ones differ: all are listed.
     """
     arrays = {name: np.asarray(value) for name, value in _strip(state, published).items()}
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -107,8 +116,19 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
             f"{n} {a.dtype}" for n, a in arrays.items() if n in rules and not jnp.issubdtype(a.dtype, np.floating)
         ],
     )
+    groups = _by_path(rules.values())
+    tied = [group for group in groups.values() if group[0].step is None and len(group) > 1]
+    _check(
+        f"weights that {published.name} ties are not equal",
+        different=[
+            f"{rule.name}, not that of {first.name}"
+            for first, *others in tied
+            for rule in others
+            if not np.array_equal(arrays[rule.name], arrays[first.name], equal_nan=True)
+        ],
+    )
     params: dict = {"start": {}, "steps": {}}
-    for path, group in _by_path(rules.values()).items():
+    for path, group in groups.items():
         parts = [rule.to_own(_at_least_single(arrays[rule.name])) for rule in group]
         leaf = parts[0]
         if group[0].step is not None:

@@ -7,16 +7,26 @@ from cli_files import line_mask, measured
 from data.data_files import write_fastmri
 
 from jaxrecon.cli import main
-from jaxrecon.models import MoDLConfig, UNetConfig, VarNetConfig, run
+from jaxrecon.models import DeepJSenseConfig, MoDLConfig, UNetConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.training import load_config
 from jaxrecon.training.experiment import abstract_params, build
-from jaxrecon.weights import E2E_VARNET, FASTMRI_UNET, MODL, from_published, read_npz, to_published, write_npz
+from jaxrecon.weights import (
+    DEEP_JSENSE,
+    E2E_VARNET,
+    FASTMRI_UNET,
+    MODL,
+    from_published,
+    read_npz,
+    to_published,
+    write_npz,
+)
 
 CASES = {
     "fastmri-unet": (FASTMRI_UNET, UNetConfig(features=4, pools=1)),
     "e2e-varnet": (E2E_VARNET, VarNetConfig(n_steps=2, features=2, pools=1, sens_features=2, sens_pools=2)),
     "modl": (MODL, MoDLConfig(features=4, layers=2, norm="frozen")),
+    "deep-jsense": (DEEP_JSENSE, DeepJSenseConfig(features=4, blocks=2, convention="reference")),
 }
 
 
@@ -34,7 +44,7 @@ def published(name, path):
 def test_there_and_back(name, tmp_path, capsys):
     state = published(name, tmp_path / "weights.npz")
     out = tmp_path / "runs" / "converted"
-    few = ["--n-steps", "2"] if name == "modl" else []
+    few = ["--n-steps", "2"] if name in ("modl", "deep-jsense") else []
     assert main(["convert", str(tmp_path / "weights.npz"), "--model", name, "--out", str(out), *few]) == 0
     text = capsys.readouterr().out
     n_trained = sum(a.size for a in state.values())
@@ -53,7 +63,7 @@ def test_there_and_back(name, tmp_path, capsys):
     write_fastmri(tmp_path / "scan.h5", kspace[None], mask=line_mask().astype(np.float32))
     command = ["recon", str(tmp_path / "scan.h5"), "--checkpoint", str(out), "--out", str(tmp_path / "r.npy")]
     assert main([*command, "--no-figure", "--no-crop"]) == 0
-    if name != "modl":  # whose maps are estimated
+    if not few:  # the others see scaled data, MoDL estimated maps too
         kind, config = CASES[name]
         params, _ = from_published(state, kind, config=config)
         expected = run(build(config), params, Problem.from_numpy(kspace, mask=line_mask()[None]))

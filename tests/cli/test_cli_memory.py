@@ -28,6 +28,23 @@ def test_table_and_limit(capsys):
     assert error.count("\n") == 1 and "gleam, 2 modules needs" in error and "no strategy fits" in error
 
 
+def test_frames(capsys):
+    assert (
+        memory("--model", "pgd-cine", "--model.features", "4", *SMALL[4:], "--frames", "5", "--model.n-steps", "2") == 0
+    )
+    assert "1 of 5 frames of 40 x 32, 2 coils" in capsys.readouterr().out
+
+
+def test_batch_norm_with_its_moving_averages(capsys):
+    small = ["--model", "modl", "--model.n-steps", "2", *SMALL[2:], "--model.layers", "2", "--batch-size", "2"]
+    assert memory(*small) == 0
+    text = capsys.readouterr().out
+    rows = text.split("total MiB\n")[1].splitlines()
+    assert [row.split("  ")[0] for row in rows] == ["end_to_end, Python loop", "end_to_end", "checkpointed"]
+    assert memory(*small, "--model.no-shared", "--strategy", "gleam") == 2
+    assert "batch norm" in capsys.readouterr().err
+
+
 def test_what_fits():
     rows = [Row("whole", Memory(5 * 2**20, 0, 0)), Row("not", None, "because"), Row("parts", Memory(2**20, 0, 0))]
     check_report(rows, "whole", None)

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from cli_files import line_mask, measured, nrmse
-from data.data_files import write_fastmri
+from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
@@ -99,6 +99,67 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "learning_rate 0.01, now 0.02" in error and "loss ssim, now l1" in error
     assert "n_steps" not in error
+    # the same experiment, but a file more, and another folder
+    write_fastmri(data / "file3.h5", kspace[None], reconstruction_rss=image)
+    assert main([*command, "--learning-rate", "0.01"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "other data" in error and "data.found 2 slices" in error and "now 3" in error
+    (data / "file3.h5").unlink()
+    data.rename(tmp_path / "moved")
+    command[command.index(str(data))] = str(tmp_path / "moved")
+    assert main([*command, "--learning-rate", "0.01"]) == 2
+    error = capsys.readouterr().err
+    assert f"data.training {data}, now {tmp_path / 'moved'}" in error and "found" not in error
+
+
+def test_frames_train_and_reconstruct(tmp_path, capsys):
+    """A network of frames learns from whole time series, simulated or of files, and reconstructs them at once."""
+    import jax
+
+    from jaxrecon.cli.network import load_network
+    from jaxrecon.data import open as open_scan
+    from jaxrecon.data.simulate import simulate_cine
+
+    frames, coils = 4, 3
+    parts = [simulate_cine(jax.random.key(i), shape=(frames, 33, 24), n_coils=coils) for i in range(2)]
+    kspace = np.stack([np.asarray(part.kspace) for part in parts], 1)  # (frame, slice, coil, y, x)
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(2):
+        # CMRxRecon's order of axes: time, slice, coil, ky, kx with kx the readout
+        write_matlab(data / f"P{i}.mat", kspace_full=kspace.swapaxes(-1, -2))
+
+    gleam = ["--strategy", "gleam", "--n-updates", "2"]
+    cine = [*TINY, "--simulated.frames", "4", "--mask", "kt-uniform", *gleam]
+    assert train(tmp_path / "simulated", *cine, model="pgd-cine") == 0
+    text = capsys.readouterr().out
+    assert "1 of 4 frames of 33 x 24, 3 coils" in text and "2 and 1 simulated hearts" in text and "NMSE" in text
+    assert train(tmp_path / "files", *cine, model="pgd-cine", data=data) == 0
+    assert "2 time series for training, 2 for validation" in capsys.readouterr().out
+    assert train(tmp_path / "still", *cine, model="pgd") == 2
+    assert "no mask 'kt-uniform' for still images" in capsys.readouterr().err
+
+    command = ["recon", str(data / "P0.mat"), "--checkpoint", str(tmp_path / "files"), "--undersample", "kt-uniform"]
+    assert main([*command, "--acs", "8", "--out", str(tmp_path / "r.npy")]) == 0
+    text = capsys.readouterr().out
+    assert "4 frames at once" in text and "PSNR" in text
+    recon = np.load(tmp_path / "r.npy")
+    assert recon.shape == (frames, 2, 33, 24)
+    assert main([*command, "--acs", "8", "--out", str(tmp_path / "one.npy"), "--slices", "1", "--no-figure"]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "one.npy")[:, 0], recon[:, 1])
+
+    # what the command does is: the mask of each frame, maps from the average over time, the network on all frames
+    from jaxrecon.cli import masks
+    from jaxrecon.coils import espirit
+
+    with open_scan(data / "P0.mat") as scan:
+        series = np.stack([scan[2 * frame + 1].kspace for frame in range(frames)])
+    mask = masks.draw("kt-uniform", (33, 24), acceleration=4, acs=8, seed=0, frames=frames)[:, None] != 0
+    average = (series * mask).sum(0) / np.maximum(mask.sum(0), 1).astype(np.float32)
+    width = 24 if mask.any(0).all() else 8
+    maps = np.asarray(espirit(average, calib_size=width, kernel_size=6 if width >= 12 else 4))
+    image, _ = load_network(tmp_path / "files").reconstruct(series * mask, mask, maps)
+    np.testing.assert_allclose(recon[:, 1], image, rtol=1e-3, atol=1e-4 * np.abs(image).max())
 
 
 @pytest.mark.parametrize("strategy", ["checkpointed", "deep_supervision"])
@@ -144,7 +205,6 @@ def test_refused(tmp_path, capsys):
     assert "--acs" in refused("--acs", "2")
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
-    assert "ndim 3" in refused("--model.ndim", "3")
     assert "learning rate" in refused("--learning-rate", "-1")
     occupied = tmp_path / "occupied"
     occupied.write_text("in the way")

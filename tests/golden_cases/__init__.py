@@ -1,9 +1,22 @@
 """One module per topic; each maps a kind of golden file to a handler(case) -> {output name: value | Masked | Error | Unknown}."""
 
-from . import classical, coils, data, gleam, gleam_step, masks, metrics, modl, operators, varnet
+from . import classical, coils, data, deep_jsense, gleam, gleam_step, masks, metrics, modl, operators, promptmr, varnet
 
 HANDLERS = {}
-for _module in (classical, coils, data, gleam, gleam_step, masks, metrics, modl, operators, varnet):
+for _module in (
+    classical,
+    coils,
+    data,
+    deep_jsense,
+    gleam,
+    gleam_step,
+    masks,
+    metrics,
+    modl,
+    operators,
+    promptmr,
+    varnet,
+):
     for _kind, _handler in _module.HANDLERS.items():
         assert _kind not in HANDLERS, f"two handlers for {_kind}"
         HANDLERS[_kind] = _handler

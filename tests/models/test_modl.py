@@ -9,8 +9,8 @@ from model_problems import n_parameters, problem
 from jaxrecon.complex_ops import from_channels, to_channels
 from jaxrecon.models import MoDLConfig, batched, modl, run, stack_problems
 from jaxrecon.models.modl import (
-    GLEAM_MODL_2D,
-    GLEAM_MODL_3D,
+    MODL_2D_GLEAM,
+    MODL_3D_GLEAM,
     MODL_STAGE_1,
     keep_moving_averages,
     regularized_solve,
@@ -29,8 +29,8 @@ SMALL = MoDLConfig(n_steps=2, features=3, layers=2, norm="none")
         # everything that is stored, moving averages too
         (MoDLConfig(layers=7, bias=True), None, 188_555),
         (MoDLConfig(n_steps=5, layers=3, bias=True, shared=False), None, 199_095),
-        (GLEAM_MODL_2D, "steps", 1_078_560),
-        (GLEAM_MODL_3D, "steps", 831_600),
+        (MODL_2D_GLEAM, "steps", 1_078_560),
+        (MODL_3D_GLEAM, "steps", 831_600),
     ],
 )
 def test_published_numbers_of_parameters(config, part, count):
@@ -82,7 +82,7 @@ def test_implicit_gradient_is_that_of_converged_iterations(x64):
 @pytest.mark.parametrize("n_iter", [10, 20])
 def test_gradient_is_finite_where_cg_converges_to_round_off(n_iter):
     given, image = problem((24, 20))
-    config = dataclasses.replace(GLEAM_MODL_2D, n_steps=2, features=3, layers=2, cg_iters=n_iter)
+    config = dataclasses.replace(MODL_2D_GLEAM, n_steps=2, features=3, layers=2, cg_iters=n_iter)
     model = modl(config)
     params = jax.jit(model.init)(jax.random.key(0), given)
     value, gradient = jax.jit(jax.value_and_grad(lambda p: jnp.mean(jnp.abs(run(model, p, given) - image))))(params)
@@ -122,7 +122,7 @@ def test_gradient_step_in_place_of_cg():
 
 def test_inverse_goes_back(x64):
     given, _ = problem(dtype=np.complex128)
-    config = dataclasses.replace(GLEAM_MODL_2D, n_steps=2, features=3, layers=2, cg_iters=40, inverse_iters=60)
+    config = dataclasses.replace(MODL_2D_GLEAM, n_steps=2, features=3, layers=2, cg_iters=40, inverse_iters=60)
     model = modl(config)
     params = jax.jit(model.init)(jax.random.key(0), given)
     x, context = model.start(params["start"], given)

@@ -56,6 +56,22 @@ def test_gradient_equals_the_native_one(rng, x64, padding, size, dilation):
         np.testing.assert_allclose(a, b, atol=1e-11 * np.abs(b).max())
 
 
+@pytest.mark.parametrize(("size", "width"), [((7, 10), 3), ((8, 9), 5), ((6, 7), 1), ((5, 6, 8), 3)])
+def test_stride_takes_every_second_pixel(rng, x64, size, width):
+    """Value and gradient: those of stride 1 where every second output is looked at."""
+    x, kernel = arrays(rng, (3, *size, 2), (width,) * len(size) + (2, 4))
+    every = (slice(None), *[slice(None, None, 2)] * len(size))
+    weight = jnp.asarray(rng.standard_normal((3, *[(n + 1) // 2 for n in size], 4)))
+    own = lambda x, kernel: conv(x, kernel, stride=2)
+    dense = lambda x, kernel: conv(x, kernel)[every]
+    gradients = lambda f: jax.grad(lambda *a: jnp.sum(weight * f(*a) ** 2), (0, 1))
+    ours, theirs = jax.jit(lambda *a: [(f(*a), gradients(f)(*a)) for f in (own, dense)])(x, kernel)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())
+    native = jax.vmap(lambda x: jax.jit(jax.checkpoint(own))(x[None], kernel)[0])(x)
+    np.testing.assert_allclose(native, ours[0], atol=1e-12)
+
+
 def test_gradient_under_transformations(rng, x64):
     x, kernel = arrays(rng, (3, 6, 8, 2), (3, 3, 2, 2))
 

@@ -1,5 +1,7 @@
 """Every model with every strategy: the admissible pairs agree with their reference, the others raise one clear error."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,23 @@ from jaxrecon.strategies import checkpointed, deep_supervision, end_to_end, glea
 
 Y, X, COILS, FRAMES, BATCH = 16, 18, 3, 3, 2
 
+JSENSE = models.DeepJSenseConfig(n_steps=2, map_iters=2, image_iters=2, kernel=(5, 3), features=2, blocks=2)
+PROMPTS = dict(
+    n_steps=2,
+    n_adjacent=FRAMES,
+    features=4,
+    level_features=(4,),
+    prompt_features=(4,),
+    sens_features=4,
+    sens_level_features=(4,),
+    sens_prompt_features=(4,),
+    prompt_lengths=(2,),
+    prompt_sizes=(3,),
+    enc_cabs=(1,),
+    dec_cabs=(0,),
+    skip_cabs=(0,),
+    bottleneck_cabs=0,
+)
 MODELS = {
     "unet": lambda: models.unet(models.UNetConfig(features=2, pools=1, crop=None)),
     "varnet": lambda: models.varnet(models.VarNetConfig(n_steps=2, features=2, pools=1, sens_features=2, sens_pools=1)),
@@ -37,8 +56,21 @@ MODELS = {
     "pgd": lambda: models.pgd(models.PGDConfig(n_steps=2, features=3, blocks=1)),
     "pgd, shared": lambda: models.pgd(models.PGDConfig(n_steps=2, features=3, blocks=1, shared=True)),
     "pgd 3D": lambda: models.pgd(models.PGDConfig(n_steps=2, features=2, blocks=1, ndim=3)),
+    "deep jsense": lambda: models.deep_jsense(JSENSE),
+    "promptmr": lambda: models.promptmr(models.PromptMRConfig(**PROMPTS)),
+    "promptmr plus": lambda: models.promptmr_plus(models.PromptMRPlusConfig(n_history=1, **PROMPTS)),
+    "deep jsense, separate": lambda: models.deep_jsense(dataclasses.replace(JSENSE, shared=False)),
 }
-SEPARATE = ("unet", "varnet", "modl, separate", "pgd", "pgd 3D")
+SEPARATE = (
+    "unet",
+    "varnet",
+    "modl, separate",
+    "pgd",
+    "pgd 3D",
+    "deep jsense, separate",
+    "promptmr",
+    "promptmr plus",
+)
 INVERTIBLE = ("modl, separate",)
 ADMISSIBLE = (
     [(name, "end_to_end loop") for name in MODELS]
@@ -51,6 +83,12 @@ ADMISSIBLE = (
 REFUSED = [
     ("modl", "gleam 1", "separate weights"),
     ("pgd, shared", "gleam 1", "separate weights"),
+    ("deep jsense", "gleam 1", "separate weights"),
+    ("deep jsense", "gleam N", "separate weights"),
+    ("deep jsense", "invertible", "inverse"),
+    ("promptmr", "invertible", "inverse"),
+    ("promptmr plus", "invertible", "inverse"),
+    ("deep jsense, separate", "invertible", "inverse"),
     ("modl", "invertible", "inverse"),
     ("modl", "gleam N", "separate weights"),
     ("pgd, shared", "gleam N", "separate weights"),
@@ -85,7 +123,7 @@ def setups():
     def make(name):
         if name not in made:
             rng = np.random.default_rng(1)
-            frames = (FRAMES,) if name.endswith("3D") else ()
+            frames = (FRAMES,) if name.endswith("3D") or "promptmr" in name else ()
             draw = lambda *shape: rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
             maps = draw(BATCH, COILS, Y, X)
             maps /= np.sqrt(np.sum(np.abs(maps) ** 2, 1, keepdims=True))
@@ -94,8 +132,10 @@ def setups():
             op = CartesianSense(jnp.asarray(maps, jnp.complex64), jnp.asarray(mask, jnp.float32))
             target = jnp.asarray(draw(BATCH, *frames, Y, X), jnp.complex64)
             kspace = jax.vmap(lambda op, x: op.forward(x))(op, target)
-            if name in ("varnet", "unet"):
+            if name in ("varnet", "unet") or "jsense" in name:
                 target = jnp.abs(target)
+            if "promptmr" in name:
+                target = jnp.abs(target[:, FRAMES // 2])
             single = MODELS[name]()
             model, problem = batched(single), Problem(kspace, op)
             params = model.init(jax.random.key(0), problem)

@@ -195,7 +195,7 @@ def test_nan_in_one_gradient_names_its_step_and_leaves_the_state_alone():
         g["steps"]["w"] = g["steps"]["w"].at[2].set(jnp.inf)
         return (jnp.ones(()), {}), g
 
-    from jaxrecon.training.state import nonfinite_names
+    from jaxrecon.strategies.update import nonfinite_names
 
     params = {"start": {"s": jnp.ones(2)}, "steps": {"w": jnp.ones((4, 3)), "b": jnp.ones(4)}}
     update = from_grad_fn(grad_fn, optax.adam(0.1), ema_decay=0.5)

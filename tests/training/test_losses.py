@@ -73,6 +73,14 @@ def test_crop_to_the_target_by_each_rounding(images, rounding, start):
     assert losses.l1(cut, Target(x), rounding=rounding) == losses.l1(cut, Target(cut))
 
 
+@pytest.mark.parametrize("name", ["complex_l1", "l1", "mse", "nmse"])
+def test_an_image_alone_is_a_target(name, images):
+    loss = getattr(losses, name)
+    x, t = images
+    assert loss(x, t) == loss(x, Target(t))
+    assert loss(x, t[:, :8, :7]) == loss(x, Target(t[:, :8, :7]))
+
+
 def test_frames_share_the_range_of_their_example(random_complex, peaks):
     x, t = random_complex((B, 2, Y, X)), random_complex((B, 2, Y, X))
     value = jax.jit(losses.ssim)(x, Target(t, peaks))
@@ -84,6 +92,8 @@ def test_errors(images):
     x, t = images
     with pytest.raises(ValueError, match="data_range"):
         losses.ssim(x, Target(t))
+    with pytest.raises(ValueError, match="data_range"):
+        losses.l1_ssim(x, t)
     with pytest.raises(ValueError, match="both"):
         losses.mse(x, Target(jnp.abs(t)))
     with pytest.raises(ValueError, match="batched"):

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from toy_run import toy
 
+from jaxrecon.models import MODL_2D_GLEAM, PGDConfig, modl, pgd
 from jaxrecon.operators import CartesianSense
 from jaxrecon.problem import Problem
-from jaxrecon.strategies import end_to_end, gleam
-from jaxrecon.training import Target, compiled_memory, format_memory, losses, memory_report
+from jaxrecon.strategies import checkpointed, end_to_end, gleam, invertible
+from jaxrecon.training import Target, compiled_memory, format_memory, losses, memory_report, optimizers
 
 N, SIZE = 6, 128
 
@@ -56,3 +58,34 @@ def test_memory_of_a_plain_function_counts_arguments_and_outputs():
         toy(n_steps=2), losses.complex_l1, optax.sgd(1.0), *shapes(), strategies={"mine": end_to_end()}
     )
     assert [row.name for row in rows] == ["mine"] and rows[0].memory.temporary > 0
+
+
+PAPERS = {
+    # how many times the Python loop from end to end is larger than each strategy, at least
+    "modl": (modl(MODL_2D_GLEAM), {"checkpointed": 6.0, "invertible": 6.0, "gleam": 6.3}),
+    "pgd": (pgd(PGDConfig()), {"checkpointed": 4.5, "gleam": 5.2}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPERS)
+def test_ratios_at_full_size(name):
+    """GLEAM's networks on mridata: batch 4, 320 x 256, 8 coils, N = 8; compiled only."""
+    model, least = PAPERS[name]
+    strategies = {
+        "loop": end_to_end(loop=True),
+        "checkpointed": checkpointed(),
+        "invertible": invertible(0),
+        "gleam": gleam(model.n_steps),
+    }
+    strategies = {name: strategy for name, strategy in strategies.items() if name in {"loop", *least}}
+
+    def batch():
+        kspace, image = jnp.zeros((4, 8, 320, 256), jnp.complex64), jnp.zeros((4, 320, 256), jnp.complex64)
+        return Problem(kspace, CartesianSense(kspace, jnp.zeros((4, 320, 256)))), Target(image)
+
+    tx = optimizers.gleam()
+    report = memory_report(model, losses.complex_l1, tx, *jax.eval_shape(batch), strategies=strategies)
+    temporary = {row.name: row.memory.temporary for row in report}
+    ratios = {name: temporary["loop"] / temporary[name] for name in least}
+    assert all(ratios[name] >= bound for name, bound in least.items()), ratios

@@ -1,0 +1,42 @@
+"""Columns of k-space that a scanner filled with zeros, taken out before a reconstruction and put back after it.
+
+Source: Arvinte et al. 2021 (Deep J-Sense) and its code: acceleration and mask are then those of what was acquired.
+"""
+
+import numpy as np
+from jaxtyping import Complex, Int
+
+
+def dead_columns(kspace: Complex[np.ndarray, "*batch y x"], *, threshold: float = 1e-16) -> Int[np.ndarray, " n"]:
+    """Columns without energy, an even number on each side of the centre, which so stays the centre.
+
+    Args:
+      kspace: (..., y, x) as measured; scaled data need another threshold.
+      threshold: energy, the sum of |k|^2 over all but x, below which a column is dead.
+
+    Returns:
+      Indices of the columns, ascending. Where one side has an odd number its outermost dead column is left.
+    """
+    width = kspace.shape[-1]
+    energy = np.sum(np.abs(kspace.reshape(-1, width).astype(np.complex128)) ** 2, 0)
+    dead = np.flatnonzero(energy < threshold)
+    left, right = dead[dead < width // 2], dead[dead >= width // 2]
+    return np.concatenate([left[len(left) % 2 :], right[: len(right) - len(right) % 2]])
+
+
+def restore_columns(
+    kspace: Complex[np.ndarray, "*batch y x"], removed: Int[np.ndarray, " n"]
+) -> Complex[np.ndarray, "*batch y X"]:
+    """K-space without its dead columns with zeros in their places again, for the image in its full field of view.
+
+    Args:
+      kspace: (..., y, x) of the columns kept.
+      removed: what `dead_columns` returned.
+
+    Returns:
+      (..., y, x + n).
+    """
+    width = kspace.shape[-1] + len(removed)
+    out = np.zeros((*kspace.shape[:-1], width), kspace.dtype)
+    out[..., np.setdiff1d(np.arange(width), removed)] = kspace
+    return out

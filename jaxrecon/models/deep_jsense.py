@@ -1,0 +1,264 @@
+"""Deep J-Sense: image and coil maps estimated in turn, each by conjugate gradients and a network.
+
+Parameter tree: steps/{image_net,map_net}/params/... as BiasFreeResNet (jaxrecon.nn.resnet), steps/{image_lam,map_lam}.
+With separate image networks only these are in steps, with a leading axis of n_steps; what stays shared is in start.
+The published names: image_net..., maps_net..., block2_l2lam (image), block1_l2lam (maps).
+"""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex
+
+from ..checks import check_axes
+from ..complex_ops import from_channels, rss, to_channels
+from ..fourier import crop_or_pad, fftc, ifftc
+from ..nn import BiasFreeResNet
+from ..operators import ImageConvolution, MapConvolution, kernels_to_maps, linear_grid, to_grid
+from ..typing import KSpace
+from .modl import regularized_solve
+from .unrolled import Unrolled, unrolled
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepJSenseConfig:
+    """Configuration of `deep_jsense`; the defaults are the paper's (447,490 parameters).
+
+    Attributes:
+      n_steps: unrolled steps N.
+      map_iters: conjugate gradient iterations for the maps n1; 0: the maps stay as they start, without their network.
+      image_iters: conjugate gradient iterations for the image n2.
+      kernel: (ky, kx) of the maps in k-space. The paper found training unstable above 25.
+      features: channels of both networks.
+      blocks: their residual blocks.
+      map_net: refine the maps by a network after each solve.
+      image_net: refine the image by a network after each solve.
+      shared: one image network for all steps; False: one for each, while all else stays shared.
+      n_sets: map sets, each with its image, for objects larger than the field of view.
+      lam: weight of both priors, their first value: both are learned, raw (nothing keeps them positive).
+      prior: what a solve is drawn to: the estimate before it ("previous": the networks' output), or "zero".
+      start: "rss": maps are coil images over their root of sum of squares, the image is A^H y; "delta": maps 0, image
+        constant.
+      given_maps: MoDL with the image network of this model: maps are those of the problem, in the image domain, and
+        stay; nothing is padded.
+      grid: (P, Q) of the image, larger than `linear_grid` where that has slow transforms, e.g. (672, 384) for
+        640 x 368; published weights were trained without.
+      implicit: gradients of the exact solutions in place of those of the iterations, equal only at convergence.
+      convention: "reference" is for weights trained with the public code only: its maps' operator is sqrt(P Q) times
+        that of the image, and the shifts around the maps' network are swapped, which rolls odd kernels in each step.
+      bfloat16: convolutions in bfloat16.
+    """
+
+    n_steps: int = 6
+    map_iters: int = 6
+    image_iters: int = 6
+    kernel: tuple[int, int] = (15, 9)
+    features: int = 64
+    blocks: int = 4
+    map_net: bool = True
+    image_net: bool = True
+    shared: bool = True
+    n_sets: int = 1
+    lam: float = 0.01
+    prior: Literal["previous", "zero"] = "previous"
+    start: Literal["rss", "delta"] = "rss"
+    given_maps: bool = False
+    grid: tuple[int, int] | None = None
+    implicit: bool = False
+    convention: Literal["consistent", "reference"] = "consistent"
+    bfloat16: bool = False
+
+
+MODL_DEEP_JSENSE = DeepJSenseConfig(map_iters=0, given_maps=True)
+"""The MoDL that the paper compares with: 223,745 parameters, maps by ESPIRiT."""
+
+
+def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
+    """Unrolled alternating optimisation of image and coil sensitivity maps.
+
+    s = argmin ||A_x s - y||^2 + lam_s ||s - s_j||^2;  s_{j+1} = F D_s(F^-1 s)
+    x = argmin ||A_s x - y||^2 + lam_x ||x - x_j||^2;  x_{j+1} = D_x(x);      image = rss(F^-1 (s_c * m)), m = F x
+
+    Both by a fixed number of CG iterations from the present estimate; in the first step the right-hand side has no
+    prior term, as in the reference code.
+
+    Args:
+      config: sizes and variants.
+
+    Returns:
+      Model with carry {"image": ([set,] P, Q) in the image domain of the padded grid, "kernels": ([set,] coil, ky, kx)
+      in k-space}; reconstruction real (y, x). The operator is given without maps (any that are there are ignored),
+      its mask the same for all coils; with `given_maps` with maps, the carry's image is (y, x), "kernels" is absent.
+
+    Raises:
+      ValueError: options that exclude each other; when called, data smaller than the kernels.
+
+    Source: Arvinte et al., MICCAI 2021, eq. 5-7, and its code, whose two operators differ by a factor and whose
+      shifts around D_s are swapped: see `convention`.
+    """
+    _check(config)
+    dtype = jnp.bfloat16 if config.bfloat16 else None
+    image_net = BiasFreeResNet(config.features, config.blocks, dtype)
+    map_net = BiasFreeResNet(config.features, config.blocks, dtype)
+    estimates_maps = config.map_iters > 0
+
+    def init_common(key, dtype):
+        """Weights that all steps share, whatever the image networks do."""
+        common: dict[str, Any] = {"image_lam": jnp.asarray(config.lam, dtype)}
+        if estimates_maps:
+            common["map_lam"] = jnp.asarray(config.lam, dtype)
+            if config.map_net:
+                common["map_net"] = map_net.lazy_init(key, jax.ShapeDtypeStruct((*config.kernel, 2), dtype))
+        return common
+
+    def init_step(key, carry, context):
+        keys = jax.random.split(key)
+        theta = init_common(keys[0], carry["image"].real.dtype) if config.shared else {}
+        if config.image_net:
+            theta["image_net"] = image_net.lazy_init(keys[1], to_channels(carry["image"]))
+        return theta
+
+    def start(params, problem):
+        check_axes("kspace", problem.kspace, ("coil", "y", "x"))
+        if config.given_maps:
+            if problem.op.maps is None:
+                raise ValueError("maps are needed: with given_maps the network does not estimate them (ESPIRiT does)")
+            zero_filled = problem.op.adjoint(problem.kspace)
+            return {"image": zero_filled}, {"image_op": problem.op, "zero_filled": zero_filled, "common": params}
+        shape, mask = problem.kspace.shape[-2:], problem.op.mask
+        image_op = ImageConvolution(None, mask, shape)
+        coil_images = to_grid(problem.kspace, mask, _grid(config, shape))
+        carry = _first_estimates(problem.kspace, coil_images, image_op, config)
+        map_op = MapConvolution(None, mask, shape, config.kernel)
+        return carry, {"image_op": image_op, "map_op": map_op, "coil_images": coil_images, "common": params}
+
+    def solve(normal, data, estimate, lam, i, n_iter):
+        """CG from the estimate; the first right-hand side has no term of the prior."""
+        rhs = data if config.prior == "zero" else data + jnp.where(i > 0, lam, 0) * estimate
+        return regularized_solve(normal, rhs, lam, x0=estimate, n_iter=n_iter, implicit=config.implicit)
+
+    def refine(net, params, x):
+        out: Any = net.apply(params, to_channels(x))
+        return from_channels(out)
+
+    def update_maps(theta, carry, context, i):
+        kernels, image = carry["kernels"], carry["image"]
+        op = context["map_op"].replace(image=image)
+        normal, data = op.prepared_normal(), op.combine(context["coil_images"])
+        if config.convention == "reference":
+            # of the reference's two operators this one is b times the other; by transforms, rounded as there
+            b = math.sqrt(math.prod(image.shape[-2:]))
+            normal, data = lambda s: b**2 * op.normal(s), b * data
+        kernels = solve(normal, data, kernels, theta["map_lam"], i, config.map_iters)
+        if not config.map_net:
+            return kernels
+        maps = _swapped_ifft(kernels) if config.convention == "reference" else ifftc(kernels)
+        return fftc(refine(map_net, theta["map_net"], maps))
+
+    def step(theta, carry, context, i):
+        theta, carry = {**context["common"], **theta}, dict(carry)
+        if estimates_maps:
+            carry["kernels"] = update_maps(theta, carry, context, i)
+        op = _with_maps(context["image_op"], carry)
+        data = context["zero_filled"] if config.given_maps else op.combine(context["coil_images"])
+        image = solve(op.normal, data, carry["image"], theta["image_lam"], i, config.image_iters)
+        if config.image_net:
+            image = refine(image_net, theta["image_net"], image)
+        return {**carry, "image": image}
+
+    def finish(carry, context):
+        op = _with_maps(context["image_op"], carry)
+        if config.given_maps:
+            return rss(op.expand(carry["image"]))
+        return rss(ifftc(op.replace(mask=None).forward(carry["image"])))
+
+    return unrolled(
+        n_steps=config.n_steps,
+        shared=config.shared,
+        init_start=None if config.shared else (lambda key, problem: init_common(key, problem.kspace.real.dtype)),
+        init_step=init_step,
+        start=start,
+        step=step,
+        finish=finish,
+    )
+
+
+def rss_kernels(kspace: KSpace, kernel: tuple[int, int]) -> Complex[Array, "coil ky kx"]:
+    """First map kernels: the centre of F(g / rss(g)), g the zero-filled coil images; independent of the data's scale.
+
+    Args:
+      kspace: (coil, y, x), 0 where not measured.
+      kernel: (ky, kx), DC at size // 2.
+
+    Returns:
+      (coil, *kernel); 0 for all-zero data (NaN in the reference).
+
+    Source: the code of Deep J-Sense; its paper says "a simple RSS estimate".
+    """
+    images = ifftc(kspace)
+    norm = rss(images)
+    return crop_or_pad(fftc(images / jnp.where(norm > 0, norm, 1)[None]), kernel)
+
+
+def _first_estimates(kspace, coil_images, image_op, config):
+    """The first carry."""
+    grid, sets = coil_images.shape[-2:], (config.n_sets,) if config.n_sets > 1 else ()
+    if config.start == "delta":
+        # in k-space (P Q)^(1/4) at the centre: with 1 there for the unscaled convolution, as J-Sense starts
+        image = jnp.full((*sets, *grid), math.prod(grid) ** -0.25, kspace.dtype)
+        return {"image": image, "kernels": jnp.zeros((*sets, len(kspace), *config.kernel), kspace.dtype)}
+    kernels = rss_kernels(kspace, config.kernel)
+    if sets:
+        # set e sees the maps from e / n_sets of the field of view further along x: another place, hence independent
+        turns = np.outer(np.arange(config.n_sets), np.arange(config.kernel[1]) - config.kernel[1] // 2) / config.n_sets
+        kernels = kernels[None] * jnp.asarray(np.exp(-2j * np.pi * turns), kernels.dtype)[:, None, None]
+    image = _with_maps(image_op, {"kernels": kernels}, grid).combine(coil_images)
+    return {"image": image, "kernels": kernels}
+
+
+def _with_maps(op, carry, grid=None):
+    """The image's operator with the maps of a carry; given maps are there already."""
+    if "kernels" not in carry:
+        return op
+    return op.replace(maps=kernels_to_maps(carry["kernels"], grid or carry["image"].shape[-2:]))
+
+
+def _grid(config, shape):
+    """Size of the image's grid, checked."""
+    if any(k > n for k, n in zip(config.kernel, shape, strict=True)):
+        raise ValueError(
+            f"map kernels of {config.kernel} do not fit k-space (y, x) of {tuple(shape)}: choose smaller ones"
+        )
+    least = linear_grid(shape, config.kernel)
+    grid = config.grid or least
+    if any(n < m for n, m in zip(grid, least, strict=True)):
+        raise ValueError(
+            f"grid {tuple(grid)} is too small for k-space (y, x) of {tuple(shape)} and kernels of {config.kernel}: "
+            f"the convolution would wrap around; wanted at least {least}"
+        )
+    return grid
+
+
+def _swapped_ifft(x):
+    """The inverse transform of the reference around its maps' network, the two shifts exchanged."""
+    axes = (-2, -1)
+    return jnp.fft.ifftshift(jnp.fft.ifft2(jnp.fft.fftshift(x, axes), norm="ortho"), axes)
+
+
+def _check(config):
+    if config.map_iters < 0 or config.image_iters < 1:
+        raise ValueError(f"wanted map_iters >= 0 and image_iters >= 1, not {config.map_iters} and {config.image_iters}")
+    if config.blocks < 2:
+        raise ValueError(f"the networks need 2 residual blocks or more, not {config.blocks}")
+    if config.n_sets < 1 or min(config.kernel) < 1:
+        raise ValueError(f"wanted n_sets and kernel sizes of 1 or more, not {config.n_sets} and {config.kernel}")
+    if config.map_iters and config.map_net and min(config.kernel) < 2:
+        raise ValueError(f"the maps' network mirrors its border: kernels need 2 samples or more, not {config.kernel}")
+    if config.given_maps and (config.map_iters or config.n_sets > 1 or config.start != "rss" or config.grid):
+        raise ValueError("given maps stay as they are: wanted map_iters = 0, n_sets = 1, start 'rss', no grid")
+    if not config.shared and not config.image_net:
+        raise ValueError("separate image networks (shared=False) need image_net=True")

@@ -1,0 +1,217 @@
+"""PromptMR: learned maps of neighbouring slices, and gradient steps in k-space with a PromptUnet.
+
+Parameter tree: start/slope, the one slope of (nearly) all PReLUs of the model; start/sens_net/params/... and
+steps/net/params/... as NormPromptUnet (jaxrecon.nn), steps/dc_weight; each leaf of steps has a leading axis of n_steps.
+PromptMR's names: sens_net.norm_unet..., cascades.{i}.model..., cascades.{i}.dc_weight (1,).
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..checks import check_broadcasts
+from ..complex_ops import rss
+from ..fourier import fftc, ifftc
+from ..nn import NormPromptUnet, PromptUnet, calibration_mask, prompt_maps
+from ..nn.prompt_blocks import INITIAL_SLOPE
+from ..problem import Problem
+from ..typing import Maps
+from .unrolled import Unrolled, unrolled
+from .varnet import masked
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptMRConfig:
+    """Configuration of `promptmr`; the defaults are the published network of 12 cascades (81,528,317 parameters).
+
+    Tuples have one entry per level, the finest first; the published networks have three levels.
+
+    Attributes:
+      n_steps: cascades.
+      n_adjacent: neighbouring slices or frames that are reconstructed together, odd; the middle one is the result.
+      features: channels of the first level of each cascade's PromptUnet.
+      level_features: of the levels below.
+      prompt_features: of its prompts.
+      sens_features: as features, of the sensitivity network.
+      sens_level_features: as level_features, of the sensitivity network.
+      sens_prompt_features: as prompt_features, of the sensitivity network.
+      prompt_lengths: prompts of each level; this and all below are of both networks.
+      prompt_sizes: pixels of a prompt, along y and along x.
+      enc_cabs: channel attention blocks of each encoder level.
+      dec_cabs: of each decoder level.
+      skip_cabs: of each skip connection.
+      bottleneck_cabs: of the bottleneck.
+      attention: False leaves channel attention out of these blocks.
+      learn_prompts: train the prompts; else they keep their values.
+      mask_center: the sensitivity network sees the calibration region only.
+      one_map_at_a_time: estimate the maps in the memory of one coil, at the cost of time.
+      bfloat16: convolutions in bfloat16.
+    """
+
+    n_steps: int = 12
+    n_adjacent: int = 5
+    features: int = 48
+    level_features: tuple[int, ...] = (72, 96, 120)
+    prompt_features: tuple[int, ...] = (24, 48, 72)
+    sens_features: int = 24
+    sens_level_features: tuple[int, ...] = (36, 48, 60)
+    sens_prompt_features: tuple[int, ...] = (12, 24, 36)
+    prompt_lengths: tuple[int, ...] = (5, 5, 5)
+    prompt_sizes: tuple[int, ...] = (64, 32, 16)
+    enc_cabs: tuple[int, ...] = (2, 3, 3)
+    dec_cabs: tuple[int, ...] = (2, 2, 3)
+    skip_cabs: tuple[int, ...] = (1, 1, 1)
+    bottleneck_cabs: int = 3
+    attention: bool = True
+    learn_prompts: bool = False
+    mask_center: bool = True
+    one_map_at_a_time: bool = False
+    bfloat16: bool = False
+
+    def __post_init__(self):
+        if self.n_adjacent < 1 or self.n_adjacent % 2 == 0:
+            raise ValueError(f"n_adjacent must be odd and positive, a slice and its neighbours, not {self.n_adjacent}")
+        levels = len(self.level_features)
+        if levels < 1 or any(
+            len(getattr(self, field.name)) != levels
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), tuple)
+        ):
+            raise ValueError(
+                f"level_features has {levels} levels: all tuples need one entry for each, and there must be one"
+            )
+        least = 4 if self.attention else 1  # channel attention has a quarter of the channels inside
+        widths = (self.features, *self.level_features, self.sens_features, *self.sens_level_features)
+        if min(*widths, *self.prompt_features, *self.sens_prompt_features) < least:
+            raise ValueError(f"every level needs {least} channels or more, not {widths}")
+        if min(*self.prompt_lengths, *self.prompt_sizes, self.enc_cabs[0]) < 1:
+            raise ValueError("prompt_lengths, prompt_sizes and enc_cabs of the first level must be 1 or more")
+
+
+PROMPTMR_KNEE = PromptMRConfig(n_adjacent=3, attention=False)
+"""FastMRI knee: 79,643,645 parameters."""
+PROMPTMR_BRAIN = dataclasses.replace(
+    PROMPTMR_KNEE, sens_features=12, sens_level_features=(18, 24, 30), sens_prompt_features=(6, 12, 18)
+)
+"""FastMRI brain: 78,376,853 parameters."""
+PROMPTMR_16 = PromptMRConfig(n_steps=16)
+"""CMRxRecon 2023 with 16 cascades: 108,082,753 parameters. The other data sets have the defaults."""
+
+
+def promptmr(config: PromptMRConfig) -> Unrolled:
+    """PromptMR: gradient steps in k-space on several neighbouring slices at once.
+
+    k_0 = y;  k_{i+1} = k_i - M (k_i - y) eta_i - F(S U_i(S^H F^-1 k_i));  image = rss(F^-1 k_N) of the middle slice
+
+    Args:
+      config: sizes.
+
+    Returns:
+      Model with carry k-space (adjacent, coil, y, x); reconstruction real (y, x). The problem's k-space is (adjacent,
+      coil, y, x), its mask broadcasts against it, its operator is given without maps; the sensitivity network fills
+      them in (any that are there are replaced). The calibration region is problem.acs, else found in the mask.
+
+    Source: Xin et al. 2023, arXiv 2309.13839, and its code. With k_0 = y the first eta never receives a gradient.
+    """
+    maps_net, net = prompt_nets(config)
+
+    def start(params, problem):
+        check_window(problem, config)
+        maps = estimate_maps(maps_net, params, problem, config, adjacent=False)
+        return problem.kspace, (problem.kspace, problem.op.replace(maps=maps), params["slope"])
+
+    def step(theta, kspace, context, i):
+        measured, op, slope = context
+        image = each_slice(lambda op, k: op.combine(ifftc(k)), op, kspace)
+        change, _ = net.apply(theta["net"], image, slope)
+        refinement = each_slice(lambda op, x: fftc(op.expand(x)), op, change)
+        return kspace - masked(kspace - measured, op.mask) * theta["dc_weight"] - refinement
+
+    def init_step(key, kspace, context):
+        theta = net.lazy_init(key, kspace[:, 0], context[-1])
+        return {"net": theta, "dc_weight": jnp.ones((), kspace.real.dtype)}
+
+    return unrolled(
+        n_steps=config.n_steps,
+        shared=False,
+        init_start=functools.partial(init_maps_net, maps_net, adjacent=False),
+        init_step=init_step,
+        start=start,
+        step=step,
+        finish=lambda kspace, _: rss(ifftc(kspace[config.n_adjacent // 2])),
+    )
+
+
+def prompt_nets(config: PromptMRConfig, *, n_history: int = 0) -> tuple[NormPromptUnet, NormPromptUnet]:
+    """(the sensitivity network, the network of one cascade) of a configuration."""
+
+    def net(features, level_features, prompt_features, n_history):
+        return NormPromptUnet(
+            PromptUnet(
+                features,
+                level_features,
+                prompt_features,
+                config.prompt_lengths,
+                config.prompt_sizes,
+                config.enc_cabs,
+                config.dec_cabs,
+                config.skip_cabs,
+                config.bottleneck_cabs,
+                n_history,
+                config.attention,
+                config.learn_prompts,
+                jnp.bfloat16 if config.bfloat16 else None,
+            )
+        )
+
+    return (
+        net(config.sens_features, config.sens_level_features, config.sens_prompt_features, 0),
+        net(config.features, config.level_features, config.prompt_features, n_history),
+    )
+
+
+def init_maps_net(net: NormPromptUnet, key, problem: Problem, *, adjacent: bool):
+    """Parameters of `start`: the shared slope and the sensitivity network."""
+    slope = jnp.asarray(INITIAL_SLOPE, problem.kspace.real.dtype)
+    channels = problem.kspace[:, 0] if adjacent else problem.kspace[:1, 0]
+    return {"slope": slope, "sens_net": net.lazy_init(key, channels, slope)}
+
+
+def estimate_maps(net: NormPromptUnet, params, problem: Problem, config: PromptMRConfig, *, adjacent: bool) -> Maps:
+    """Maps (adjacent, coil, y, x) by the sensitivity network with the parameters of `start`."""
+    calibration = problem.kspace
+    if config.mask_center:
+        mask = problem.op.mask
+        if mask is not None and mask.ndim > 3:
+            mask = jnp.min(mask, 0)[0]  # of frames with masks of their own: what all of them sample
+        calibration = masked(calibration, calibration_mask(mask, problem.acs))
+    return prompt_maps(
+        lambda x: net.apply(params["sens_net"], x, params["slope"])[0],
+        calibration,
+        adjacent=adjacent,
+        one_at_a_time=config.one_map_at_a_time,
+    )
+
+
+def check_window(problem: Problem, config: PromptMRConfig) -> None:
+    """Raise ValueError unless k-space is (adjacent, coil, y, x) and the mask broadcasts against it."""
+    shape = problem.kspace.shape
+    if len(shape) != 4 or shape[0] != config.n_adjacent:
+        raise ValueError(
+            f"this network reconstructs {config.n_adjacent} neighbouring slices at once: kspace must be ({config.n_adjacent}, "
+            f"coil, y, x), but its shape is {tuple(shape)}; scan.adjacent(index, {config.n_adjacent}) reads such a window"
+        )
+    if problem.op.mask is not None:
+        check_broadcasts("mask", problem.op.mask.shape, "kspace", shape)
+
+
+def each_slice(f, op: Any, x: Any) -> Any:
+    """f(op of a slice, x of the slice) for all slices: maps (adjacent, coil, y, x); the mask has slices, or is one for all."""
+    own_mask = op.mask is not None and op.mask.ndim > 3 and op.mask.shape[0] > 1
+    if op.mask is not None and op.mask.ndim > 3 and not own_mask:
+        op = op.replace(mask=op.mask[0])
+    axes = op.replace(maps=0, mask=0 if own_mask else None)
+    return jax.vmap(f, (axes, 0))(op, x)

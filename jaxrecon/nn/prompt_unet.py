@@ -1,0 +1,173 @@
+"""The PromptUnet of PromptMR and PromptMR+, and its wrapper that normalises complex images.
+
+Parameter trees, beside the names of PromptMR's state dicts (level l = 1 is the finest):
+
+  PromptUnet:      feat/kernel                     feat_extract.weight
+                   enc_{l}/...                     enc_level{l}...
+                   skip_{l}/cab_{i}/...            skip_attn{l}.skip_attn.{i}...
+                   bottleneck/cab_{i}/...          bottleneck.{i}...
+                   prompt_{l}/..., dec_{l}/...     prompt_level{l}..., dec_level{l}...
+                   out/kernel                      conv_last.weight
+  NormPromptUnet:  unet/...                        unet....
+
+The blocks are in prompt_blocks.py.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen
+from jaxtyping import Array, Bool, Complex
+
+from .conv import Conv
+from .prompt_blocks import CABs, DecoderLevel, EncoderLevel, Features, PromptBlock, Slope
+from .unet import pad_to_multiple, standardize, unpad
+
+History = tuple[Features, ...]
+"""Past features of each decoder level, the coarsest first: (..., y, x, n_history channel), the newest first."""
+
+
+class PromptUnet(linen.Module):
+    """A U-Net of channel attention blocks with prompts at each decoder level and, in PromptMR+, momentum over past features.
+
+    No normalisation layers. One slope is shared by all PReLUs (of the whole model: it is an argument) but that of the
+    first CAB.
+
+    Source: PromptMR (Xin et al. 2023), PromptMR+ (Xin et al. 2024) and their code.
+
+    Attributes:
+      features: channels of the first level.
+      level_features: those of the levels below, finest first; its length is the number of levels.
+      prompt_features: channels of the prompts of each level.
+      prompt_lengths: number of prompts of each level.
+      prompt_sizes: pixels of the prompts of each level.
+      enc_cabs: CABs of each encoder level.
+      dec_cabs: of each decoder level, on features and prompt.
+      skip_cabs: of each skip connection.
+      bottleneck_cabs: between encoder and decoder.
+      n_history: past features that the decoder levels see; 0: none.
+      attention: False leaves channel attention out.
+      learn_prompts: train the prompts.
+      dtype: what the convolutions compute in; the result has the input's dtype.
+    """
+
+    features: int = 48
+    level_features: tuple[int, ...] = (72, 96, 120)
+    prompt_features: tuple[int, ...] = (24, 48, 72)
+    prompt_lengths: tuple[int, ...] = (5, 5, 5)
+    prompt_sizes: tuple[int, ...] = (64, 32, 16)
+    enc_cabs: tuple[int, ...] = (2, 3, 3)
+    dec_cabs: tuple[int, ...] = (2, 2, 3)
+    skip_cabs: tuple[int, ...] = (1, 1, 1)
+    bottleneck_cabs: int = 3
+    n_history: int = 0
+    attention: bool = True
+    learn_prompts: bool = False
+    dtype: Any = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of all levels, the finest first."""
+        return (self.features, *self.level_features)
+
+    @linen.compact
+    def __call__(
+        self, x: Features, slope: Slope, history: History | None = None, first: bool | Bool[Array, ""] = False
+    ) -> tuple[Features, History]:
+        """One pass.
+
+        Args:
+          x: (..., y, x, channel), sizes that 2^levels divides.
+          slope: of the shared PReLU.
+          history: with n_history, shaped as `empty_history` says.
+          first: there is no past yet: the present features stand in for it.
+
+        Returns:
+          (output (..., y, x, channel), the history with the present features put first).
+        """
+        levels = range(len(self.level_features))
+        h = Conv(self.features, bias=False, dtype=self.dtype, name="feat")(x)
+        skips = []
+        for i in levels:
+            encoder = EncoderLevel(
+                self.level_features[i], self.enc_cabs[i], self.attention, i == 0, self.dtype, name=f"enc_{i + 1}"
+            )
+            h, skip = encoder(h, slope)
+            skips.append(skip)
+        h = self._cabs(self.bottleneck_cabs, "bottleneck")(h, slope)
+        new_history: list[Features] = []
+        for i in reversed(levels):
+            past = None
+            if self.n_history:
+                assert history is not None
+                copies = jnp.tile(h, self.n_history)
+                past = jnp.where(first, copies, history[len(new_history)])
+                new_history.append(jnp.concatenate([h, past[..., : -h.shape[-1]]], -1))
+            prompt = PromptBlock(
+                self.prompt_features[i],
+                self.prompt_lengths[i],
+                self.prompt_sizes[i],
+                self.learn_prompts,
+                self.dtype,
+                name=f"prompt_{i + 1}",
+            )(h)
+            decoder = DecoderLevel(
+                self.widths[i], self.dec_cabs[i], self.n_history, self.attention, self.dtype, name=f"dec_{i + 1}"
+            )
+            h = decoder(h, prompt, self._cabs(self.skip_cabs[i], f"skip_{i + 1}")(skips[i], slope), slope, past)
+        h = Conv(x.shape[-1], 5, bias=False, dtype=self.dtype, name="out")(h)
+        return h.astype(x.dtype), tuple(new_history)
+
+    def _cabs(self, number, name):
+        return CABs(number, self.attention, dtype=self.dtype, name=name)
+
+    def empty_history(self, height: int, width: int, dtype: Any) -> History:
+        """Zeros shaped as the history of an image of (height, width) pixels; () without n_history."""
+        if not self.n_history:
+            return ()
+        dtype = self.dtype or dtype
+        levels = range(len(self.level_features), 0, -1)
+        return tuple(
+            jnp.zeros((height >> i, width >> i, self.n_history * self.level_features[i - 1]), dtype) for i in levels
+        )
+
+
+class NormPromptUnet(linen.Module):
+    """A PromptUnet between normalisation and its inverse, on complex images with K channels: K in, K out.
+
+    One mean and one standard deviation for all real and imaginary parts of all channels; the network sees [all real
+    parts, all imaginary parts], padded with zeros to a multiple of 2^levels. The mean is added back to all outputs.
+
+    Source: PromptMR, PromptMR+ and their code; there a constant input gives NaN, here itself.
+
+    Attributes:
+      unet: the network.
+    """
+
+    unet: PromptUnet
+
+    @linen.compact
+    def __call__(
+        self,
+        x: Complex[Array, "*batch k y x"],
+        slope: Slope,
+        history: History | None = None,
+        first: bool | Bool[Array, ""] = False,
+    ) -> tuple[Complex[Array, "*batch k y x"], History]:
+        """(..., k, y, x) to (the same shape, history); leading axes are examples, each with its own statistics."""
+        k = x.shape[-3]
+        parts, mean, std = standardize(jnp.concatenate([x.real, x.imag], -3))
+        h = pad_to_multiple(jnp.moveaxis(parts, -3, -1), self.multiple)
+        h, history = self.unet(h, slope, history, first)
+        parts = jnp.moveaxis(unpad(h, *x.shape[-2:]), -1, -3) * std + mean
+        return parts[..., :k, :, :] + 1j * parts[..., k:, :, :], history
+
+    @property
+    def multiple(self) -> int:
+        """Sizes are padded to a multiple of this."""
+        return 2 ** len(self.unet.level_features)
+
+    def empty_history(self, x: Complex[Array, "*batch k y x"]) -> History:
+        """Zeros shaped as the history of an image."""
+        height, width = (n + -n % self.multiple for n in x.shape[-2:])
+        return self.unet.empty_history(height, width, x.real.dtype)

@@ -1,0 +1,57 @@
+"""The published weights of Deep J-Sense: PyTorch checkpoints of the public code, 22 tensors.
+
+Convolutions are (out, in, y, x) there and (y, x, in, out) here; `block1` are the maps, `block2` the image. A training
+checkpoint holds them as `model_state_dict` beside the optimizer and an object with the settings, which is passed over,
+never run. Weights tell neither the numbers of steps and iterations nor the size of the map kernels: those of the paper
+(6, 6, 6; 15 x 9) are assumed. They are trained with the public code's operators, hence convention "reference".
+
+Source: Arvinte et al., MICCAI 2021; its code, whose names these are.
+"""
+
+from ..models.deep_jsense import DeepJSenseConfig
+from .mapping import Published, Rule, Shapes, count, size
+
+_CONVOLUTION = (2, 3, 1, 0)
+
+
+def _config(shapes: Shapes) -> DeepJSenseConfig:
+    return DeepJSenseConfig(
+        features=size(shapes, "image_net.ResNetBlocks.0.conv1.net.1.weight", 0, DeepJSenseConfig.features),
+        blocks=count(shapes, "image_net.ResNetBlocks."),
+        convention="reference",
+    )
+
+
+def _rules(config: DeepJSenseConfig) -> list[Rule]:
+    if not config.shared:
+        raise ValueError("published weights of Deep J-Sense are those of a network whose steps share them all")
+    rules = []
+    if config.map_iters:
+        rules.append(Rule("block1_l2lam", (1,), "steps/map_lam", scalar=True))
+    rules.append(Rule("block2_l2lam", (1,), "steps/image_lam", scalar=True))
+    if config.image_net:
+        rules += _network("image_net", "steps/image_net/params", config)
+    if config.map_iters and config.map_net:
+        rules += _network("maps_net", "steps/map_net/params", config)
+    return rules
+
+
+def _network(name: str, path: str, config: DeepJSenseConfig) -> list[Rule]:
+    rules = []
+    for i in range(config.blocks):
+        n_in = 2 if i == 0 else config.features
+        n_out = 2 if i == config.blocks - 1 else config.features
+        layers = [
+            ("conv1", "conv_0", (config.features, n_in, 3, 3)),
+            ("conv2", "conv_1", (n_out, config.features, 3, 3)),
+        ]
+        if n_in != n_out:
+            layers.insert(0, ("conv0", "shortcut", (n_out, n_in, 1, 1)))
+        for published, own, shape in layers:
+            tensor = f"{name}.ResNetBlocks.{i}.{published}.net.1.weight"
+            rules.append(Rule(tensor, shape, f"{path}/block_{i}/{own}/kernel", _CONVOLUTION))
+    return rules
+
+
+DEEP_JSENSE = Published("Deep J-Sense", _config, _rules, prefixes=("module.",))
+"""Weights of `models.deep_jsense`."""

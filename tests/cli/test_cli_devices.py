@@ -1,0 +1,119 @@
+"""`jaxrecon train` on several devices and hosts: two processes on this machine, one that waits in vain, wrong options."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrecon.cli import main
+from jaxrecon.training import load_config, load_params, read_log
+from jaxrecon.training.experiment import abstract_params, from_json
+
+TINY = [
+    "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",
+    "--simulated.validation-heads", "1", "--simulated.slices", "1", "--simulated.shape", "16", "14",
+    "--simulated.coils", "2", "--mask", "equispaced", "--acs", "6", "--n-masks", "2", "--model.n-steps", "2",
+    "--model.features", "2", "--log-every", "1", "--n-updates", "4",
+]  # fmt: skip
+
+
+def start(*options):
+    """The command in a process of its own."""
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+    code = "from jaxrecon.cli import main; raise SystemExit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *options],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_address():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def weights(out):
+    like = abstract_params(from_json(load_config(out), where=out).model)
+    return jax.device_get(load_params(out, like))
+
+
+@pytest.mark.slow
+def test_two_hosts_are_one(tmp_path):
+    """Two processes, a module each, in one program: the weights, the log and the folder of GLEAM in one process."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    hosts = ["--processes", "2", "--coordinator", free_address(), "--stack", "2"]
+    command = [*TINY, "--out", str(two), "--strategy", "p_gleam", *hosts]
+    running = [start(*command, "--process", str(i)) for i in range(2)]
+    assert main([*TINY, "--out", str(one), "--strategy", "gleam"]) == 0
+    texts = [process.communicate(timeout=600) for process in running]
+    assert [process.returncode for process in running] == [0, 0], texts
+    # the first one speaks for both
+    assert "2 stages of modules, spmd, 2 at once" in texts[0][0] and "validation" in texts[0][0]
+    assert "strategy" not in texts[1][0]
+    for a, b in zip(jax.tree.leaves(weights(two)), jax.tree.leaves(weights(one)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    losses = [[r["losses"] for r in read_log(out) if r["event"] == "training"] for out in (one, two)]
+    # a record for each call of two mini-batches, with their mean
+    np.testing.assert_allclose(np.reshape(losses[0], (2, 2, 2)).mean(1), losses[1], rtol=1e-5)
+    assert (two / "curves.png").exists()
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_host_that_never_joins(tmp_path, process):
+    address = free_address()
+    hosts = ["--processes", "2", "--coordinator", address, "--process", str(process), "--join-timeout", "1"]
+    waiting = start(*TINY, "--out", str(tmp_path / "run"), "--strategy", "p_gleam", *hosts)
+    _, errors = waiting.communicate(timeout=300)
+    assert waiting.returncode == 2
+    assert f"process {process}: the 2 processes have not all met at {address} within 1 s" in errors
+    assert "Traceback" not in errors and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strategy", "p_gleam", "--devices", "99"], "99 devices are asked for, but there are"),
+        (["--strategy", "p_gleam", "--data-shards", "2"], "2 data shards do not divide"),
+        (["--strategy", "p_gleam", "--n-modules", "3"], "3 modules do not divide the model's 2 steps"),
+        (["--strategy", "p_gleam", "--stack", "3"], "4 steps to go are no multiple of the 3"),
+        (["--strategy", "p_gleam", "--stack", "0"], "n_batches must be 1 or more"),
+        (["--strategy", "gleam", "--schedule", "spmd"], "are of p_gleam, not of gleam"),
+        (["--strategy", "gleam_shared"], "needs a model with shared weights"),
+        (["--processes", "2"], "needs --coordinator host:port"),
+        (["--processes", "2", "--coordinator", "here"], "must be host:port, not 'here'"),
+        (["--processes", "2", "--coordinator", "here:1234", "--process", "2"], "processes are numbered 0 to 1"),
+    ],
+)
+def test_wrong_options(tmp_path, capsys, options, message):
+    assert main([*TINY, "--out", str(tmp_path / "run"), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_port_that_is_taken(tmp_path, capsys):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        hosts = ["--processes", "2", "--coordinator", address]
+        assert main([*TINY, "--out", str(tmp_path / "run"), "--strategy", "p_gleam", *hosts]) == 2
+    assert f"cannot listen at {address}" in capsys.readouterr().err
+
+
+def test_gleam_shared_trains(tmp_path):
+    options = ["--strategy", "gleam_shared", "--model.shared", "--n-updates", "2", "--ema-decay", "0.5"]
+    assert main([*TINY, "--out", str(tmp_path / "run"), *options]) == 0
+    losses = [r["losses"] for r in read_log(tmp_path / "run") if r["event"] == "training"]
+    assert np.shape(losses) == (2, 2) and np.isfinite(losses).all()

@@ -1,0 +1,113 @@
+"""Networks of neighbouring slices on the command line: train on windows, convert there and back, reconstruct slice by slice."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from cli_files import line_mask, measured
+from data.data_files import write_fastmri
+
+from jaxrecon.cli import main
+from jaxrecon.cli.memory import Options, abstract_batch
+from jaxrecon.models import PromptMRPlusConfig, run
+from jaxrecon.problem import Problem
+from jaxrecon.training import carry_bytes, load_config
+from jaxrecon.training.experiment import SMALL, abstract_params, build, from_json, to_json
+from jaxrecon.weights import PROMPTMR_PLUS, from_published, read_npz, to_published, write_npz
+
+TINY = PromptMRPlusConfig(
+    n_steps=2,
+    n_adjacent=3,
+    features=4,
+    level_features=(5,),
+    prompt_features=(4,),
+    sens_features=4,
+    sens_level_features=(4,),
+    sens_prompt_features=(4,),
+    prompt_lengths=(2,),
+    prompt_sizes=(3,),
+    enc_cabs=(1,),
+    dec_cabs=(0,),
+    skip_cabs=(0,),
+    bottleneck_cabs=0,
+    n_history=1,
+)
+CONFIGURATION = f"""
+import dataclasses
+from jaxrecon.models import PromptMRPlusConfig
+from jaxrecon.training.experiment import SMALL
+def experiment(small=False):
+    model = {TINY!r}
+    heads = dataclasses.replace(
+        SMALL["promptmr-plus"].simulated, heads=2, validation_heads=1, slices=1, shape=(24, 20), coils=2
+    )
+    return dataclasses.replace(SMALL["promptmr-plus"], model=model, simulated=heads, n_masks=2, mask="equispaced", acs=4, n_updates=2)
+"""
+
+
+def test_train_and_reconstruct(tmp_path, capsys):
+    (tmp_path / "tiny.py").write_text(CONFIGURATION)
+    out = tmp_path / "run"
+    assert (
+        main(["train", str(tmp_path / "tiny.py"), "--data", "simulated", "--out", str(out), "--evaluate-every", "2"])
+        == 0
+    )
+    assert "NMSE" in capsys.readouterr().out
+    assert from_json(load_config(out), where=out).model == TINY
+    kspace = np.stack([measured(n_coils=2)[0] * (1 + 0.1 * i) for i in range(3)]) * line_mask()
+    path = write_fastmri(tmp_path / "scan.h5", kspace, mask=line_mask().astype(np.float32))
+    assert main(["recon", str(path), "--checkpoint", str(out), "--out", str(tmp_path / "r.npy"), "--no-crop"]) == 0
+    assert np.load(tmp_path / "r.npy").shape == kspace[:, 0].shape
+    assert (tmp_path / "r_figure.png").exists()
+
+
+def test_convert_there_and_back(tmp_path):
+    """The slices of a scan come as windows, clamped at its ends; weights come back bit for bit."""
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda a: 0.1 * rng.standard_normal(a.shape).astype(a.dtype), abstract_params(TINY))
+    state = to_published(params, PROMPTMR_PLUS, TINY)
+    write_npz(tmp_path / "weights.npz", state)
+    out = tmp_path / "converted"
+    assert main(["convert", str(tmp_path / "weights.npz"), "--model", "promptmr-plus", "--out", str(out)]) == 0
+    assert main(["convert", str(out), "--out", str(tmp_path / "back.npz")]) == 0
+    back = read_npz(tmp_path / "back.npz")
+    assert list(back) == list(state)
+    for name, array in state.items():
+        np.testing.assert_array_equal(back[name], array, err_msg=name)
+
+    mask = line_mask()
+    kspace = np.stack([measured(n_coils=2)[0], 2 * measured(n_coils=2)[0][::-1]]) * mask
+    path = write_fastmri(tmp_path / "scan.h5", kspace, mask=mask.astype(np.float32))
+    command = [
+        "recon",
+        str(path),
+        "--checkpoint",
+        str(out),
+        "--out",
+        str(tmp_path / "r.npy"),
+        "--no-figure",
+        "--no-crop",
+    ]
+    assert main(command) == 0
+    params, config = from_published(state, PROMPTMR_PLUS)
+    reconstruct = jax.jit(functools.partial(run, build(config)))
+    for i, window in enumerate(([0, 0, 1], [0, 1, 1])):
+        expected = reconstruct(params, Problem.from_numpy(kspace[window], mask=mask[None]))
+        np.testing.assert_allclose(np.load(tmp_path / "r.npy")[i], expected, rtol=2e-4, atol=1e-5)
+
+
+def test_what_memory_counts():
+    """The batch is one of windows; the history is a part of the carry: n_history features at half the padded size."""
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, batch_size=2)
+    problem, target = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
+    assert problem.kspace.shape == (2, 3, 4, 17, 16) and target.image.shape == (2, 17, 16)
+    parts = carry_bytes(build(TINY), problem)
+    image = 2 * 3 * 17 * 16 * 8
+    assert parts == {"image": image, "latent": image, "history": 2 * TINY.n_history * 9 * 8 * 5 * 4}
+
+
+def test_configuration_survives_json():
+    for name in ("promptmr", "promptmr-plus"):
+        experiment = dataclasses.replace(SMALL[name], seed=3)
+        assert from_json(to_json(experiment), where="run") == experiment

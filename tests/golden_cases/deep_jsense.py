@@ -1,0 +1,246 @@
+"""Handlers of the topic deep_jsense (classical JSENSE stands in coils.py)."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from golden_case import UnknownAlgorithmError
+
+from golden_cases.names import from_tree, to_tree
+from jaxrecon import data, metrics, models, nn, operators
+from jaxrecon.classical.cg import cg_start, cg_step
+from jaxrecon.complex_ops import to_channels
+from jaxrecon.data.preparation import acs_maximum, kspace_maximum
+from jaxrecon.fourier import fftc
+from jaxrecon.models.deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
+from jaxrecon.operators import CartesianSense, ImageConvolution, MapConvolution, kernels_to_maps
+from jaxrecon.problem import Problem
+from jaxrecon.sampling.acs import block, low_lines
+
+
+def conv_ops(case):
+    config = case.config
+    _expect(config, fft="centred", fft_norm="ortho", image_operator_scale=1.0, map_operator_scale="sqrt(P * Q)")
+    shape, kernel, grid = (tuple(config[k]) for k in ("data_size", "kernel", "grid_size"))
+    assert operators.linear_grid(shape, kernel) == grid
+    b = np.sqrt(np.prod(grid))
+    s, x, y = (jnp.asarray(case[k]) for k in ("s", "x", "y"))
+    out = {}
+    for suffix, mask in (("", jnp.asarray(case["mask"])), ("_nomask", None)):
+        image = ImageConvolution(kernels_to_maps(s, grid), mask, shape)
+        maps = MapConvolution(x, mask, shape, kernel)
+        out |= {f"sense_forward{suffix}": image.forward(x), f"image_forward{suffix}": b * maps.forward(s)}
+        out |= {f"sense_adjoint{suffix}": image.adjoint(y), f"image_adjoint{suffix}": b * maps.adjoint(y)}
+        out |= {f"sense_normal{suffix}": image.normal(x), f"image_normal{suffix}": b**2 * maps.normal(s)}
+    return out | {"linear_conv_valid": out["image_forward_nomask"]}
+
+
+def cg(case):
+    """Steps of CG on a batch of matrices; the stopping rule is looked at here, the library's CG freezes by itself."""
+    config = case.config
+    _expect(config, eps_kind="absolute, on the residual norm, largest over the batch")
+    matrices, lam = jnp.asarray(case["normal_matrix"]), config["lam"]
+
+    def states(rhs, x0, eps, n_iter):
+        """The iterate after each step until the rule stops."""
+        state = jax.vmap(lambda g, b, x: cg_start(lambda v: g @ v + lam * v, b, x))(matrices, rhs, x0)
+        iterates = [state.x]
+        step = jax.jit(jax.vmap(lambda g, state: cg_step(lambda v: g @ v + lam * v, state)))
+        while len(iterates) <= n_iter and jnp.max(state.rr) >= eps**2:
+            state = step(matrices, state)
+            iterates.append(state.x)
+        return iterates
+
+    rhs, x0 = jnp.asarray(case["rhs"]), jnp.asarray(case["x0"])
+    iterates = states(rhs, x0, config["eps"], max(config["iterations"]))
+    out = {f"x_{k}": iterates[k] for k in config["iterations"]}
+    stopped = states(rhs, x0, config["x_eps"]["eps"], config["x_eps"]["max_iter"])
+    mixed_rhs = jnp.asarray(case["mixed_rhs"])
+    mixed = config["mixed"]
+    last = states(mixed_rhs, jnp.zeros_like(mixed_rhs), mixed["eps"], mixed["iterations"])[-1]
+    system = matrices + lam * jnp.eye(matrices.shape[-1])[None]
+    solution = jnp.linalg.solve(system, rhs[..., None])[..., 0]
+    return out | {
+        "x_eps": stopped[-1],
+        "x_eps_iters": len(stopped) - 1,
+        f"mixed_x_{mixed['iterations']}": last,
+        "solution": solution,
+    }
+
+
+def resnet(case):
+    config = case.config
+    _expect(config, in_channels=2, out_channels=2, kernel_size=3, bias=False, batch_norm=False, padding="reflect")
+    names = resnet_names(config["blocks"], own="params/")
+    net = nn.BiasFreeResNet(config["features"], config["blocks"])
+    last, first = (lambda a: jnp.moveaxis(jnp.asarray(a), 1, -1)), (lambda a: jnp.moveaxis(a, -1, 1))
+
+    def weighted(params, x):
+        output = net.apply(params, x)
+        return jnp.sum(output * last(case["cotangent"])), output
+
+    gradient = jax.jit(jax.grad(weighted, (0, 1), has_aux=True))
+    (params, x), output = gradient(to_tree(case.weights, names), last(case["input"]))
+    out = {"output": first(output), "output_f64": first(output), "grad_input": first(x)}
+    return out | {f"grad/{name}": value for name, value in from_tree(params, names).items()}
+
+
+def whole(case):
+    """The network in both conventions, with its MoDL mode; every estimate of every step beside the reference's log."""
+    config = case.config
+    _expect(config, fft="centred", fft_norm="ortho", cg_start="previous estimate", lambda_in_first_rhs=False)
+    _expect(config, loss="1 - ssim on the cropped rss", data_range="max(target)", shared_weights=True)
+    given = config["mode"] == "MoDL"
+    _expect(config, map_init="external" if given else "estimated", img_init="A^H y" if given else "estimated")
+    settings = DeepJSenseConfig(
+        n_steps=config["N"],
+        map_iters=config["n1"],
+        image_iters=config["n2"],
+        kernel=tuple(config["kernel"]),
+        features=config["features"],
+        blocks=config["blocks"],
+        map_net=config["use_map_net"],
+        image_net=config["use_img_net"],
+        given_maps=given,
+        convention=config["convention"],
+    )
+    names = published_names(settings)
+    weights = {name: value for name, value in case.weights.items() if name in names}
+    assert set(case.weights) - set(names) <= set(published_names(DeepJSenseConfig(blocks=config["blocks"])))
+    steps = to_tree(weights, names)
+    steps |= {name: value[0] for name, value in steps.items() if name.endswith("lam")}
+    kspace, mask = jnp.asarray(case["ksp"]), jnp.asarray(case["mask"])
+    problem = Problem(kspace, CartesianSense(jnp.asarray(case["maps"]) if given else None, mask))
+    build = functools.partial(_from_given_kernels, None if given else jnp.asarray(case["init_maps"]))
+    model = build(settings)
+    target = jnp.asarray(case["target"])
+    window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
+
+    def loss(steps):
+        image, carry, _ = models.run(model, {"start": {}, "steps": steps}, problem, carry=True)
+        crop = metrics.crop_to_target(image, tuple(config["crop"]), rounding="ceil")
+        similarity = metrics.ssim(target, crop, data_range=jnp.max(target), variant=window)
+        return 1 - similarity, (crop, carry)
+
+    (value, (crop, carry)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(steps)
+    out = {"ssim_loss": value, "out_rss_crop": crop, "out_image": carry["image"]}
+    if given:
+        out |= {"out_maps": problem.op.maps, "out_ksp": fftc(problem.op.expand(carry["image"]))}
+    else:
+        # the file's kernels are rounded, and the model starts from these
+        first = rss_kernels(kspace, settings.kernel)
+        np.testing.assert_allclose(first, case["init_maps"], atol=1e-5 * np.abs(first).max())
+        op = ImageConvolution(kernels_to_maps(carry["kernels"], carry["image"].shape), None, kspace.shape[-2:])
+        out |= {"out_maps": carry["kernels"], "out_ksp": op.forward(carry["image"])}
+    grads = {k: v[None] if k.endswith("lam") else v for k, v in grads.items()}
+    out |= {f"grad/{name}": value for name, value in from_tree(grads, names).items()}
+    return out | _logs(build, settings, steps, problem)
+
+
+def _from_given_kernels(kernels, settings):
+    """The network, started from given map kernels."""
+    model = deep_jsense(settings)
+    if kernels is None:
+        return model
+
+    def start(params, problem):
+        carry, context = model.start(params, problem)
+        maps = kernels_to_maps(kernels, carry["image"].shape)
+        image = context["image_op"].replace(maps=maps).combine(context["coil_images"])
+        return {"image": image, "kernels": kernels}, context
+
+    return dataclasses.replace(model, start=start)
+
+
+def _logs(build, settings, steps, problem):
+    """Estimates before and after each network: those before by the same step without it."""
+    whole, no_image_net, no_nets = (
+        build(dataclasses.replace(settings, **off))
+        for off in ({}, {"image_net": False}, {"image_net": False, "map_net": False})
+    )
+    start, context = whole.start({}, problem)
+
+    @jax.jit
+    def record(carry, i):
+        before_maps, before_image, after = (m.step(steps, carry, context, i) for m in (no_nets, no_image_net, whole))
+        kernels = before_maps.get("kernels"), after.get("kernels")
+        return after, (before_image["image"], after["image"], *kernels)
+
+    _, logged = jax.lax.scan(record, start, jnp.arange(settings.n_steps))
+    names = ("log_image_cg", "log_image_net", "log_maps_cg", "log_maps_net")
+    first = (start["image"], None, start.get("kernels"), None)
+    return {
+        name: value if before is None else jnp.concatenate([before[None], value])
+        for name, value, before in zip(names, logged, first, strict=True)
+        if value is not None
+    }
+
+
+def resnet_names(blocks, reference="", own=""):
+    """Published names beside the paths of BiasFreeResNet."""
+    names = {}
+    for i in range(blocks):
+        if i in (0, blocks - 1):
+            names[f"{reference}ResNetBlocks.{i}.conv0.net.1.weight"] = f"{own}block_{i}/shortcut/kernel"
+        for j in range(2):
+            names[f"{reference}ResNetBlocks.{i}.conv{j + 1}.net.1.weight"] = f"{own}block_{i}/conv_{j}/kernel"
+    return names
+
+
+def published_names(settings):
+    """Published names of the weights that a configuration uses beside the paths in steps."""
+    names = {"block2_l2lam": "image_lam"}
+    if settings.image_net:
+        names |= resnet_names(settings.blocks, "image_net.", "image_net/params/")
+    if settings.map_iters:
+        names["block1_l2lam"] = "map_lam"
+        if settings.map_net:
+            names |= resnet_names(settings.blocks, "maps_net.", "map_net/params/")
+    return names
+
+
+def _expect(config, **values):
+    for name, value in values.items():
+        if config[name] != value:
+            raise UnknownAlgorithmError(f"{name} = {config[name]}")
+
+
+def data_pipeline(case):
+    """From raw k-space to what the network is given; the mask's random part is given."""
+    config = case.config
+    _expect(config, scale="max |k-space| of the ACS lines", use_acs=True)
+    kspace = case["kspace"]
+    removed = data.dead_columns(kspace, threshold=config["dead_line_threshold"])
+    kspace = np.delete(kspace, removed, -1)
+    width = kspace.shape[-1]
+    n_acs = low_lines(width, 0.08 if 2 <= config["R"] <= 6 else 0.04)
+    mask = case["sampling_mask"][None].astype(kspace.real.dtype)
+    kspace = kspace * mask[None]
+    acs = block(width, (width - n_acs) // 2, n_acs)
+    assert mask[0, acs].all()
+    scale = acs_maximum({"kspace": kspace, "acs": acs})
+    assert scale == kspace_maximum({"kspace": kspace})
+    target = case["reconstruction_rss"] / scale
+    np.testing.assert_array_equal(np.delete(data.restore_columns(kspace, removed), removed, -1), kspace)
+    return {
+        "out_ksp": to_channels(kspace / scale),
+        "out_init_maps": rss_kernels(jnp.asarray(kspace / scale), tuple(config["kernel"])),
+        "out_mask": mask,
+        "out_acs_lines": n_acs,
+        "out_dead_lines": removed,
+        "out_ref_rss": target,
+        "out_data_range": target.max(),
+        "out_max_acs": scale,
+    }
+
+
+HANDLERS = {
+    ("deep_jsense", "data_pipeline"): data_pipeline,
+    ("deep_jsense", "conv_ops"): conv_ops,
+    ("deep_jsense", "cg"): cg,
+    ("deep_jsense", "resnet"): resnet,
+    ("deep_jsense", "deep_jsense"): whole,
+    ("deep_jsense", "modl_mode"): whole,
+}

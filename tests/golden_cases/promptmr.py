@@ -1,0 +1,435 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from golden_case import UnknownAlgorithmError
+
+from jaxrecon import metrics, models, nn, training
+from jaxrecon.complex_ops import rss
+from jaxrecon.data.windows import neighbours
+from jaxrecon.fourier import ifftc
+from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig
+from jaxrecon.models.promptmr import estimate_maps, prompt_nets
+from jaxrecon.operators import CartesianSense
+from jaxrecon.problem import Problem
+from jaxrecon.sampling import acs_disc, acs_square, adjacent_frames, compatible, detect_acs_lines
+from jaxrecon.sampling.acs import acs_columns
+from jaxrecon.training import losses
+from jaxrecon.weights import PROMPTMR, PROMPTMR_PLUS, from_published, to_published
+from jaxrecon.weights.promptmr import Names, prompt_unet_rules
+
+SHARED = "prelu, shared as in the state dict"
+
+
+def cab(case):
+    config, x = case.config, _last(case["in/x"])
+    _expect(config, kernel_size=3, reduction=4, bias=False, activation="prelu")
+    out = {}
+    for name, options in config["cases"].items():
+        attention = not options["no_use_ca"]
+        params = _params(case, name, lambda names: names.cab(config["n_feat"]), attention=attention)
+        out[f"{name}/out/y"] = _first(_apply(nn.CAB(attention), params, x, params["slope"]))
+    return out
+
+
+def prompt_block(case):
+    c = case.config
+    params = _params(case, None, lambda n: n.prompt(c["lin_dim"], c["prompt_dim"], c["prompt_len"], c["prompt_size"]))
+    net = nn.PromptBlock(c["prompt_dim"], c["prompt_len"], c["prompt_size"])
+    weights = nn.PromptWeights(c["prompt_len"])
+    out = {}
+    for height, width in c["sizes"]:
+        x = _last(case[f"in/{height}x{width}/x"])
+        out[f"out/{height}x{width}/y"] = _first(_apply(net, params, x))
+        out[f"out/{height}x{width}/weights"] = _apply(weights, params["weights"], x)
+    return out
+
+
+def blocks(case):
+    config = case.config
+    _expect(config, kernel_size=3, reduction=4, bias=False, activation=SHARED, no_use_ca=False)
+    down, up, skip = (config[name] for name in ("down", "up", "skip"))
+    n_in, n_out = down["input_channel"], down["output_channel"]
+    _expect(down, first_act=True)
+    params = _params(case, "down_first", lambda n: n.encoder(n_in, n_out, down["n_cab"], first_slope=True))
+    net = nn.EncoderLevel(n_out, down["n_cab"], first_slope=True)
+    lower, kept = _apply(net, params, _last(case["down_first/in/x"]), params["slope"])
+    out = {"down_first/out/down": _first(lower), "down_first/out/enc": _first(kept)}
+
+    n_in, n_out, n_prompt = up["in_dim"], up["out_dim"], up["prompt_dim"]
+    for n_history in up["n_history"]:
+        name = f"up_h{n_history}"
+        params = _params(case, name, lambda n, h=n_history: n.decoder(n_in, n_out, n_prompt, up["n_cab"], h))
+        net = nn.DecoderLevel(n_out, up["n_cab"], n_history)
+        x, prompt, shortcut = (_last(case[f"{name}/in/{part}"]) for part in ("x", "prompt", "skip"))
+        decode = lambda history, a=(net, params, x, prompt, shortcut): _first(_apply(*a, a[1]["slope"], history))
+        # with no past the present stands in for it
+        out[f"{name}/out/y_nohist"] = decode(jnp.tile(x, n_history) if n_history else None)
+        if n_history:
+            out[f"{name}/out/y_hist"] = decode(_last(case[f"{name}/in/history"]))
+
+    params = _params(case, "skip", lambda n: n.cabs("skip_attn", "cab_", skip["n_cab"], skip["enc_dim"]))
+    out["skip/out/y"] = _first(_apply(nn.CABs(skip["n_cab"]), params, _last(case["skip/in/x"]), params["slope"]))
+    return out
+
+
+def prompt_unet(case):
+    config = case.config
+    _expect_net(config)
+    net = _unet(config)
+    params = _unet_params(case, net, config["in_chans"] * (1 + config["n_buffer"]))
+    out, history = {}, net.empty_history(*case["in/x0"].shape[-2:], case["in/x0"].dtype)
+    history = tuple(jnp.tile(h[None], (len(case["in/x0"]), 1, 1, 1)) for h in history)
+    for t in range(config["calls"]):
+        y, history = _apply(net, params, _last(case[f"in/x{t}"]), params["slope"], history, t == 0)
+        out[f"out/y{t}"] = _first(y)
+        for level, features in zip((3, 2, 1), history, strict=True):
+            out[f"out/history{t}_level{level}"] = _first(features)
+    return out
+
+
+def norm_prompt_unet(case):
+    config = case.config
+    _expect_net(config)
+    _expect(config, std="unbiased", norm_eps=0.0, pad_multiple=8)
+    x = jnp.concatenate([_complex(case["in/x"]), _complex(case["in/buffer"])], 1)
+    net = nn.NormPromptUnet(_unet(config))
+    params = {"unet": _unet_params(case, net.unet, 2 * x.shape[1])}
+    n, slope = case["in/x"].shape[1], params["unet"]["slope"]
+    history = tuple(jnp.tile(h[None], (len(x), 1, 1, 1)) for h in net.empty_history(x))
+    y, _ = _apply(net, params, x, slope, history, True)
+    parts, mean, std = nn.standardize(jnp.concatenate([x.real, x.imag], 1))
+    return {
+        "out/y": _real(y[:, :n]),
+        "out/latent": _real(y[:, 2 * n : 3 * n]),
+        "out/mean": mean,
+        "out/std": std,
+        "out/net_in": _first(nn.pad_to_multiple(_last(parts), net.multiple)),
+    }
+
+
+def sens_model(case):
+    config = case.config
+    _expect(config, activation=SHARED, conv_bias="only down convolutions", kernel_size=3, reduction=4)
+    _expect(config, fft="centred", fft_norm="ortho")
+    n, shape = config["num_low"], (config["h"], config["w"])
+    regions = {
+        "cartesian": acs_columns(shape[1], n)[None],
+        "kt_random": acs_columns(shape[1], n)[None],
+        "poisson_disc": acs_disc(shape, n),
+        "kt_radial": acs_square(shape, n),
+    }
+    full = _slices(case["in/kspace_full"], config["num_adj_slices"])
+    out = {}
+    for which, options in config["cases"].items():
+        made = PromptMRPlusConfig(
+            n_adjacent=config["num_adj_slices"],
+            adjacent_maps=options["use_sens_adj"],
+            sens_features=config["n_feat0"],
+            sens_level_features=tuple(config["feature_dim"]),
+            sens_prompt_features=tuple(config["prompt_dim"]),
+            **_shared_sizes(config),
+        )
+        net = prompt_nets(made)[0]
+        channels = 2 * (config["num_adj_slices"] if options["use_sens_adj"] else 1)
+        rules = prompt_unet_rules(
+            net.unet, channels=channels, name="norm_unet.unet.", path="start/params/unet/", slope="start/slope"
+        )
+        tree = _tree(case, f"{which}/w/", rules)["start"]
+        params = {"slope": tree["slope"], "sens_net": {"params": tree["params"]}}
+
+        @jax.jit
+        def maps(kspace, mask, acs, params=params, net=net, made=made):
+            problem = Problem(kspace, CartesianSense(None, mask), acs)
+            return estimate_maps(net, params, problem, made, adjacent=made.adjacent_maps)
+
+        for kind in (*config["mask_types"], "cartesian_auto"):
+            name = kind.removesuffix("_auto")
+            if name not in regions:
+                raise UnknownAlgorithmError(f"mask type {name}")
+            mask = _mask(case[f"in/{name}/mask"], config["num_adj_slices"])
+            acs = None if kind == "cartesian_auto" else jnp.asarray(regions[name], jnp.float32)
+            kspace = full * mask
+            found = [maps(k, m, acs) for k, m in zip(kspace, mask, strict=True)]
+            out[f"{which}/{kind}"] = found
+            if acs is not None:
+                out[f"out/acs_{kind}"] = _real(_flat(jnp.where(acs != 0, kspace, 0)))
+    named = {k if k.startswith("out/") else f"out/{k}": v for k, v in out.items()}
+    start, count = jax.vmap(detect_acs_lines)(_mask(case["in/cartesian/mask"], 1)[:, 0, 0, 0])
+    for name, value in named.items():
+        if isinstance(value, list):
+            named[name] = _real(_flat(jnp.stack(value)))
+    return named | {"out/auto_pad": start, "out/auto_num_low": count}
+
+
+def promptmr(case):
+    config = case.config
+    _expect(config, explicit_num_low=True)
+    made = PromptMRConfig(n_steps=config["num_cascades"], **_model_sizes(config))
+    out, carries, _ = _whole(case, models.promptmr(made), PROMPTMR, made)
+    for t in range(made.n_steps):
+        out[f"out/cascade{t}/kspace_pred"] = _real(_flat(carries[t]))
+    return out
+
+
+def promptmr_plus(case):
+    config = case.config
+    made = PromptMRPlusConfig(
+        n_steps=config["num_cascades"],
+        n_buffers=config["n_buffer"] if config["adaptive_input"] else 0,
+        n_history=config["n_history"],
+        adjacent_maps=config["use_sens_adj"],
+        learn_prompts=config["learnable_prompt"],
+        **_model_sizes(config),
+    )
+    out, carries, context = _whole(case, models.promptmr_plus(made), PROMPTMR_PLUS, made)
+    out["out/img_zf_combined"] = _real(context[1])
+    kspace = _slices(case["in/masked_kspace"], made.n_adjacent)
+    out["out/img_zf"] = rss(ifftc(kspace[:, made.n_adjacent // 2]))
+    for t in range(made.n_steps):
+        out[f"out/cascade{t}/img_pred"] = _real(carries["image"][t])
+        if made.n_buffers:
+            out[f"out/cascade{t}/latent"] = _real(carries["latent"][t])
+    return out
+
+
+def _whole(case, single, published, made):
+    """Outputs that both models have; the carries after all steps; the context."""
+    config = case.config
+    _expect(config, activation=SHARED, conv_bias="only down convolutions", kernel_size=3, reduction=4)
+    _expect(config, loss="ssim", data_range="in/max_value", fft="centred", fft_norm="ortho", mask_type="cartesian")
+    params, found = from_published(case.weights, published)
+    assert found == made
+    kspace = _slices(case["in/masked_kspace"], made.n_adjacent)
+    acs = jnp.asarray(acs_columns(config["w"], config["num_low_frequencies"]), jnp.float32)
+    acs = jnp.tile(acs[None, None], (len(kspace), 1, 1))
+    mask = jnp.asarray(case["in/mask"][:, 0, :, :, 0], jnp.float32)
+    problem = Problem(kspace, CartesianSense(None, mask), acs)
+    target = training.Target(jnp.asarray(case["in/target"]), jnp.asarray(case["in/max_value"]))
+    window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
+    model = models.batched(single)
+    params = jax.tree.map(jnp.asarray, params)
+
+    def evaluate(params):
+        look = dataclasses.replace(model, finish=lambda carry, _: carry)
+        carries, last, context = models.run(look, params, problem, every_step=True, carry=True)
+        image = model.finish(last, context)
+        return losses.ssim(image, target, variant=window), (image, carries, context)
+
+    gradient = jax.jit(jax.value_and_grad(evaluate, has_aux=True))
+    (value, (image, carries, context)), gradients = gradient(params)
+    norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradients)))
+    out = {
+        "out/sens_maps": _real(_flat(context[_op_place(context)].maps)),
+        "out/img_pred": image,
+        "out/ssim_loss": value,
+        "out/grad_global_norm": norm,
+    }
+    named = to_published(gradients, published, made)
+    return out | {f"out/grad/{name}": g for name, g in named.items()}, carries, context
+
+
+def _op_place(context):
+    return next(i for i, part in enumerate(context) if isinstance(part, CartesianSense))
+
+
+def masks(case):
+    config = case.config
+    width = config["W"]
+    out = {}
+    for name in config["names"]:
+        pairs = {"acceleration": config["accelerations"], "center_fraction": config["center_fractions"]}
+        for kind, function in (
+            ("random", compatible.random_lines),
+            ("equispaced_fraction", compatible.equispaced_fraction_lines),
+        ):
+            fraction, _ = compatible.draw_pair(name, config["center_fractions"], config["accelerations"])
+            out[f"{kind}/{name}/mask"] = _columns(function(name, width, **pairs))
+            out[f"{kind}/{name}/num_low"] = round(width * fraction)
+        out |= _fixed_low(name, config)
+        out |= _pool(case, name)
+    for key in case.outputs:
+        kind, _, numbers = key.partition("/a")
+        if kind in ("adj_circular", "adj_clamped"):
+            n, total = (int(part.lstrip("tz")) for part in numbers.split("_"))
+            rows = range(total)
+            if kind == "adj_circular":
+                out[key] = np.stack([adjacent_frames(i, total, n) for i in rows])
+            else:
+                out[key] = np.stack([neighbours(i, total, n) for i in rows])
+    return out
+
+
+def _pool(case, name):
+    """The masks of CMRxRecon 2024: a type is drawn first, then an ACS, then an acceleration."""
+    config = case.config
+    pool, width, n_slices = config["cmr24"], config["W"], config["num_slc"]
+    out = {}
+    for index in pool["slice_indices"]:
+        frames = adjacent_frames(index // n_slices, config["num_t"], config["num_adj_slices"])
+        rng = compatible.random_state(name)
+        kind = str(rng.choice(["uniform", "kt_uniform", "kt_random", "kt_radial"]))
+        rates, n_acs = pool["accelerations"], pool["num_low"]
+        if kind == "uniform":
+            mask = _columns(compatible.cmrxrecon_lines(rng, width, acceleration=(4, 8, 10), n_acs=[n_acs]))
+        elif kind == "kt_radial":
+            bank = case.file[f"cmr24/radial_bank/acc{rng.choice(rates)}_{width}x{config['H']}"]
+            mask = bank.swapaxes(-1, -2)[frames].astype(np.float32)[..., None]
+        else:
+            function = compatible.kt_uniform_lines if kind == "kt_uniform" else compatible.kt_random_lines
+            lines = function(rng, width, config["num_t"], acceleration=rates, n_acs=[n_acs])
+            mask = lines[frames][:, None, :, None]
+        out |= {f"cmr24/{name}/{index}/{k}": v for k, v in (("mask", mask), ("num_low", n_acs), ("type", kind))}
+    return out
+
+
+def _fixed_low(name, config):
+    fixed = config["fixedlow"]
+    lines = compatible.cmrxrecon_lines(name, config["W"], acceleration=fixed["accelerations"], n_acs=[fixed["num_low"]])
+    key = f"fixedlow_equispaced/{name}"
+    return {f"{key}/mask": _columns(lines), f"{key}/num_low": fixed["num_low"]}
+
+
+def ssim_loss(case):
+    config = case.config
+    _expect(config, window="uniform", covariance="sample", border="valid")
+    window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
+    output, target, peak = (jnp.asarray(case[f"in/{name}"]) for name in ("output", "target", "data_range"))
+    aim = training.Target(target[:, 0], peak)
+    value, gradient = jax.value_and_grad(lambda x: losses.ssim(x[:, 0], aim, variant=window))(output)
+    maps = jax.vmap(lambda t, x, peak: metrics.ssim_map(t, x, data_range=peak, variant=window))
+    return {
+        "out/loss": value,
+        "out/grad_output": gradient,
+        "out/loss_map": 1 - maps(target[:, 0], output[:, 0], peak)[:, None],
+    }
+
+
+def _params(case, name, rules, *, attention=True):
+    """Weights of one block (of a case, where the file has several), the shared slope under "slope"."""
+    names = Names("", "", step=None, slope="slope", attention=attention)
+    prefix = case.meta["weights_prefix"]
+    tree = _tree(case, prefix if name is None else prefix[name], rules(names))
+    return tree if "slope" in tree else tree | {"slope": jnp.zeros(())}
+
+
+def _unet_params(case, net, channels):
+    return _tree(case, case.meta["weights_prefix"], prompt_unet_rules(net, channels=channels, **_prefix(case)))
+
+
+def _prefix(case):
+    inside = any(name.startswith("unet.") for name in case.weights)
+    return {"name": "unet." if inside else ""}
+
+
+def _tree(case, prefix, rules):
+    """A parameter tree by rules, which must name all weights under the prefix."""
+    weights = {k[len(prefix) :]: case.cast(case.file[k]) for k in case.file.files if k.startswith(prefix)}
+    assert set(weights) == {rule.name for rule in rules}, set(weights) ^ {rule.name for rule in rules}
+    tree: dict = {}
+    for rule in rules:
+        *folders, last = rule.path.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        assert weights[rule.name].shape == rule.shape, rule
+        node[last] = jnp.asarray(rule.to_own(weights[rule.name]))
+    return tree
+
+
+def _apply(net, params, *args):
+    params = {k: v for k, v in params.items() if k != "slope" or getattr(net, "own_slope", False)}
+    return jax.jit(lambda params, *args: net.apply({"params": params}, *args))(params, *args)
+
+
+def _shared_sizes(config):
+    """What both networks of a model have."""
+    names = {
+        "prompt_lengths": "len_prompt",
+        "prompt_sizes": "prompt_size",
+        "enc_cabs": "n_enc_cab",
+        "dec_cabs": "n_dec_cab",
+        "skip_cabs": "n_skip_cab",
+    }
+    sizes = {own: tuple(config[name]) for own, name in names.items()}
+    return sizes | {"bottleneck_cabs": config["n_bottleneck_cab"], "attention": not config["no_use_ca"]}
+
+
+def _unet_sizes(config, own="", reference=""):
+    return {
+        f"{own}features": config[f"{reference}n_feat0"],
+        f"{own}level_features": tuple(config[f"{reference}feature_dim"]),
+        f"{own}prompt_features": tuple(config[f"{reference}prompt_dim"]),
+    }
+
+
+def _model_sizes(config):
+    sizes = _unet_sizes(config) | _unet_sizes(config, "sens_", "sens_") | _shared_sizes(config)
+    return sizes | {"n_adjacent": config["num_adj_slices"]}
+
+
+def _unet(config):
+    return nn.PromptUnet(**_unet_sizes(config), **_shared_sizes(config), n_history=config["n_history"])
+
+
+def _expect_net(config):
+    _expect(config, activation=SHARED, conv_bias="only down convolutions", kernel_size=3, reduction=4)
+    _expect(config, adaptive_input=True, out_chans=config["in_chans"])
+
+
+def _expect(config, **values):
+    for name, value in values.items():
+        if config[name] != value:
+            raise UnknownAlgorithmError(f"{name} = {config[name]}")
+
+
+def _columns(lines):
+    return lines[None, None, :, None]
+
+
+def _complex(x):
+    return jnp.asarray(x[..., 0] + 1j * x[..., 1])
+
+
+def _real(x):
+    return np.stack([x.real, x.imag], -1)
+
+
+def _slices(x, n_adjacent):
+    """(B, adjacent x coil, H, W, 2) to complex (B, adjacent, coil, H, W)."""
+    x = _complex(x)
+    return x.reshape(len(x), n_adjacent, -1, *x.shape[-2:])
+
+
+def _flat(x):
+    """(B, adjacent, coil, H, W) to (B, adjacent x coil, H, W)."""
+    return jnp.reshape(x, (len(x), -1, *x.shape[-2:]))
+
+
+def _mask(mask, n_adjacent):
+    """(B, 1 or adjacent x coil, 1 or H, W, 1) bool to (B, 1 or adjacent, 1 or coil, 1 or H, W)."""
+    mask = jnp.asarray(mask[..., 0], jnp.float32)
+    return mask.reshape(len(mask), n_adjacent if mask.shape[1] > 1 else 1, -1, *mask.shape[-2:])
+
+
+def _last(x):
+    return jnp.moveaxis(jnp.asarray(x), 1, -1)
+
+
+def _first(x):
+    return jnp.moveaxis(x, -1, 1)
+
+
+HANDLERS = {
+    ("promptmr", "cab"): cab,
+    ("promptmr", "prompt_block"): prompt_block,
+    ("promptmr", "blocks"): blocks,
+    ("promptmr", "prompt_unet"): prompt_unet,
+    ("promptmr", "norm_prompt_unet"): norm_prompt_unet,
+    ("promptmr", "sens_model"): sens_model,
+    ("promptmr", "promptmr_plus"): promptmr_plus,
+    ("promptmr", "promptmr"): promptmr,
+    ("promptmr", "ssim_loss"): ssim_loss,
+    ("promptmr", "masks"): masks,
+}

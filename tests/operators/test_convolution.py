@@ -1,0 +1,71 @@
+"""Linear convolution in k-space: against its definition for every parity, and its two short forms against transforms."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.signal import convolve2d
+
+from jaxrecon.fourier import crop_or_pad, fftc, ifftc
+from jaxrecon.operators import (
+    ImageConvolution,
+    MapConvolution,
+    kernels_to_maps,
+    linear_grid,
+    maps_to_kernels,
+    pad_mask,
+    to_grid,
+    vdot,
+)
+
+PARITIES = list(itertools.product([(12, 9), (11, 10)], [(5, 4), (4, 3)]))
+
+
+@pytest.mark.parametrize(("shape", "kernel"), PARITIES)
+def test_it_is_the_linear_convolution_for_every_parity(x64, random_complex, shape, kernel):
+    grid = linear_grid(shape, kernel)
+    assert all(p - (n + k - 1) in (0, 1) for p, n, k in zip(grid, shape, kernel, strict=True))
+    kernels, image = random_complex((3, *kernel), np.complex128), random_complex(grid, np.complex128)
+    by_image = ImageConvolution(kernels_to_maps(kernels, grid), None, shape).forward(image)
+    by_maps = MapConvolution(image, None, shape, kernel).forward(kernels)
+    np.testing.assert_allclose(by_image, by_maps, atol=1e-12)
+    m = np.asarray(fftc(image))
+    for own, s in zip(by_maps, np.asarray(kernels), strict=True):
+        valid = convolve2d(m, s, mode="valid")
+        # where the grid has one sample more than it needs, the first one of the valid part is not used
+        extra = [a - b for a, b in zip(valid.shape, shape, strict=True)]
+        np.testing.assert_allclose(np.sqrt(m.size) * own, valid[extra[0] :, extra[1] :], atol=1e-11)
+    # the centre of a kernel is its sample size // 2: a delta there changes nothing
+    delta = crop_or_pad(jnp.ones((1, 1, 1), complex), kernel)
+    out = MapConvolution(image, None, shape, kernel).forward(delta)[0]
+    np.testing.assert_allclose(np.sqrt(m.size) * out, crop_or_pad(jnp.asarray(m), shape), atol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "kernel"), PARITIES)
+@pytest.mark.parametrize(("sets", "extra"), [(None, 0), (2, 3)])
+def test_the_gram_matrix_is_the_normal_operator(x64, random_complex, rng, shape, kernel, sets, extra):
+    grid = tuple(n + extra for n in linear_grid(shape, kernel))
+    leading = () if sets is None else (sets,)
+    image, kernels = (random_complex(s, np.complex128) for s in ((*leading, *grid), (*leading, 3, *kernel)))
+    weights = jnp.asarray(rng.random(shape[1]))
+    both = jax.jit(lambda op: (op.prepared_normal()(kernels), op.adjoint(op.forward(kernels))))
+    for mask in (weights, jnp.asarray(rng.random(shape))):
+        short, expected = both(MapConvolution(image, mask, shape, kernel))
+        np.testing.assert_allclose(short, expected, atol=1e-12)
+
+
+def test_parts(x64, random_complex):
+    kernels, maps = random_complex((3, 4, 3), np.complex128), random_complex((3, 12, 9), np.complex128)
+    np.testing.assert_allclose(kernels_to_maps(kernels, (12, 9)), ifftc(crop_or_pad(kernels, (12, 9))), atol=1e-13)
+    np.testing.assert_allclose(maps_to_kernels(maps, (4, 3)), crop_or_pad(fftc(maps), (4, 3)), atol=1e-13)
+    left, right = vdot(kernels_to_maps(kernels, (12, 9)), maps), vdot(kernels, maps_to_kernels(maps, (4, 3)))
+    np.testing.assert_allclose(left, right)
+    y, mask = random_complex((3, 8, 7), np.complex128), jnp.arange(7.0)
+    op = ImageConvolution(maps, mask, (8, 7))
+    np.testing.assert_allclose(op.combine(to_grid(y, mask, (12, 9))), op.adjoint(y), atol=1e-12)
+    with pytest.raises(ValueError, match="the mask must be"):
+        pad_mask(jnp.ones((3, 1, 7)), (8, 7), (12, 9))
+    with pytest.raises(ValueError, match=r"map kernels of \(13, 3\) do not fit a grid of \(12, 9\)"):
+        kernels_to_maps(random_complex((3, 13, 3)), (12, 9))

@@ -1,0 +1,204 @@
+"""What is checked on several devices, in one process with four of them: `python device_checks.py OUT [CACHE] [--all]`.
+
+Every check trains T mini-batches, more than there are stages, so that pipelines fill, run full and drain. Its result is
+the largest difference in weights, optimizer states and metrics from the reference, `gleam` on one device one mini-batch at
+a time; and whether all weights are bit for bit those of the same schedule on one device. Results go to OUT as JSON.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+M = N = 4
+T = 5
+Y, X, COILS, BATCH = 12, 14, 3, 2
+# schedule, devices, data shards
+EVERY_WAY = [
+    *[(schedule, n, 1) for schedule in ("pipeline", "algorithm2", "spmd") for n in (1, 2, 4)],
+    ("pmap", 4, 1),
+    ("pipeline", 4, 2),
+    ("algorithm2", 4, 2),
+    ("spmd", 4, 2),
+]
+ALL = [(model, *way) for model in ("toy", "toy, learned start", "pgd", "modl", "varnet") for way in EVERY_WAY]
+CHECKS = [("toy, learned start", *way) for way in EVERY_WAY if way not in (("spmd", 1, 1), ("algorithm2", 4, 2))] + [
+    ("pgd", "pipeline", 2, 1),
+    ("modl", "algorithm2", 2, 1),
+    ("varnet", "spmd", 2, 1),
+]
+"""Those of each run of the tests: networks take long to compile; with JAXRECON_ALL_DEVICE_CHECKS set it is ALL."""
+
+
+def name_of(check):
+    model, schedule, n_devices, n_data = check
+    return f"{model} {schedule} {n_devices // n_data}" + (f" x {n_data} data shards" if n_data > 1 else "")
+
+
+def build(name):
+    from test_strategies import toy
+
+    from jaxrecon import models
+
+    return {
+        "toy": toy,
+        "toy, learned start": lambda: toy(learned_start=True),
+        "pgd": lambda: models.pgd(models.PGDConfig(n_steps=N, features=3, blocks=1)),
+        "modl": lambda: models.modl(
+            models.MoDLConfig(
+                n_steps=N, features=3, layers=2, norm="none", shared=False, learn_lam=False, warm_start=True, cg_iters=4
+            )
+        ),
+        "varnet": lambda: models.varnet(
+            models.VarNetConfig(n_steps=N, features=2, pools=1, sens_features=2, sens_pools=1)
+        ),
+    }[name]()
+
+
+def batch(seed, *, real):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxrecon.operators import CartesianSense
+    from jaxrecon.problem import Problem
+
+    rng = np.random.default_rng(seed)
+    draw = lambda *shape: (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+    maps = draw(BATCH, COILS, Y, X)
+    maps /= np.sqrt(np.sum(np.abs(maps) ** 2, 1, keepdims=True))
+    mask = rng.random((BATCH, 1, X)) < 0.5
+    mask[..., X // 2 - 3 : X // 2 + 3] = True
+    op = CartesianSense(jnp.asarray(maps), jnp.asarray(mask, jnp.float32))
+    image = jnp.asarray(draw(BATCH, Y, X))
+    kspace = jax.vmap(lambda op, x: op.forward(x))(op, image)
+    return Problem(kspace, op), jnp.abs(image) if real else image
+
+
+def difference(a, b):
+    import jax
+    import numpy as np
+
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(float(np.max(np.abs(np.asarray(x, float) - np.asarray(y, float)))) for x, y in pairs)
+
+
+def run_checks(checks, say):
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxrecon.complex_ops import magnitude
+    from jaxrecon.models import batched, stack_problems
+    from jaxrecon.strategies import gleam, module_mesh, p_gleam, per_module
+    from jaxrecon.training import from_grad_fn
+
+    def loss(image, target):
+        return jnp.mean(magnitude(image - target))
+
+    tx = optax.chain(optax.add_decayed_weights(1e-4), optax.adam(1e-3))
+    references, alone = {}, {}
+    for check in checks:
+        name, schedule, n_devices, n_data = check
+        model = batched(build(name))
+        batches = [batch(seed, real=name == "varnet") for seed in range(T)]
+        if name not in references:
+            params = jax.device_get(jax.jit(model.init)(jax.random.key(0), batches[0][0]))
+            update = from_grad_fn(gleam(M)(model, loss), per_module(tx, M), ema_decay=0.9)
+            state, metrics = update.init(params, jax.random.key(1)), []
+            for one in batches:
+                state, own = update(state, *one)
+                metrics.append(own)
+            references[name] = (
+                params,
+                *jax.device_get((state.params, state.opt_state, state.ema, stack_problems(metrics))),
+            )
+        params, *reference = references[name]
+        mesh = module_mesh(n_devices, n_data=n_data)
+        update = p_gleam(M, mesh, tx, schedule=schedule, n_batches=T, ema_decay=0.9)(model, loss)
+        state, metrics = update(update.init(params, jax.random.key(1)), *stack_problems(batches))
+        own = jax.device_get((state.params, state.opt_state, state.ema, metrics))
+        placed = {s.device for leaf in jax.tree.leaves(state.params["steps"]) for s in leaf.addressable_shards}
+        result = {
+            "difference": difference(own[:3], reference[:3]),
+            "metrics": difference(own[3], reference[3]),
+            "moved": difference(own[0], params),
+            "steps": int(state.step),
+            "devices": len(placed),
+        }
+        if n_devices == 1:
+            alone[name, schedule] = own
+        elif (name, schedule) in alone:
+            same = jax.tree.map(lambda a, b: (a == b).all(), own, alone[name, schedule])
+            result["bitwise"] = bool(jax.tree.all(same))
+        say(name_of(check), result)
+
+
+def run_commands(say, out):
+    """`jaxrecon train` on two devices beside the same on one, and then the other way."""
+    import jax
+
+    from jaxrecon.cli import main
+    from jaxrecon.training import load_config, load_params, read_log
+    from jaxrecon.training.experiment import abstract_params, from_json
+
+    tiny = [
+        "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",
+        "--simulated.validation-heads", "1", "--simulated.slices", "1", "--simulated.shape", "16", "14",
+        "--simulated.coils", "2", "--mask", "equispaced", "--acs", "6", "--n-masks", "2", "--model.n-steps", "2",
+        "--model.features", "2", "--log-every", "1", "--n-updates", "2", "--batch-size", "2", "--seed", "3",
+    ]  # fmt: skip
+    runs = {"one": ["--strategy", "gleam"], "modules": ["--strategy", "p_gleam", "--devices", "2"]}
+    weights = {}
+    for name, options in runs.items():
+        assert main([*tiny, "--out", str(out / name), *options]) == 0
+        like = abstract_params(from_json(load_config(out / name), where=out).model)
+        weights[name] = jax.device_get(load_params(out / name, like, step=2))
+    losses = [[r["losses"] for r in read_log(out / name) if r["event"] == "training"] for name in runs]
+    say("command", {"difference": difference(weights["modules"], weights["one"]), "losses": difference(*losses)})
+    # the run of two devices goes on with one, and with other modules
+    assert main([*tiny, "--out", str(out / "modules"), *runs["one"], "--n-updates", "3", "--n-modules", "1"]) == 0
+    losses = [r["losses"] for r in read_log(out / "modules") if r["event"] == "training"]
+    say("resumed", {"modules": [len(own) for own in losses]})
+
+
+def run_data_parallel(say):
+    """A GradFn strategy with the examples of a batch on two devices."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxrecon.models import batched
+    from jaxrecon.strategies import data_parallel, end_to_end, module_mesh
+    from jaxrecon.training import from_grad_fn
+
+    model, one = batched(build("toy, learned start")), batch(0, real=False)
+    update = from_grad_fn(end_to_end()(model, lambda x, y: jnp.mean(jnp.abs(x - y) ** 2)), optax.adam(1e-3))
+    params, states = jax.device_get(model.init(jax.random.key(0), one[0])), []
+    for own in (update, data_parallel(update, module_mesh(2, n_data=2))):
+        state, _ = own(own.init(params, jax.random.key(1)), *one)
+        states.append(jax.device_get((state.params, state.opt_state)))
+    say(
+        "data parallel", {"difference": difference(*states), "devices": len(jax.tree.leaves(state.params)[0].devices())}
+    )
+
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    import jax
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    if len(sys.argv) > 2:
+        jax.config.update("jax_compilation_cache_dir", sys.argv[2])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    folder, results = Path(sys.argv[1]), {}
+
+    def say(name, result):
+        results[name] = result
+        (folder / "results.json").write_text(json.dumps(results))
+        print(name, result, flush=True)
+
+    run_data_parallel(say)
+    run_checks(ALL if os.environ.get("JAXRECON_ALL_DEVICE_CHECKS") else CHECKS, say)
+    run_commands(say, folder)
