@@ -56,7 +56,8 @@ def run(options: Options) -> None:
 def _to_run(options: Options) -> None:
     from ..training import Checkpoints, TrainState
     from ..training.checkpoints import FOLDER
-    from ..training.experiment import build, to_json
+    from ..training.experiment_json import to_json
+    from ..training.networks import build
     from ..weights import from_published, read
 
     if options.model is None:
@@ -90,7 +91,8 @@ def _to_run(options: Options) -> None:
 def _to_weights(options: Options) -> None:
     check_output(options.out, suffixes=(".npz",), overwrite=options.overwrite)
     from ..training import load_config, load_params
-    from ..training.experiment import abstract_params, from_json, model_name
+    from ..training.experiment_json import from_json
+    from ..training.networks import abstract_params, model_name
     from ..weights import to_published, write_npz
 
     experiment = from_json(load_config(options.source), where=options.source)

@@ -17,7 +17,9 @@ from ..metrics import evaluate
 from ..models import MoDLConfig, batched
 from ..strategies.update import copy_state
 from ..training import Experiment, compiled_memory, evaluation_params, fit, read_log
-from ..training.experiment import build, make_update, to_json
+from ..training.experiment import make_update
+from ..training.experiment_json import to_json
+from ..training.networks import build
 from .demo import VARIANT
 from .network import Network
 from .train import check_resume

@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from ..training.experiment import PRESETS, SMALL, Experiment, load_experiment, model_name
+from ..training.experiment import Experiment, load_experiment
+from ..training.networks import model_name
+from ..training.presets import PRESETS, SMALL
 
 OptionsType = TypeVar("OptionsType")
 ModelName = Literal[

@@ -62,7 +62,8 @@ def run(options: Options) -> None:
     experiment = options.experiment
     limit = None if options.limit is None else parse_bytes(options.limit)
     from ..training import carry_bytes, format_memory, memory_report, standard_strategies
-    from ..training.experiment import LOSSES, after_update, build, make_optimizer, make_strategy
+    from ..training.experiment import LOSSES, make_optimizer, make_strategy
+    from ..training.networks import after_update, build
 
     problem, target = abstract_batch(options)
     model = build(experiment.model, training=True)
@@ -136,7 +137,7 @@ def abstract_batch(options: Options):
     from ..operators import CartesianSense
     from ..problem import Problem
     from ..training import Target
-    from ..training.experiment import in_time, needs_maps, window
+    from ..training.networks import in_time, needs_maps, window
 
     experiment = options.experiment
     size, coils, batch = experiment.shape or options.size, experiment.n_coils or options.coils, experiment.batch_size

@@ -12,7 +12,9 @@ from jaxtyping import Bool, Complex, Inexact
 from ..models import Unrolled, run
 from ..problem import Problem
 from ..training import load_config, load_params
-from ..training.experiment import Experiment, abstract_params, build, from_json, in_time, model_name, needs_maps, window
+from ..training.experiment import Experiment
+from ..training.experiment_json import from_json
+from ..training.networks import abstract_params, build, in_time, model_name, needs_maps, window
 from ..typing import Params
 from .training_data import SCALES
 

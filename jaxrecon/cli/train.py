@@ -78,7 +78,8 @@ def parse(args: Sequence[str]) -> Options:
 
 def run(options: Options) -> None:
     """Find the data, train, evaluate, draw."""
-    from ..training.experiment import make_update, to_json
+    from ..training.experiment import make_update
+    from ..training.experiment_json import to_json
 
     experiment, out = options.experiment, options.out
     devices = choose_devices(options)
@@ -87,7 +88,7 @@ def run(options: Options) -> None:
     from ..data.pipeline import batches, labelled
     from ..models import batched
     from ..training import evaluator, fit
-    from ..training.experiment import build
+    from ..training.networks import build
     from .training_data import draw_mask, find_data, preparation
 
     how = preparation(experiment)
@@ -200,7 +201,7 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     """
     from ..training import load_config
     from ..training.checkpoints import FOLDER
-    from ..training.experiment import from_json, to_json
+    from ..training.experiment_json import from_json, to_json
 
     folder = out / FOLDER
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):

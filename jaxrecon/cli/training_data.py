@@ -24,7 +24,8 @@ from ..data.preparation import (
     volume_maximum,
 )
 from ..data.simulate import CONTRASTS, simulate, simulate_cine
-from ..training.experiment import Experiment, SimulatedHeads, has_complex_image, in_time, needs_maps, window
+from ..training.experiment import Experiment, SimulatedHeads
+from ..training.networks import has_complex_image, in_time, needs_maps, window
 from . import masks
 from .common import SMALLEST_CALIBRATION, complete_square
 from .reconstruct import Settings, estimate_maps, time_average

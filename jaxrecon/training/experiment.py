@@ -8,41 +8,14 @@ import dataclasses
 import functools
 import math
 import runpy
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from ..models import (
-    MODL_2D_GLEAM,
-    PGD_3D_CINE,
-    VARNET_DEMO,
-    DeepJSenseConfig,
-    MoDLConfig,
-    PGDConfig,
-    PromptMRConfig,
-    PromptMRPlusConfig,
-    UNetConfig,
-    Unrolled,
-    VarNetConfig,
-    batched,
-    deep_jsense,
-    keep_moving_averages,
-    modl,
-    pgd,
-    promptmr,
-    promptmr_plus,
-    unet,
-    varnet,
-)
-from ..operators import CartesianSense
-from ..problem import Problem
+from ..models import batched
 from ..strategies import (
     Schedule,
     Strategy,
@@ -57,24 +30,10 @@ from ..strategies import (
     p_gleam,
     per_module,
 )
-from ..strategies.update import Metrics, Update, from_grad_fn
-from ..typing import Params
+from ..strategies.update import Update, from_grad_fn
 from . import losses, optimizers
-from .checkpoints import as_json
+from .networks import ModelConfig, after_update, build
 
-ModelConfig = (
-    UNetConfig | VarNetConfig | MoDLConfig | PGDConfig | DeepJSenseConfig | PromptMRPlusConfig | PromptMRConfig
-)
-MODELS: dict[str, tuple[type, Callable[[Any], Unrolled]]] = {
-    "unet": (UNetConfig, unet),
-    "varnet": (VarNetConfig, varnet),
-    "modl": (MoDLConfig, modl),
-    "pgd": (PGDConfig, pgd),
-    "deep-jsense": (DeepJSenseConfig, deep_jsense),
-    "promptmr": (PromptMRConfig, promptmr),
-    "promptmr-plus": (PromptMRPlusConfig, promptmr_plus),
-}
-"""Name in files and on the command line -> configuration and builder."""
 LOSSES = {
     "complex_l1": losses.complex_l1,
     "l1": losses.l1,
@@ -187,73 +146,6 @@ class Experiment:
     simulated: SimulatedHeads = SimulatedHeads()
 
 
-PRESETS = {
-    "unet": Experiment(UNetConfig(), loss="l1", optimizer="fastmri_unet", scale="instance_std"),
-    "varnet": Experiment(VARNET_DEMO, loss="ssim", optimizer="fastmri_varnet"),
-    "modl": Experiment(MoDLConfig(), loss="mse", optimizer="modl", mask="poisson", acceleration=6.0),
-    "modl-gleam": Experiment(MODL_2D_GLEAM, optimizer="gleam", mask="poisson", scale="top_magnitude"),
-    "pgd": Experiment(PGDConfig(), optimizer="gleam", mask="poisson", scale="top_magnitude"),
-    "pgd-cine": Experiment(
-        PGD_3D_CINE, optimizer="gleam", mask="kt-variable-density", acceleration=10.0, scale="top_magnitude"
-    ),
-    "deep-jsense": Experiment(
-        DeepJSenseConfig(), strategy="checkpointed", loss="ssim", optimizer="deep_jsense", scale="kspace_maximum"
-    ),
-    "promptmr": Experiment(PromptMRConfig(), strategy="checkpointed", loss="ssim", optimizer="promptmr", scale="none"),
-    "promptmr-plus": Experiment(
-        PromptMRPlusConfig(), strategy="checkpointed", loss="ssim", optimizer="promptmr", scale="none"
-    ),
-}
-"""`--model NAME`: the published networks; data, mask and length of training are to be chosen."""
-_SMALL_PROMPTS: dict[str, Any] = {
-    "n_adjacent": 3,
-    "features": 8,
-    "level_features": (12, 16),
-    "prompt_features": (4, 8),
-    "sens_features": 6,
-    "sens_level_features": (8, 12),
-    "sens_prompt_features": (4, 4),
-    "prompt_lengths": (3, 3),
-    "prompt_sizes": (16, 8),
-    "enc_cabs": (1, 1),
-    "dec_cabs": (1, 1),
-    "skip_cabs": (0, 0),
-    "bottleneck_cabs": 1,
-}
-_SMALL_MODELS: dict[str, ModelConfig] = {
-    "unet": UNetConfig(features=8, pools=3, crop=None),
-    "varnet": VarNetConfig(n_steps=4, features=6, pools=3, sens_features=4, sens_pools=3),
-    "modl": MoDLConfig(n_steps=4, features=24, layers=4),
-    "modl-gleam": dataclasses.replace(MODL_2D_GLEAM, n_steps=4, features=24, layers=4),
-    "pgd": PGDConfig(n_steps=4, features=24),
-    "pgd-cine": dataclasses.replace(PGD_3D_CINE, features=8),
-    "deep-jsense": DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16),
-    "promptmr": PromptMRConfig(n_steps=4, **_SMALL_PROMPTS),
-    "promptmr-plus": PromptMRPlusConfig(n_steps=4, n_history=3, **_SMALL_PROMPTS),
-}
-
-
-def small(experiment: Experiment, model: ModelConfig) -> Experiment:
-    """An experiment with a smaller network on small simulated heads, for minutes on two cores."""
-    return dataclasses.replace(
-        experiment,
-        model=model,
-        optimizer="adam",
-        learning_rate=1e-3,
-        n_updates=300,
-        batch_size=1,
-        n_masks=8,
-        evaluate_every=100,
-        checkpoint_every=100,
-        log_every=10,
-        simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=4),
-    )
-
-
-SMALL = {name: small(PRESETS[name], model) for name, model in _SMALL_MODELS.items()}
-"""`--model NAME --small`."""
-
-
 def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
     """Run a configuration file and return the experiment of its function `experiment`.
 
@@ -282,68 +174,6 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
             f"{found!r}"
         )
     return found
-
-
-def model_name(config: ModelConfig) -> str:
-    """The name of a network's configuration in MODELS."""
-    for name, (kind, _) in MODELS.items():
-        if type(config) is kind:
-            return name
-    raise ValueError(f"{type(config).__name__} is no configuration of {', '.join(MODELS)}")
-
-
-def build(config: ModelConfig, *, training: bool = False) -> Unrolled:
-    """The network of a configuration; MoDL reconstructs with its moving averages and trains with the batch's statistics."""
-    if isinstance(config, MoDLConfig) and config.norm == "batch" and not training:
-        config = dataclasses.replace(config, norm="frozen")
-    return MODELS[model_name(config)][1](config)
-
-
-def needs_maps(config: ModelConfig) -> bool:
-    """Whether the network is given maps; the others estimate them or combine coils by the root of sum of squares."""
-    return has_complex_image(config) or getattr(config, "given_maps", False)
-
-
-def has_complex_image(config: ModelConfig) -> bool:
-    """Whether the network's image has a phase; the others' is a magnitude."""
-    return isinstance(config, MoDLConfig | PGDConfig)
-
-
-def in_time(config: ModelConfig) -> bool:
-    """Whether the network is one of frames: k-space (frame, coil, y, x), all of a time series, to images (frame, y, x)."""
-    return getattr(config, "ndim", 2) == 3
-
-
-def window(config: ModelConfig) -> int | None:
-    """How many neighbouring slices the network reconstructs at once, of which the middle one is the result; None: one slice.
-
-    K-space (adjacent, coil, y, x), images (y, x).
-    """
-    return getattr(config, "n_adjacent", None)
-
-
-def after_update(config: ModelConfig) -> Callable[[Params, Metrics], tuple[Params, Metrics]] | None:
-    """What `from_grad_fn` does after an update: batch norm keeps the moving averages that ride in the last carry.
-
-    None: nothing. Otherwise the strategy must hand the carry on.
-    """
-    if isinstance(config, MoDLConfig) and config.norm == "batch":
-        return lambda params, aux: (keep_moving_averages(params, aux["carry"]), {})
-    return None
-
-
-def abstract_params(config: ModelConfig) -> Params:
-    """Shapes and types of the network's parameters, which no size of images changes; nothing is computed."""
-    size = max(64, 2 ** (getattr(config, "pools", 0) + 2))
-    frames = (window(config) or 2,) if in_time(config) or window(config) else ()
-
-    def init():
-        kspace = jnp.zeros((*frames, 2, size, size), jnp.complex64)
-        maps = jnp.zeros((2, size, size), jnp.complex64) if needs_maps(config) else None
-        problem = Problem(kspace, CartesianSense(maps, jnp.ones((1, size))))
-        return build(config).init(jax.random.key(0), problem)
-
-    return jax.eval_shape(init)
 
 
 def make_strategy(experiment: Experiment) -> Strategy:
@@ -441,70 +271,3 @@ def _n_steps(experiment: Experiment) -> int:
 
 def _n_modules(experiment: Experiment) -> int:
     return _n_steps(experiment) if experiment.n_modules is None else experiment.n_modules
-
-
-def to_json(experiment: Experiment, *, data: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """An experiment as JSON holds it; the network's dict gets its name as `kind`.
-
-    Args:
-      experiment: the experiment.
-      data: what the run learned from, for the record, under the key `data`; `from_json` passes over it.
-    """
-    content = as_json(experiment) | ({} if data is None else {"data": dict(data)})
-    return content | {"model": {"kind": model_name(experiment.model), **content["model"]}}
-
-
-def from_json(content: Any, *, where: str | Path) -> Experiment:
-    """The inverse of `to_json`; fields that are absent have their defaults.
-
-    Args:
-      content: what `load_config` returns.
-      where: the run, for messages.
-
-    Raises:
-      ValueError: no experiment, an unknown network, unknown fields, or values of a wrong type: all are listed.
-    """
-    if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
-        raise ValueError(f"{where}: expected a run of jaxrecon train or convert, found a configuration {content!r}")
-    kind = content["model"].get("kind")
-    if kind not in MODELS:
-        raise ValueError(f"{where}: there is no network '{kind}'; there are {', '.join(MODELS)}")
-    wrong: list[str] = []
-    model = _fill(MODELS[kind][0], {k: v for k, v in content["model"].items() if k != "kind"}, "model.", wrong)
-    simulated = _fill(SimulatedHeads, content.get("simulated", {}), "simulated.", wrong)
-    rest = {k: v for k, v in content.items() if k not in ("model", "simulated", "data")}
-    experiment = _fill(Experiment, rest, "", wrong, model=model, simulated=simulated)
-    if wrong:
-        raise ValueError(
-            f"{where}: its configuration does not fit this version of jaxrecon: {'; '.join(wrong)}. Use the version "
-            "that it was made with"
-        )
-    return experiment
-
-
-def _fill(kind, values, prefix, wrong, **given):
-    """A dataclass from a dict; what does not fit is added to `wrong` and left out."""
-    hints, kept = typing.get_type_hints(kind), {}
-    for name, value in values.items() if isinstance(values, Mapping) else ():
-        value = tuple(value) if isinstance(value, list) else value
-        if name not in hints or name in given:
-            wrong.append(f"unknown field {prefix}{name}")
-        elif not _fits(value, hints[name]):
-            wrong.append(f"{prefix}{name} is {value!r}, wanted {hints[name]}")
-        else:
-            kept[name] = value
-    return kind(**kept, **given)
-
-
-def _fits(value, hint) -> bool:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in inner
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is tuple:
-        inner = (inner[0],) * len(value) if inner[1:] == (...,) and isinstance(value, tuple) else inner
-        return isinstance(value, tuple) and len(value) == len(inner) and all(map(_fits, value, inner))
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)

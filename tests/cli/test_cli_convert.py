@@ -10,7 +10,7 @@ from jaxrecon.cli import main
 from jaxrecon.models import DeepJSenseConfig, MoDLConfig, UNetConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.training import load_config
-from jaxrecon.training.experiment import abstract_params, build
+from jaxrecon.training.networks import abstract_params, build
 from jaxrecon.weights import (
     DEEP_JSENSE,
     E2E_VARNET,

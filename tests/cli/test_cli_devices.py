@@ -11,7 +11,8 @@ import pytest
 
 from jaxrecon.cli import main
 from jaxrecon.training import load_config, load_params, read_log
-from jaxrecon.training.experiment import abstract_params, from_json
+from jaxrecon.training.experiment_json import from_json
+from jaxrecon.training.networks import abstract_params
 
 TINY = [
     "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",

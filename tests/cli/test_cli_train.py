@@ -12,7 +12,10 @@ from data.data_files import write_fastmri, write_matlab
 from jaxrecon.cli import main
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
-from jaxrecon.training.experiment import PRESETS, SMALL, build, from_json, load_experiment, to_json
+from jaxrecon.training.experiment import load_experiment
+from jaxrecon.training.experiment_json import from_json, to_json
+from jaxrecon.training.networks import build
+from jaxrecon.training.presets import PRESETS, SMALL
 
 HEADS = ["--simulated.heads", "2", "--simulated.validation-heads", "1", "--simulated.slices", "1"]
 TINY = [
@@ -31,7 +34,7 @@ def losses(out):
 
 def saved_weights(out, step):
     from jaxrecon.training import load_params
-    from jaxrecon.training.experiment import abstract_params
+    from jaxrecon.training.networks import abstract_params
 
     like = abstract_params(from_json(load_config(out), where=out).model)
     return load_params(out, like, step=step)

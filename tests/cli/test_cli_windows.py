@@ -13,7 +13,9 @@ from jaxrecon.cli.memory import Options, abstract_batch
 from jaxrecon.models import PromptMRPlusConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.training import carry_bytes, load_config
-from jaxrecon.training.experiment import SMALL, abstract_params, build, from_json, to_json
+from jaxrecon.training.experiment_json import from_json, to_json
+from jaxrecon.training.networks import abstract_params, build
+from jaxrecon.training.presets import SMALL
 from jaxrecon.weights import PROMPTMR_PLUS, from_published, read_npz, to_published, write_npz
 
 TINY = PromptMRPlusConfig(
@@ -36,7 +38,7 @@ TINY = PromptMRPlusConfig(
 CONFIGURATION = f"""
 import dataclasses
 from jaxrecon.models import PromptMRPlusConfig
-from jaxrecon.training.experiment import SMALL
+from jaxrecon.training.presets import SMALL
 def experiment(small=False):
     model = {TINY!r}
     heads = dataclasses.replace(

@@ -140,7 +140,8 @@ def run_commands(say, out):
 
     from jaxrecon.cli import main
     from jaxrecon.training import load_config, load_params, read_log
-    from jaxrecon.training.experiment import abstract_params, from_json
+    from jaxrecon.training.experiment_json import from_json
+    from jaxrecon.training.networks import abstract_params
 
     tiny = [
         "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",

@@ -21,7 +21,7 @@ from jaxrecon.models import (
     run,
 )
 from jaxrecon.operators import CartesianSense
-from jaxrecon.training.experiment import abstract_params
+from jaxrecon.training.networks import abstract_params
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "promptmr"
 INVENTORIES = {
