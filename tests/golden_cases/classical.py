@@ -1,5 +1,6 @@
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pywt
@@ -30,11 +31,11 @@ def conventions(case):
             if size[0]:
                 out[key] = crop_or_pad(data, [int(n) for n in size])
             else:
-                out[key] = {"fft": fftc, "ifft": ifftc}[kind](data)
+                out[key] = jax.jit({"fft": fftc, "ifft": ifftc}[kind])(data)
         elif match := re.fullmatch(r"w_(\w+?)(_level(\d+))?(_adj)?", key):
             wavelet = Wavelet(x.shape, match[1], int(match[3]) if match[3] else None)
-            coefficients = wavelet @ x
-            out[key] = wavelet.H @ coefficients if match[4] else pack(coefficients)
+            there_and_back = lambda x, w=wavelet: w.H @ (w @ x)
+            out[key] = jax.jit(there_and_back if match[4] else lambda x, w=wavelet: pack(w @ x))(x)
         elif name in thresholds:
             out[key] = thresholds[name](x, config["thresholds"][key])
         elif key.startswith("array_to_blocks"):

@@ -11,7 +11,8 @@ from jaxrecon import models, strategies
 def gleam_step(case):
     """Training steps of GLEAM: losses, gradients and parameters of all modules after each, by gleam and by p_gleam.
 
-    Where both have an output, the one that is farther from the reference is handed over.
+    Where both have an output, the one that is farther from the reference is handed over. The schedules are compared in
+    double precision alone, whose tolerance is the sharper one: each is a program of its own to compile.
     """
     config = case.config
     expect(config, loss="mean |pred - target| (complex modulus)")
@@ -27,7 +28,7 @@ def gleam_step(case):
         return {f"step{s}/w/{k}": jnp.asarray(v) for k, v in name_steps(params["steps"], names, config).items()}
 
     candidates = [_by_gleam(model, n_modules, tx, params, batches, weights, names, config)]
-    for schedule in ("pipeline", "algorithm2", "spmd", "pmap"):
+    for schedule in ("pipeline", "algorithm2", "spmd", "pmap") if case.precision == "float64" else ():
         # one device: tests/strategies/test_p_gleam.py has the others
         mesh = strategies.module_mesh(1)
         update = strategies.p_gleam(n_modules, mesh, tx, schedule=schedule)(model, complex_l1)
