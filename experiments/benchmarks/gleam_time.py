@@ -172,6 +172,7 @@ class Training:
         self.step, self.carried, self.data, self.n_batches = step, carried, data, n_batches
 
     def __call__(self) -> None:
+        """One call, waited for."""
         import jax
 
         self.carried, out = self.step(self.carried, *self.data)

@@ -49,7 +49,47 @@ def memory(report: dict) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"classical": classical, "memory": memory}
+def networks(report: dict) -> str:
+    """Forward and forward + backward of the networks beside PyTorch."""
+    lines = [
+        f"The same weights and input on both sides, one core; jax {report['versions']['jax']}, torch {report['versions']['torch']} in the "
+        f"faster of its two layouts; least CPU time of {report['rounds']} rounds.",
+        "",
+        "| network | mode | jaxrecon | torch / jaxrecon | compile |",
+        "|---|---|---|---|---|",
+    ]
+    for name, contest in report["networks"].items():
+        for mode in ("forward", "forward + backward"):
+            one = contest[mode]
+            own, compiled = one["minimum_seconds"]["jaxrecon"] * 1e3, one["compile_cpu_seconds"]
+            lines.append(f"| {name} | {mode} | {own:.0f} ms | {one['ratio']:.2f}x | {compiled:.1f} s |")
+    return "\n".join(lines)
+
+
+def gleam_time(report: dict) -> str:
+    """Time of a training step under each strategy, and P-GLEAM's gain."""
+    options = report["options"]
+    size = " x ".join(map(str, (options["batch"], options["coils"], *options["image"])))
+    lines = [
+        f"Seconds per mini-batch ({size}), the least of {report['rounds']} rounds. A row's processes have one core each; P-GLEAM: schedule "
+        f"spmd, {options['stack']} mini-batches in a call, so that filling and draining allow a gain of at most "
+        f"{2 * options['stack'] / (options['stack'] + 1):.2f}.",
+        "",
+        "| | " + " | ".join(name.upper() if name == "pgd" else "MoDL" for name in report["models"]) + " |",
+        "|---|" + "---|" * len(report["models"]),
+    ]
+    rows = list(dict.fromkeys(row for model in report["models"].values() for row in model["seconds"]))
+    for row in rows:
+        cells = []
+        for model in report["models"].values():
+            ratio, gain = model["ratios"].get(f"{row} / end to end"), model["gains"].get(row)
+            beside = f" ({ratio:.2f} of end to end)" if ratio else f" ({gain:.2f}x GLEAM on one core)" if gain else ""
+            cells.append(f"{model['seconds'][row]:.2f}{beside}" if row in model["seconds"] else "")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+TABLES = {"classical": classical, "memory": memory, "networks": networks, "gleam_time": gleam_time}
 
 
 def main() -> None:
