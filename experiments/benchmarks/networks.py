@@ -46,7 +46,8 @@ FORWARD, BOTH = "forward", "forward + backward"
 LEAST = {FORWARD: 1.0, BOTH: 0.8}
 """Bars: torch's time / ours. Aimed at: 1 for both."""
 AGREEMENT = {FORWARD: 1e-4, BOTH: 5e-3}
-"""Largest relative difference between the sides, of the image and of all gradients together."""
+"""Largest relative difference between the sides, of the image and of all gradients together; or twice that between PyTorch's own
+two layouts, where rounding alone makes more (batch norm over eight layers of ReLU)."""
 
 
 @dataclasses.dataclass
@@ -261,7 +262,8 @@ def run_contest(name: str, contest: Contest, rounds: int) -> dict:
             arrays[label] = side.arrays(mode, out)
         differences = {label: _difference(arrays["jaxrecon"], arrays[label]) for label in contest.rivals}
         worst = max(max(d.values()) for d in differences.values())
-        if not worst <= AGREEMENT[mode]:
+        among_rivals = max(_difference(*(arrays[label] for label in contest.rivals)).values())
+        if not worst <= max(AGREEMENT[mode], 2 * among_rivals):
             raise SystemExit(f"{name}, {mode}: the two sides differ by {worst:.2g}: no fair comparison")
         seconds = take_turns({label: side.calls[mode] for label, side in sides.items()}, rounds)
         best = min(contest.rivals, key=lambda label: min(seconds[label]))
@@ -276,6 +278,7 @@ def run_contest(name: str, contest: Contest, rounds: int) -> dict:
             "met": ratio >= LEAST[mode],
             "compile_cpu_seconds": first["jaxrecon"] - min(seconds["jaxrecon"]),
             "difference": worst,
+            "difference_among_rivals": among_rivals,
         }
         words = ", ".join(f"{label} {min(s) * 1e3:.0f}" for label, s in seconds.items())
         print(
