@@ -121,13 +121,13 @@ def tables() -> dict[str, Table]:
             "MoDL 2D + time, 50 features, 10 CG, N = 4",
             1,
             cine,
-            standard(modl_3d, one(modl, MODL_3D_GLEAM), bars=(None,) * 4, n_modules=(4, 2)),
+            standard(modl_3d, one(modl, MODL_3D_GLEAM), bars=(3.2, None, None, None), n_modules=(4, 2)),
         ),
         "pgd_3d": Table(
             "PGD 2D + time, 50 features, N = 4",
             1,
             cine,
-            standard(pgd_3d, one(pgd, PGD_3D_CINE), bars=(None,) * 4, n_modules=(4, 2)),
+            standard(pgd_3d, one(pgd, PGD_3D_CINE), bars=(2.8, None, None, None), n_modules=(4, 2)),
         ),
         "pgd_2d_deep": Table(
             "PGD 2D, 100 features, N = 24 in the memory of N = 8",
