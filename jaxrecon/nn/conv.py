@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from .padding import MODES, pad_border
@@ -94,24 +95,39 @@ _conv = jax.custom_vjp(_native, nondiff_argnums=(2, 3, 4))
 
 
 def _conv_forward(x, kernel, pad, dilation, stride):
-    return _conv(x, kernel, pad, dilation, stride), (x, kernel)
+    # without a gradient of the kernel nothing of x is kept but its shape
+    kept = x.value if kernel.perturbed else x.value[:0]
+    return _conv(x.value, kernel.value, pad, dilation, stride), (kept, kernel.value)
 
 
 def _conv_backward(pad, dilation, stride, residuals, cotangent):
+    if isinstance(cotangent, SymbolicZero):
+        return None, None
+    x, kernel = residuals
+    learned = len(x) > 0
+    padded = [n + 2 * p for n, p in zip(x.shape[1:], pad, strict=False)]
+    full = [n - dilation * (k - 1) for n, k in zip(padded, kernel.shape, strict=False)]
+
     def native(x, kernel, cotangent):
-        return jax.vjp(lambda x, kernel: _native(x, kernel, pad, dilation, stride), x, kernel)[1](cotangent)
+        if learned:
+            return jax.vjp(lambda x, kernel: _native(x, kernel, pad, dilation, stride), x, kernel)[1](cotangent)
+        like = jax.ShapeDtypeStruct((len(cotangent), *x.shape[1:]), x.dtype)
+        return jax.linear_transpose(lambda x: _native(x, kernel, pad, dilation, stride), like)(cotangent)
 
     def fast_in_loops(x, kernel, cotangent):
-        full = [n + 2 * p - dilation * (k - 1) for n, p, k in zip(x.shape[1:], pad, kernel.shape, strict=False)]
-        kernel_gradient = _kernel_gradient(x, kernel, cotangent, pad, dilation, stride)
-        # first the one, then the other: side by side they would need x, its shifted copy and both cotangents at once
-        kernel = kernel + 0 * kernel_gradient
-        return _input_gradient(kernel, _between_zeros(cotangent, stride, full), pad, dilation), kernel_gradient
+        kernel_gradients = ()
+        if learned:
+            kernel_gradients = (_kernel_gradient(x, kernel, cotangent, pad, dilation, stride),)
+            # first the one, then the other: side by side they would need x, its shifted copy and both cotangents at once
+            kernel = kernel + 0 * kernel_gradients[0]
+        input_gradient = _input_gradient(kernel, _between_zeros(cotangent, stride, full), pad, dilation)
+        return input_gradient, *kernel_gradients
 
-    return lax.platform_dependent(*residuals, cotangent, cpu=fast_in_loops, default=native)
+    gradients = lax.platform_dependent(x, kernel, cotangent, cpu=fast_in_loops, default=native)
+    return gradients if learned else (*gradients, None)
 
 
-_conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(_conv_forward, _conv_backward, symbolic_zeros=True)
 
 
 def _between_zeros(cotangent, stride, full):

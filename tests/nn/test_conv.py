@@ -184,3 +184,15 @@ def test_bfloat16_computes_low_and_keeps_parameters_high(rng):
     for a, b in zip(jax.tree.leaves(loss(low)), jax.tree.leaves(loss(high)), strict=True):
         assert a.dtype == jnp.float32
         np.testing.assert_allclose(a, b, atol=0.05 * np.abs(b).max())
+
+
+def test_frozen_kernels_cost_no_gradient():
+    """The gradient of the input alone (an inverse, an equilibrium, a frozen network) never runs the kernel's loop over taps."""
+    x, kernel = jnp.ones((1, 12, 10, 3)), jnp.ones((3, 3, 3, 4))
+
+    def program(*arguments):
+        gradient = jax.grad(lambda x, kernel: jnp.sum(conv(x, kernel) ** 2), arguments)
+        return jax.jit(gradient).lower(x, kernel).compile().as_text()
+
+    assert "while" in program(0, 1)
+    assert "while" not in program(0)
