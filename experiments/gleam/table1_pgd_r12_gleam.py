@@ -1,7 +1,7 @@
 """GLEAM, Table I, GLEAM, R = 12: PGD 2D, 3D FSE knees (mridata), N = 8.
 
-    jaxrecon train experiments/gleam/table1_pgd_r12_gleam.py --data prepared/mridata --split 0.72 0.08 0.2 --out runs/table1_pgd_r12_gleam
-    jaxrecon train experiments/gleam/table1_pgd_r12_gleam.py --small --data simulated --out runs/small_table1_pgd_r12_gleam
+    jaxrecon train experiments/gleam/table1_pgd_r12_gleam.py --data knees --split 0.72 0.08 0.2 --out runs/table1
+    jaxrecon train experiments/gleam/table1_pgd_r12_gleam.py --small --data simulated --out runs/table1_small
 
 The paper: SSIM 0.913 (0.002), nRMSE 0.127 (0.007), PSNR 40.09 (0.34) dB; 2.0 GB, 1.38 s per iteration.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table I, GLEAM, R = 16: PGD 2D, 3D FSE knees (mridata), N = 8.
 
-    jaxrecon train experiments/gleam/table1_pgd_r16_gleam.py --data prepared/mridata --split 0.72 0.08 0.2 --out runs/table1_pgd_r16_gleam
-    jaxrecon train experiments/gleam/table1_pgd_r16_gleam.py --small --data simulated --out runs/small_table1_pgd_r16_gleam
+    jaxrecon train experiments/gleam/table1_pgd_r16_gleam.py --data knees --split 0.72 0.08 0.2 --out runs/table1
+    jaxrecon train experiments/gleam/table1_pgd_r16_gleam.py --small --data simulated --out runs/table1_small
 
 The paper: SSIM 0.899 (0.004), nRMSE 0.135 (0.008), PSNR 39.55 (0.33) dB; 2.0 GB, 1.38 s per iteration.
 

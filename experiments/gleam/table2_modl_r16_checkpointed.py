@@ -1,7 +1,7 @@
 """GLEAM, Table II, checkpointing, R = 16: MoDL 2D, 3D FSE knees (mridata), N = 8.
 
-    jaxrecon train experiments/gleam/table2_modl_r16_checkpointed.py --data prepared/mridata --split 0.72 0.08 0.2 --out runs/table2_modl_r16_checkpointed
-    jaxrecon train experiments/gleam/table2_modl_r16_checkpointed.py --small --data simulated --out runs/small_table2_modl_r16_checkpointed
+    jaxrecon train experiments/gleam/table2_modl_r16_checkpointed.py --data knees --split 0.72 0.08 0.2 --out runs/table2
+    jaxrecon train experiments/gleam/table2_modl_r16_checkpointed.py --small --data simulated --out runs/table2_small
 
 The paper: SSIM 0.893 (0.002), nRMSE 0.134 (0.009), PSNR 39.58 (0.42) dB; 1.67 GB, 2.83 s per iteration.
 

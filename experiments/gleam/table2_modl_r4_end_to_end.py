@@ -1,7 +1,7 @@
 """GLEAM, Table II, end-to-end, R = 4: MoDL 2D, 3D FSE knees (mridata), N = 8.
 
-    jaxrecon train experiments/gleam/table2_modl_r4_end_to_end.py --data prepared/mridata --split 0.72 0.08 0.2 --out runs/table2_modl_r4_end_to_end
-    jaxrecon train experiments/gleam/table2_modl_r4_end_to_end.py --small --data simulated --out runs/small_table2_modl_r4_end_to_end
+    jaxrecon train experiments/gleam/table2_modl_r4_end_to_end.py --data knees --split 0.72 0.08 0.2 --out runs/table2
+    jaxrecon train experiments/gleam/table2_modl_r4_end_to_end.py --small --data simulated --out runs/table2_small
 
 The paper: SSIM 0.934 (0.003), nRMSE 0.098 (0.006), PSNR 42.30 (0.49) dB; 11.4 GB, 2.09 s per iteration.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table II, GLEAM, R = 4: MoDL 2D, 3D FSE knees (mridata), N = 8.
 
-    jaxrecon train experiments/gleam/table2_modl_r4_gleam.py --data prepared/mridata --split 0.72 0.08 0.2 --out runs/table2_modl_r4_gleam
-    jaxrecon train experiments/gleam/table2_modl_r4_gleam.py --small --data simulated --out runs/small_table2_modl_r4_gleam
+    jaxrecon train experiments/gleam/table2_modl_r4_gleam.py --data knees --split 0.72 0.08 0.2 --out runs/table2
+    jaxrecon train experiments/gleam/table2_modl_r4_gleam.py --small --data simulated --out runs/table2_small
 
 The paper: SSIM 0.941 (0.005), nRMSE 0.098 (0.007), PSNR 42.30 (0.50) dB; 1.57 GB, 2.08 s per iteration.
 

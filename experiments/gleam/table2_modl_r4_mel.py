@@ -1,7 +1,7 @@
 """GLEAM, Table II, MEL, R = 4: MoDL 2D, 3D FSE knees (mridata), N = 8.
 
-    jaxrecon train experiments/gleam/table2_modl_r4_mel.py --data prepared/mridata --split 0.72 0.08 0.2 --out runs/table2_modl_r4_mel
-    jaxrecon train experiments/gleam/table2_modl_r4_mel.py --small --data simulated --out runs/small_table2_modl_r4_mel
+    jaxrecon train experiments/gleam/table2_modl_r4_mel.py --data knees --split 0.72 0.08 0.2 --out runs/table2
+    jaxrecon train experiments/gleam/table2_modl_r4_mel.py --small --data simulated --out runs/table2_small
 
 The paper: SSIM 0.937 (0.003), nRMSE 0.097 (0.006), PSNR 42.36 (0.47) dB; 1.67 GB, 2.96 s per iteration.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table III, end-to-end, N = 8: PGD 2D, fastMRI brain, R = 8, in equal memory.
 
-    jaxrecon train experiments/gleam/table3_pgd_r8_end_to_end.py --data prepared/brain_train --validation prepared/brain_val --out runs/table3_pgd_r8_end_to_end
-    jaxrecon train experiments/gleam/table3_pgd_r8_end_to_end.py --small --data simulated --out runs/small_table3_pgd_r8_end_to_end
+    jaxrecon train experiments/gleam/table3_pgd_r8_end_to_end.py --data brains --validation brains_val --out runs/table3
+    jaxrecon train experiments/gleam/table3_pgd_r8_end_to_end.py --small --data simulated --out runs/table3_small
 
 The paper: SSIM 0.854 (0.036), nRMSE 0.182 (0.014), PSNR 31.09 (1.13) dB; 9.9 GB, 2.19 M parameters.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table III, GLEAM, N = 24, M = 3: PGD 2D, fastMRI brain, R = 8, in equal memory.
 
-    jaxrecon train experiments/gleam/table3_pgd_r8_gleam_n24_m3.py --data prepared/brain_train --validation prepared/brain_val --out runs/table3_pgd_r8_gleam_n24_m3
-    jaxrecon train experiments/gleam/table3_pgd_r8_gleam_n24_m3.py --small --data simulated --out runs/small_table3_pgd_r8_gleam_n24_m3
+    jaxrecon train experiments/gleam/table3_pgd_r8_gleam_n24_m3.py --data brains --validation brains_val --out runs/table3
+    jaxrecon train experiments/gleam/table3_pgd_r8_gleam_n24_m3.py --small --data simulated --out runs/table3_small
 
 The paper: SSIM 0.870 (0.033), nRMSE 0.162 (0.015), PSNR 32.14 (1.22) dB; 10.2 GB, 6.57 M parameters.
 

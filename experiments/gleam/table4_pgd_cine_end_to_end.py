@@ -1,7 +1,7 @@
 """GLEAM, Table IV, end-to-end, N = 4: PGD 2D + time, cine, R = 10, in equal memory.
 
-    jaxrecon train experiments/gleam/table4_pgd_cine_end_to_end.py --data simulated --out runs/table4_pgd_cine_end_to_end
-    jaxrecon train experiments/gleam/table4_pgd_cine_end_to_end.py --small --data simulated --out runs/small_table4_pgd_cine_end_to_end
+    jaxrecon train experiments/gleam/table4_pgd_cine_end_to_end.py --data simulated --out runs/table4
+    jaxrecon train experiments/gleam/table4_pgd_cine_end_to_end.py --small --data simulated --out runs/table4_small
 
 The paper: SSIM 0.990 (0.009), nRMSE 0.070 (0.011), PSNR 41.71 (1.59) dB; 10.5 GB, 0.83 M parameters.
 

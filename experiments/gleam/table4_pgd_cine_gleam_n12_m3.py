@@ -1,7 +1,7 @@
 """GLEAM, Table IV, GLEAM, N = 12, M = 3: PGD 2D + time, cine, R = 10, in equal memory.
 
-    jaxrecon train experiments/gleam/table4_pgd_cine_gleam_n12_m3.py --data simulated --out runs/table4_pgd_cine_gleam_n12_m3
-    jaxrecon train experiments/gleam/table4_pgd_cine_gleam_n12_m3.py --small --data simulated --out runs/small_table4_pgd_cine_gleam_n12_m3
+    jaxrecon train experiments/gleam/table4_pgd_cine_gleam_n12_m3.py --data simulated --out runs/table4
+    jaxrecon train experiments/gleam/table4_pgd_cine_gleam_n12_m3.py --small --data simulated --out runs/table4_small
 
 The paper: SSIM 0.993 (0.006), nRMSE 0.057 (0.014), PSNR 43.50 (2.10) dB; 10.6 GB, 2.50 M parameters.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table V, checkpointing: MoDL 2D + time, cine, R = 10, N = 4.
 
-    jaxrecon train experiments/gleam/table5_modl_cine_checkpointed.py --data simulated --out runs/table5_modl_cine_checkpointed
-    jaxrecon train experiments/gleam/table5_modl_cine_checkpointed.py --small --data simulated --out runs/small_table5_modl_cine_checkpointed
+    jaxrecon train experiments/gleam/table5_modl_cine_checkpointed.py --data simulated --out runs/table5
+    jaxrecon train experiments/gleam/table5_modl_cine_checkpointed.py --small --data simulated --out runs/table5_small
 
 The paper: SSIM 0.993 (0.005), nRMSE 0.059 (0.016), PSNR 43.35 (2.19) dB; 3.3 GB, 5.75 s per iteration.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table V, end-to-end: MoDL 2D + time, cine, R = 10, N = 4.
 
-    jaxrecon train experiments/gleam/table5_modl_cine_end_to_end.py --data simulated --out runs/table5_modl_cine_end_to_end
-    jaxrecon train experiments/gleam/table5_modl_cine_end_to_end.py --small --data simulated --out runs/small_table5_modl_cine_end_to_end
+    jaxrecon train experiments/gleam/table5_modl_cine_end_to_end.py --data simulated --out runs/table5
+    jaxrecon train experiments/gleam/table5_modl_cine_end_to_end.py --small --data simulated --out runs/table5_small
 
 The paper: SSIM 0.993 (0.005), nRMSE 0.059 (0.015), PSNR 43.33 (2.15) dB; 11.2 GB, 4.26 s per iteration.
 

@@ -1,7 +1,7 @@
 """GLEAM, Table V, GLEAM: MoDL 2D + time, cine, R = 10, N = 4.
 
-    jaxrecon train experiments/gleam/table5_modl_cine_gleam.py --data simulated --out runs/table5_modl_cine_gleam
-    jaxrecon train experiments/gleam/table5_modl_cine_gleam.py --small --data simulated --out runs/small_table5_modl_cine_gleam
+    jaxrecon train experiments/gleam/table5_modl_cine_gleam.py --data simulated --out runs/table5
+    jaxrecon train experiments/gleam/table5_modl_cine_gleam.py --small --data simulated --out runs/table5_small
 
 The paper: SSIM 0.993 (0.006), nRMSE 0.061 (0.017), PSNR 42.97 (2.25) dB; 3.1 GB, 4.29 s per iteration.
 

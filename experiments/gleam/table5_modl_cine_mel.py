@@ -1,7 +1,7 @@
 """GLEAM, Table V, MEL: MoDL 2D + time, cine, R = 10, N = 4.
 
-    jaxrecon train experiments/gleam/table5_modl_cine_mel.py --data simulated --out runs/table5_modl_cine_mel
-    jaxrecon train experiments/gleam/table5_modl_cine_mel.py --small --data simulated --out runs/small_table5_modl_cine_mel
+    jaxrecon train experiments/gleam/table5_modl_cine_mel.py --data simulated --out runs/table5
+    jaxrecon train experiments/gleam/table5_modl_cine_mel.py --small --data simulated --out runs/table5_small
 
 The paper: it did not converge.
 
