@@ -17,9 +17,9 @@ from jaxrecon.training import Experiment
 from jaxrecon.training.experiment import SimulatedHeads, StrategyName
 from jaxrecon.training.presets import small as smaller
 
-SMALL_FLAT = SimulatedHeads(heads=24, validation_heads=2, slices=2, shape=(80, 64), coils=6)
+SMALL_FLAT = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(80, 64), coils=6)
 SMALL_EQUAL_MEMORY = dataclasses.replace(SMALL_FLAT, shape=(64, 80), coils=6)
-SMALL_CINE = SimulatedHeads(heads=24, validation_heads=3, frames=6, shape=(32, 40), coils=4)
+SMALL_CINE = SimulatedHeads(heads=16, validation_heads=2, frames=6, shape=(32, 40), coils=4)
 SMALL_UPDATES = 300
 SMALL_CINE_UPDATES = 150
 SMALL_CINE_ACS = 5
@@ -125,9 +125,9 @@ def _small(
         smaller(full, dataclasses.replace(full.model, **network)),
         optimizer=full.optimizer,
         n_updates=n_updates,
-        evaluate_every=n_updates // 3,
-        checkpoint_every=n_updates // 3,
-        n_masks=16,
+        evaluate_every=n_updates // 2,
+        checkpoint_every=n_updates // 2,
+        n_masks=4,
         acs=acs,
         shape=None,
         seed=0,

@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.small and options.data == "simulated":
         parser.error("the published setting needs data: give --data FOLDER, or --small")
-    chosen = [name for name in rows if any(fnmatch.fnmatch(name, pattern) for pattern in options.rows)]
+    chosen = list(dict.fromkeys(name for pattern in options.rows for name in fnmatch.filter(rows, pattern)))
     if not chosen:
         parser.error(f"no row is called {options.rows}; there are {', '.join(rows)}")
     options.out.mkdir(parents=True, exist_ok=True)
