@@ -17,19 +17,17 @@ from jaxrecon.training import Experiment
 from jaxrecon.training.experiment import SimulatedHeads, StrategyName
 from jaxrecon.training.presets import small as smaller
 
-SMALL_FLAT = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(80, 64), coils=6)
-SMALL_EQUAL_MEMORY = dataclasses.replace(SMALL_FLAT, shape=(64, 80), coils=6)
+SMALL_FLAT = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(64, 48), coils=4)
+SMALL_EQUAL_MEMORY = dataclasses.replace(SMALL_FLAT, shape=(40, 64))
 SMALL_CINE = SimulatedHeads(heads=16, validation_heads=2, frames=6, shape=(32, 40), coils=4)
-SMALL_UPDATES = 300
-SMALL_CINE_UPDATES = 150
-SMALL_CINE_ACS = 5
+SMALL_ACS = {"random": 6, "kt-variable-density": 5}
 SMALL_CG = 6
 
 
 def pgd_mridata(acceleration: float, strategy: StrategyName, *, small: bool) -> Experiment:
     """Table I: PGD, N = 8, 100 features; batch 4, 50,000 iterations; Poisson disc, center 20 x 20."""
     full = _mridata(PGDConfig(n_steps=8, features=100), acceleration, strategy)
-    return _small(full, features=12, data=SMALL_FLAT) if small else full
+    return _small(full, SMALL_FLAT, 400, features=8) if small else full
 
 
 def modl_mridata(acceleration: float, strategy: StrategyName, *, small: bool) -> Experiment:
@@ -39,7 +37,7 @@ def modl_mridata(acceleration: float, strategy: StrategyName, *, small: bool) ->
     """
     mu = {4.0: 4.0, 16.0: 0.05}[acceleration]
     full = _mridata(dataclasses.replace(MODL_2D_GLEAM, lam=mu), acceleration, strategy)
-    return _small(full, features=12, data=SMALL_FLAT, cg_iters=SMALL_CG) if small else full
+    return _small(full, SMALL_FLAT, 200, features=8, cg_iters=SMALL_CG) if small else full
 
 
 def pgd_brain(*, deep: bool, small: bool) -> Experiment:
@@ -55,11 +53,10 @@ def pgd_brain(*, deep: bool, small: bool) -> Experiment:
         acceleration=8.0,
         acs=round(0.04 * 384),
         scale="top_magnitude",
-        shape=(384, 384),
         variant="gleam",
         seed=1000,
     )
-    return _small(full, features=8, data=SMALL_EQUAL_MEMORY, acs=6) if small else full
+    return _small(full, SMALL_EQUAL_MEMORY, 500, features=8) if small else full
 
 
 def pgd_cine(*, deep: bool, small: bool) -> Experiment:
@@ -112,15 +109,12 @@ def _cine(model: PGDConfig | MoDLConfig, strategy: StrategyName) -> Experiment:
     )
 
 
-def _small_cine(full: Experiment, **options: int) -> Experiment:
+def _small_cine(full: Experiment, **network: int) -> Experiment:
     # of 40 columns R = 10 would leave 4 to a frame
-    full = dataclasses.replace(full, acceleration=5.0)
-    return _small(full, features=4, data=SMALL_CINE, acs=SMALL_CINE_ACS, n_updates=SMALL_CINE_UPDATES, **options)
+    return _small(dataclasses.replace(full, acceleration=5.0), SMALL_CINE, 150, features=4, **network)
 
 
-def _small(
-    full: Experiment, *, data: SimulatedHeads, acs: int | None = None, n_updates: int = SMALL_UPDATES, **network: int
-) -> Experiment:
+def _small(full: Experiment, data: SimulatedHeads, n_updates: int, **network: int) -> Experiment:
     return dataclasses.replace(
         smaller(full, dataclasses.replace(full.model, **network)),
         optimizer=full.optimizer,
@@ -128,8 +122,7 @@ def _small(
         evaluate_every=n_updates // 2,
         checkpoint_every=n_updates // 2,
         n_masks=4,
-        acs=acs,
-        shape=None,
+        acs=SMALL_ACS.get(full.mask or ""),
         seed=0,
         simulated=data,
     )
