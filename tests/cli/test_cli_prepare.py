@@ -71,6 +71,25 @@ def test_a_killed_run_goes_on(folder, capsys):
     assert "expected maps jsense" in capsys.readouterr().err
 
 
+def test_train_on_prepared_scans(folder, capsys):
+    assert prepare(folder, "--calib-size", "12") == 0
+    small = ["--n-updates", "1", "--model.n-steps", "1", "--model.features", "2", "--mask", "equispaced", "--acs", "8"]
+    command = [
+        "train",
+        "--model",
+        "pgd",
+        "--small",
+        "--data",
+        str(folder / "ready"),
+        "--out",
+        str(folder / "run"),
+        *small,
+    ]
+    assert main([*command, "--split", "0.5", "0.25", "0.25"]) == 0
+    text = capsys.readouterr().out
+    assert "4 slices for training, 2 for validation" in text and "2 left for the test" in text and "NMSE" in text
+
+
 def test_readout_oversampling_is_removed(tmp_path):
     """Twice the field of view along the readout: the prepared scan has the object alone."""
     wide, _ = measured(shape=(80, 33))
