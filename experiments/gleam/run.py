@@ -17,10 +17,11 @@ import argparse
 import dataclasses
 import fnmatch
 import hashlib
+import itertools
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,16 @@ from jaxrecon.classical import zero_filled
 from jaxrecon.cli import train
 from jaxrecon.cli.training_data import WithMaps, find_data, preparation, simulate_heads, simulate_hearts
 from jaxrecon.data import GLEAM_SPLIT
-from jaxrecon.data.pipeline import batches, labelled
+from jaxrecon.data.pipeline import Labelled, batches, labelled
 from jaxrecon.data.write import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched
 from jaxrecon.models import run as run_model
+from jaxrecon.problem import Problem
 from jaxrecon.strategies import invertible
 from jaxrecon.training import Experiment, compiled_memory, evaluate, load_params, read_log
 from jaxrecon.training.checkpoints import as_json
+from jaxrecon.training.evaluate import Labelled as LabelledExample
 from jaxrecon.training.experiment import LOSSES, load_experiment, make_strategy, make_update
 from jaxrecon.training.experiment_json import to_json
 from jaxrecon.training.networks import abstract_params, build, in_time
@@ -113,10 +116,9 @@ def test_slices(experiment: Experiment, data: str) -> Sequence:
     return WithMaps(make(heads, range(first, first + TEST_HEADS), seed=experiment.seed), experiment)
 
 
-def test_examples(experiment: Experiment, data: str) -> list:
+def test_examples(experiment: Experiment, data: str) -> Labelled:
     """Undersampled problems of the test slices; each scan has one mask, which follows from its name."""
-    masked = preparation(experiment, first_mask=2 * experiment.n_masks)
-    return list(labelled(test_slices(experiment, data), masked))
+    return labelled(test_slices(experiment, data), preparation(experiment, first_mask=2 * experiment.n_masks))
 
 
 def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
@@ -127,11 +129,7 @@ def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
     model = build(experiment.model)
     every_step = jax.jit(lambda params, problem: run_model(model, params, problem, every_step=True))
     examples = test_examples(experiment, data)
-    pictures = [
-        np.concatenate([np.asarray(zero_filled(problem))[None], np.asarray(every_step(params, problem))])
-        for _, _, problem, _ in examples
-    ]
-    by_steps = [score(lambda i, n=n: pictures[i][n], examples, experiment.variant) for n in range(model.n_steps + 1)]
+    by_steps = score(lambda problem: [zero_filled(problem), *every_step(params, problem)], examples, experiment.variant)
     records = [r for r in read_log(folder) if r["event"] == "training"]
     evaluations = [r for r in read_log(folder) if r["event"] == "evaluation"]
     return {
@@ -146,37 +144,47 @@ def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def score(picture: Callable[[int], np.ndarray], examples: list, variant: str) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over slices of the images that `picture` gives by the number of the example."""
-    numbers = iter(range(len(examples)))
-    scores = evaluate(lambda _: picture(next(numbers)), examples, variant=variant)
-    return {
-        name: {"mean": s.mean, "std": s.std, "n": s.n}
-        for name, s in summarize(scores.volumes.values()).items()
-        if name in ("psnr", "ssim", "nrmse")
-    }
+def score(
+    reconstruct: Callable[[Problem], Sequence], examples: Iterable[LabelledExample], variant: str
+) -> list[dict[str, dict[str, float]]]:
+    """Mean and standard deviation over slices for each of the images that `reconstruct` gives; one scan in memory."""
+    volumes = []
+    for _, scan in itertools.groupby(examples, key=lambda example: example[0]):
+        scan = list(scan)
+        images = zip(*(map(np.asarray, reconstruct(problem)) for _, _, problem, _ in scan), strict=True)
+        scores = [evaluate(lambda _, left=left: next(left), scan, variant=variant) for left in map(iter, images)]
+        volumes.append([one for s in scores for one in s.volumes.values()])
+    return [
+        {
+            name: {"mean": s.mean, "std": s.std, "n": s.n}
+            for name, s in summarize(of_all).items()
+            if name in ("psnr", "ssim", "nrmse")
+        }
+        for of_all in zip(*volumes, strict=True)
+    ]
 
 
-def fingerprint(examples: list) -> dict[str, Any]:
+def fingerprint(examples: Iterable[LabelledExample]) -> dict[str, Any]:
     """What was tested on; equal hashes are equal data and masks."""
-    digest = hashlib.sha256()
-    for _, _, problem, target in examples:
+    digest, files, measured = hashlib.sha256(), [], []
+    for file, _, problem, target in examples:
         digest.update(np.ascontiguousarray(problem.kspace).tobytes())
         digest.update(np.ascontiguousarray(target.image).tobytes())
-    files = list(dict.fromkeys(file for file, *_ in examples))
-    measured = [1 / float(np.mean(np.asarray(problem.op.mask) != 0)) for _, _, problem, _ in examples]
+        files.append(file)
+        measured.append(1 / float(np.mean(np.asarray(problem.op.mask) != 0)))
+        shape = problem.kspace.shape
     return {
-        "scans": [Path(file).name for file in files],
-        "slices": len(examples),
-        "shape": list(examples[0][2].kspace.shape),
+        "scans": [Path(file).name for file in dict.fromkeys(files)],
+        "slices": len(files),
+        "shape": list(shape),
         "acceleration": float(np.mean(measured)),
         "sha256": digest.hexdigest(),
     }
 
 
-def step_memory(experiment: Experiment, examples: list) -> int:
+def step_memory(experiment: Experiment, examples: Iterable[LabelledExample]) -> int:
     """Temporaries of the compiled training step, in bytes."""
-    _, _, *example = examples[0]
+    _, _, *example = next(iter(examples))
     stack = lambda a: jax.ShapeDtypeStruct((experiment.batch_size, *a.shape), a.dtype)
     problem, target = jax.tree.map(stack, tuple(example))
     update = make_update(experiment, steps_per_epoch=1)
@@ -188,23 +196,23 @@ def step_memory(experiment: Experiment, examples: list) -> int:
 def baseline(name: str, experiment: Experiment, data: str) -> dict[str, Any]:
     """Compressed sensing with the paper's weights, and with the best multiple of them on the validation slices."""
     found = find_data(experiment, data, None, split_into=None if data == "simulated" else GLEAM_SPLIT)
-    validation = list(labelled(found.validation, preparation(experiment, first_mask=experiment.n_masks)))
+    validation = labelled(found.validation, preparation(experiment, first_mask=experiment.n_masks))
     test = test_examples(experiment, data)
     solve = jax.jit(lambda problem, factor: reconstruct_cs(problem, BASELINES[name], factor))
-
-    def scores(examples, factor):
-        return score(lambda i: np.asarray(solve(examples[i][2], factor)), examples, experiment.variant)
-
-    grid = {factor: scores(validation, factor)["psnr"]["mean"] for factor in GRID}
+    tried = score(lambda problem: [solve(problem, factor) for factor in GRID], validation, experiment.variant)
+    grid = {factor: scores["psnr"]["mean"] for factor, scores in zip(GRID, tried, strict=True)}
     best = max(grid, key=grid.__getitem__)
+    zero, published, chosen = score(
+        lambda problem: [zero_filled(problem), solve(problem, 1.0), solve(problem, best)], test, experiment.variant
+    )
     return {
         "test": fingerprint(test),
         "weights": dataclasses.asdict(BASELINES[name]),
         "factor": best,
         "validation_psnr": {str(k): v for k, v in grid.items()},
-        "scores": scores(test, best),
-        "scores_with_the_papers_weights": scores(test, 1.0),
-        "scores_zero_filled": score(lambda i: np.asarray(zero_filled(test[i][2])), test, experiment.variant),
+        "scores": chosen,
+        "scores_with_the_papers_weights": published,
+        "scores_zero_filled": zero,
     }
 
 
