@@ -4,10 +4,11 @@
     python experiments/gleam/run.py --small --rows "table3*" --seeds 0 1 2 --out experiments/gleam/results
     python experiments/gleam/run.py --rows "table1*" --data prepared/mridata --out runs/mridata
 
-With --small on simulated heads (Tables IV, V: beating hearts), about an hour on two idle cores for one seed; without it
-the published setting on your data, divided by scan as the paper does (0.72 / 0.08 / 0.2). A row that has its JSON is
-not repeated, one that was stopped goes on from its last checkpoint in runs/<row>_seed<seed>. Rows are the
-configuration files beside this one; *_cs_* the compressed-sensing baselines on the same test data; fig7 the times.
+With --small on simulated heads (Tables IV, V: beating hearts): rows of Table I took 100 to 280 s on two busy cores,
+the first of a process longest, as it compiles most. Without it the published setting on your data, divided by scan as
+the paper does (0.72 / 0.08 / 0.2). A row that has its JSON is not repeated, one that was stopped goes on from its last
+checkpoint in runs/<row>_seed<seed>. Rows are the configuration files beside this one; *_cs_* the compressed-sensing
+baselines on the same test data; fig7 the times.
 
 Test data: heads that neither training nor validation has seen. Scores: mean and standard deviation over test slices of
 magnitudes, variant gleam (of cine each frame by itself), for the output of every step, that is for every N_inf.
