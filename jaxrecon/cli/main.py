@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "score a reconstruction against a reference by a named rule",
     "simulate": "make a multi-coil scan of a phantom or of your images, undersampled if wanted",
     "masks": "draw a sampling mask, and measure it",
+    "prepare": "maps and targets of fully sampled scans, once, for training",
     "train": "train a network by a strategy of your choice, on files or on data made here",
     "convert": "published weights to a run folder that recon reads, and back",
     "memory": "the memory of a training step under every strategy, before it is run",

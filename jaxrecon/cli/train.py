@@ -50,6 +50,9 @@ class Options:
     """A smaller network and a shorter training, to see it work."""
     validation: Path | None = None
     """Folder or file for validation. Default: a tenth of the subjects of --data."""
+    split: tuple[float, float, float] | None = None
+    """Parts of the subjects of --data, sorted by name, for training, validation and a test that training leaves alone:
+    0.72 0.08 0.2 as GLEAM has it. Default: see --validation."""
     devices: int | None = None
     """Devices, those of all hosts counted. p_gleam spreads its modules over them, other strategies the examples of a
     batch. Default: all for p_gleam and with several hosts, else one."""
@@ -92,7 +95,7 @@ def run(options: Options) -> None:
     from .training_data import draw_mask, find_data, preparation
 
     how = preparation(experiment)
-    data = find_data(experiment, options.data, options.validation)
+    data = find_data(experiment, options.data, options.validation, split_into=options.split)
     check_resume(experiment, out, data=data.named)
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     problem, target = _first(feed)

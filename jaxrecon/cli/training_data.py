@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import numpy as np
 
-from ..data import SeriesSource, Slice, Source, index_files, split, subject
+from ..data import SeriesSource, Slice, Source, index_files, split, split_scans, subject
 from ..data.preparation import (
     Preparation,
     combined_target,
@@ -51,6 +51,7 @@ class TrainingData(NamedTuple):
     Attributes:
       training: slices, or time series.
       validation: likewise.
+      test: likewise, those that a split leaves for it.
       described: in words.
       named: the same for the record of a run: paths, and how much was found there.
     """
@@ -59,18 +60,29 @@ class TrainingData(NamedTuple):
     validation: Sequence[Slice]
     described: str
     named: dict[str, str]
+    test: Sequence[Slice] = ()
 
 
-def find_data(experiment: Experiment, data: str, validation: Path | None) -> TrainingData:
+def find_data(
+    experiment: Experiment,
+    data: str,
+    validation: Path | None,
+    *,
+    split_into: tuple[float, float, float] | None = None,
+) -> TrainingData:
     """The slices (for networks of frames: time series) of a folder (or file) and of its validation folder; or simulated.
 
     Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
-    it.
+    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test.
 
     Raises:
       DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space.
+      ValueError: files without Cartesian k-space; split_into for simulated data, or beside a validation folder.
     """
+    if split_into is not None and (data == SIMULATED or validation is not None):
+        raise ValueError(
+            "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
+        )
     if data == SIMULATED:
         heads = experiment.simulated
         make: Any = functools.partial(simulate_heads, n_adjacent=window(experiment.model))
@@ -84,6 +96,8 @@ def find_data(experiment: Experiment, data: str, validation: Path | None) -> Tra
         entries = index_files(data)
         if validation is not None:
             lists = [entries, index_files(validation)]
+        elif split_into is not None:
+            lists = split_scans(entries, split_into, group=subject)
         else:
             n = len({subject(entry.file) for entry in entries})
             n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
@@ -99,10 +113,13 @@ def find_data(experiment: Experiment, data: str, validation: Path | None) -> Tra
         parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
     what = "time series" if in_time(experiment.model) else "slices"
     sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
+    if len(parts) > 2:
+        sizes += f", {len(parts[2])} left for the test"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
         paths["validation"] = str(validation.absolute())
-    return TrainingData(parts[0], parts[1], sizes, paths | {"found": sizes})
+    test = parts[2] if len(parts) > 2 else ()
+    return TrainingData(parts[0], parts[1], sizes, paths | {"found": sizes}, test)
 
 
 def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int, n_adjacent: int | None = None) -> list[Slice]:

@@ -7,7 +7,7 @@ from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan
 from .dead_columns import dead_columns, restore_columns
 from .detect import open
 from .fastmri import FastMRIScan, crop_to_recon_size
-from .index import Entry, Source, index_files, select, split, subject
+from .index import GLEAM_SPLIT, Entry, Source, index_files, select, split, split_scans, subject
 from .ismrmrd import IsmrmrdScan
 from .mridata import GleamScan
 from .nifti import NiftiScan
@@ -17,6 +17,7 @@ from .series import SeriesSource, n_positions, series
 from .write import write_cfl, write_leaderboard_2023, write_reconstruction
 
 __all__ = [
+    "GLEAM_SPLIT",
     "KNOWN_BAD_2024",
     "BartScan",
     "CMRxReconScan",
@@ -45,6 +46,7 @@ __all__ = [
     "series",
     "simulate",
     "split",
+    "split_scans",
     "subject",
     "write_cfl",
     "write_leaderboard_2023",

@@ -18,6 +18,8 @@ from .write import atomic
 SUFFIXES = (".h5", ".hdf5", ".mat", ".cfl", ".nii", ".nii.gz", ".npz", ".npy")
 """What is looked at in a folder; a file given by name may have any suffix."""
 CACHE_VERSION = 1
+GLEAM_SPLIT = (0.72, 0.08, 0.2)
+"""Parts of the scans for training, validation and test: 14, 2 and 3 of 19. Source: GLEAM's code."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +189,41 @@ def split(
     bounds = [round(scale * sum(parts[:i])) for i in range(len(parts) + 1)]
     members = [set(groups[a:b]) for a, b in itertools.pairwise(bounds)]
     return [[e for e in entries if group(e.file) in chosen] for chosen in members]
+
+
+def split_scans(
+    entries: Sequence[Entry],
+    fractions: tuple[float, float, float] = GLEAM_SPLIT,
+    *,
+    group: Callable[[str], Hashable] = str,
+) -> list[list[Entry]]:
+    """Training, validation and test scans, in the order of their sorted names.
+
+    Each of the first two gets its fraction rounded, at least one; the rest is for the test.
+
+    Args:
+      entries: from `index_files`.
+      fractions: of the scans, adding up to 1.
+      group: path -> scan, e.g. `subject`; each file by itself if not given.
+
+    Returns:
+      Three lists, no scan in two of them.
+
+    Raises:
+      ValueError: fractions that are not positive or do not add up to 1, or fewer than three scans.
+
+    Source: GLEAM's code: 14, 2 and 3 of 19 scans.
+    """
+    n = len({group(e.file) for e in entries})
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"fractions of training, validation and test must be positive and add up to 1: {fractions}")
+    if n < 3:
+        raise ValueError(f"{n} scans cannot be divided into training, validation and test: three are needed")
+    n_validation = max(round(fractions[1] * n), 1)
+    n_training = min(max(round(fractions[0] * n), 1), n - n_validation - 1)
+    if n_training < 1:
+        raise ValueError(f"fractions {fractions} leave none of {n} scans for training or test")
+    return split(entries, (n_training, n_validation, n - n_training - n_validation), group=group)
 
 
 def subject(path: str) -> str:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pickle
@@ -172,3 +173,17 @@ def test_a_forked_process_opens_its_own_handle(tmp_path):
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     np.testing.assert_array_equal(scan[1].kspace, complex_array(2, 2, 6, 5)[1])
+
+
+def test_split_scans_as_gleam():
+    """14, 2 and 3 of 19 scans by sorted name, never one in two parts; small numbers keep one each."""
+    entry = data.Entry("", 0, 2, "GLEAM HDF5", None, 8, (4, 4), None, 1, True)
+    entries = [dataclasses.replace(entry, file=f"{n:02}.h5", index=i) for n in range(19) for i in range(2)]
+    parts = data.split_scans(entries[::-1])
+    assert [len(names(part)) for part in parts] == [14, 2, 3] and [len(part) for part in parts] == [28, 4, 6]
+    assert names(parts[0])[-1] == "13.h5" and names(parts[2]) == ["16.h5", "17.h5", "18.h5"]
+    assert [len(names(part)) for part in data.split_scans(entries[:6])] == [1, 1, 1]
+    with pytest.raises(ValueError, match="2 scans cannot be divided"):
+        data.split_scans(entries[:4])
+    with pytest.raises(ValueError, match="add up to 1"):
+        data.split_scans(entries, (0.7, 0.1, 0.1))

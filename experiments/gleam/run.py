@@ -1,0 +1,249 @@
+"""Train and score the rows of GLEAM's tables: a JSON file for each row and seed, which report.py makes tables of.
+
+    python experiments/gleam/run.py --small --out experiments/gleam/results
+    python experiments/gleam/run.py --small --rows "table3*" --seeds 0 1 2 --out experiments/gleam/results
+    python experiments/gleam/run.py --rows "table1*" --data prepared/mridata --out runs/mridata
+
+With --small on simulated heads (Tables IV, V: beating hearts): rows of Table I took 100 to 280 s on two busy cores,
+the first of a process longest, as it compiles most. Without it the published setting on your data, divided by scan as
+the paper does (0.72 / 0.08 / 0.2). A row that has its JSON is not repeated, one that was stopped goes on from its last
+checkpoint in runs/<row>_seed<seed>. Rows are the configuration files beside this one; *_cs_* the compressed-sensing
+baselines on the same test data; fig7 the times.
+
+Test data: heads that neither training nor validation has seen. Scores: mean and standard deviation over test slices of
+magnitudes, variant gleam (of cine each frame by itself), for the output of every step, that is for every N_inf.
+"""
+
+import argparse
+import dataclasses
+import fnmatch
+import hashlib
+import itertools
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from cs import BASELINES, GRID, reconstruct_cs
+
+from jaxrecon.classical import zero_filled
+from jaxrecon.cli import train
+from jaxrecon.cli.training_data import WithMaps, find_data, preparation, simulate_heads, simulate_hearts
+from jaxrecon.data import GLEAM_SPLIT
+from jaxrecon.data.pipeline import Labelled, batches, labelled
+from jaxrecon.data.write import atomic
+from jaxrecon.metrics import summarize
+from jaxrecon.models import batched
+from jaxrecon.models import run as run_model
+from jaxrecon.problem import Problem
+from jaxrecon.strategies import invertible
+from jaxrecon.training import Experiment, compiled_memory, evaluate, load_params, read_log
+from jaxrecon.training.checkpoints import as_json
+from jaxrecon.training.evaluate import Labelled as LabelledExample
+from jaxrecon.training.experiment import LOSSES, load_experiment, make_strategy, make_update
+from jaxrecon.training.experiment_json import to_json
+from jaxrecon.training.networks import abstract_params, build, in_time
+
+HERE = Path(__file__).resolve().parent
+FIG7 = "fig7"
+TEST_HEADS = 8
+"""Simulated heads (hearts) to test on, after those for training and validation."""
+
+
+def main() -> None:
+    rows = [*sorted(p.stem for p in HERE.glob("table*.py")), *BASELINES, FIG7]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the JSON files")
+    parser.add_argument("--small", action="store_true", help="small networks on simulated data")
+    parser.add_argument("--rows", nargs="+", default=["*"], help="names, or patterns in quotes")
+    parser.add_argument("--seeds", nargs="+", type=int, help="of data, masks and weights; default: that of the row")
+    parser.add_argument("--data", default="simulated", help="folder of prepared scans (without --small)")
+    options = parser.parse_args()
+    if not options.small and options.data == "simulated":
+        parser.error("the published setting needs data: give --data FOLDER, or --small")
+    chosen = list(dict.fromkeys(name for pattern in options.rows for name in fnmatch.filter(rows, pattern)))
+    if not chosen:
+        parser.error(f"no row is called {options.rows}; there are {', '.join(rows)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds or [None]:
+        for name in chosen:
+            measure(name, seed, options)
+
+
+def measure(name: str, seed: int | None, options: argparse.Namespace) -> None:
+    """One row, unless its JSON is there."""
+    config = BASELINES[name].config if name in BASELINES else "table2_modl_r4_end_to_end" if name == FIG7 else name
+    experiment = load_experiment(HERE / f"{config}.py", small=options.small)
+    if seed is not None:
+        experiment = dataclasses.replace(experiment, seed=seed)
+    path = options.out / f"{name}_seed{experiment.seed}.json"
+    if path.exists():
+        print(f"{path.name} is there", flush=True)
+        return
+    started = time.monotonic()
+    about = {
+        "row": name,
+        "small": options.small,
+        "seed": experiment.seed,
+        "config": to_json(experiment),
+        "versions": {"python": platform.python_version(), "jax": jax.__version__},
+        "machine": {"device": str(jax.devices()[0]), "processor": platform.processor() or platform.machine()},
+    }
+    folder = options.out / "runs" / f"{name}_seed{experiment.seed}"
+    if name == FIG7:
+        result = times_of_strategies(options)
+    elif name in BASELINES:
+        result = baseline(name, experiment, options.data)
+    else:
+        result = network(experiment, options.data, folder)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(about | as_json(result), indent=1) + "\n")
+    psnr = f"PSNR {result['scores']['psnr']['mean']:.2f} dB, " if "scores" in result else ""
+    print(f"{path.name}: {psnr}{time.monotonic() - started:.0f} s", flush=True)
+
+
+def test_slices(experiment: Experiment, data: str) -> Sequence:
+    """Slices that neither training nor validation sees, with maps."""
+    if data != "simulated":
+        return find_data(experiment, data, None, split_into=GLEAM_SPLIT).test
+    heads = experiment.simulated
+    first = heads.heads + heads.validation_heads
+    make = simulate_hearts if in_time(experiment.model) else simulate_heads
+    return WithMaps(make(heads, range(first, first + TEST_HEADS), seed=experiment.seed), experiment)
+
+
+def test_examples(experiment: Experiment, data: str) -> Labelled:
+    """Undersampled problems of the test slices; each scan has one mask, which follows from its name."""
+    return labelled(test_slices(experiment, data), preparation(experiment, first_mask=2 * experiment.n_masks))
+
+
+def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
+    """Train a row, or go on with it; score its best weights on the test slices for every N_inf."""
+    split = None if data == "simulated" else GLEAM_SPLIT
+    train.run(train.Options(data=data, out=folder, experiment=experiment, split=split))
+    params = load_params(folder, abstract_params(experiment.model))
+    model = build(experiment.model)
+    every_step = jax.jit(lambda params, problem: run_model(model, params, problem, every_step=True))
+    examples = test_examples(experiment, data)
+    by_steps = score(lambda problem: [zero_filled(problem), *every_step(params, problem)], examples, experiment.variant)
+    records = [r for r in read_log(folder) if r["event"] == "training"]
+    evaluations = [r for r in read_log(folder) if r["event"] == "evaluation"]
+    return {
+        "test": fingerprint(examples),
+        "scores": by_steps[-1],
+        "by_steps": {metric: [s[metric]["mean"] for s in by_steps] for metric in ("psnr", "ssim", "nrmse")},
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "seconds_per_iteration": float(np.median([1 / r["steps_per_second"] for r in records])),
+        "temporary_bytes": step_memory(experiment, examples),
+        "loss": [[r["step"], r["loss"]] for r in records],
+        "validation": [[r["step"], r["psnr"]] for r in evaluations],
+    }
+
+
+def score(
+    reconstruct: Callable[[Problem], Sequence], examples: Iterable[LabelledExample], variant: str
+) -> list[dict[str, dict[str, float]]]:
+    """Mean and standard deviation over slices for each of the images that `reconstruct` gives; one scan in memory."""
+    volumes = []
+    for _, scan in itertools.groupby(examples, key=lambda example: example[0]):
+        scan = list(scan)
+        images = zip(*(map(np.asarray, reconstruct(problem)) for _, _, problem, _ in scan), strict=True)
+        scores = [evaluate(lambda _, left=left: next(left), scan, variant=variant) for left in map(iter, images)]
+        volumes.append([one for s in scores for one in s.volumes.values()])
+    return [
+        {
+            name: {"mean": s.mean, "std": s.std, "n": s.n}
+            for name, s in summarize(of_all).items()
+            if name in ("psnr", "ssim", "nrmse")
+        }
+        for of_all in zip(*volumes, strict=True)
+    ]
+
+
+def fingerprint(examples: Iterable[LabelledExample]) -> dict[str, Any]:
+    """What was tested on; equal hashes are equal data and masks."""
+    digest, files, measured = hashlib.sha256(), [], []
+    for file, _, problem, target in examples:
+        digest.update(np.ascontiguousarray(problem.kspace).tobytes())
+        digest.update(np.ascontiguousarray(target.image).tobytes())
+        files.append(file)
+        measured.append(1 / float(np.mean(np.asarray(problem.op.mask) != 0)))
+        shape = problem.kspace.shape
+    return {
+        "scans": [Path(file).name for file in dict.fromkeys(files)],
+        "slices": len(files),
+        "shape": list(shape),
+        "acceleration": float(np.mean(measured)),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def step_memory(experiment: Experiment, examples: Iterable[LabelledExample]) -> int:
+    """Temporaries of the compiled training step, in bytes."""
+    _, _, *example = next(iter(examples))
+    stack = lambda a: jax.ShapeDtypeStruct((experiment.batch_size, *a.shape), a.dtype)
+    problem, target = jax.tree.map(stack, tuple(example))
+    update = make_update(experiment, steps_per_epoch=1)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params = jax.eval_shape(batched(build(experiment.model, training=True)).init, key, problem)
+    return compiled_memory(update, jax.eval_shape(update.init, params, key), problem, target).temporary
+
+
+def baseline(name: str, experiment: Experiment, data: str) -> dict[str, Any]:
+    """Compressed sensing with the paper's weights, and with the best multiple of them on the validation slices."""
+    found = find_data(experiment, data, None, split_into=None if data == "simulated" else GLEAM_SPLIT)
+    validation = labelled(found.validation, preparation(experiment, first_mask=experiment.n_masks))
+    test = test_examples(experiment, data)
+    solve = jax.jit(lambda problem, factor: reconstruct_cs(problem, BASELINES[name], factor))
+    tried = score(lambda problem: [solve(problem, factor) for factor in GRID], validation, experiment.variant)
+    grid = {factor: scores["psnr"]["mean"] for factor, scores in zip(GRID, tried, strict=True)}
+    best = max(grid, key=grid.__getitem__)
+    zero, published, chosen = score(
+        lambda problem: [zero_filled(problem), solve(problem, 1.0), solve(problem, best)], test, experiment.variant
+    )
+    return {
+        "test": fingerprint(test),
+        "weights": dataclasses.asdict(BASELINES[name]),
+        "factor": best,
+        "validation_psnr": {str(k): v for k, v in grid.items()},
+        "scores": chosen,
+        "scores_with_the_papers_weights": published,
+        "scores_zero_filled": zero,
+    }
+
+
+def times_of_strategies(options: argparse.Namespace, *, rounds: int = 7) -> dict[str, Any]:
+    """Forward and backward time of MoDL under each strategy, in turn, median over rounds; nothing is trained.
+
+    Forward is the loss of the plain network; backward what gradient takes beyond it. MEL without checkpoints, as in the
+    paper's figure.
+    """
+    functions, seconds = {}, {}
+    for label in ("end_to_end", "checkpointed", "mel", "gleam"):
+        experiment = load_experiment(HERE / f"table2_modl_r4_{label}.py", small=options.small)
+        model, loss = batched(build(experiment.model)), LOSSES[experiment.loss]
+        if not functions:
+            found = find_data(experiment, options.data, None).training
+            feed = batches(found, preparation(experiment), batch_size=experiment.batch_size, seed=0)
+            problem, target = next(iter(feed))
+            params = jax.jit(model.init)(jax.random.key(0), problem)
+            functions["forward"] = jax.jit(lambda p, x, t, m=model, f=loss: f(run_model(m, p, x), t))
+        strategy = invertible(0) if label == "mel" else make_strategy(experiment)
+        grad_fn = strategy(model, loss)
+        functions[label] = jax.jit(lambda p, x, t, g=grad_fn: optax.global_norm(g(p, x, t)[1]))
+    for n in range(rounds + 1):
+        for label, function in functions.items():
+            started = time.perf_counter()
+            jax.block_until_ready(function(params, problem, target))
+            if n:  # the first round compiles
+                seconds.setdefault(label, []).append(time.perf_counter() - started)
+    return {"shape": list(problem.kspace.shape), "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()

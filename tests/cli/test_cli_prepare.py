@@ -1,0 +1,133 @@
+"""`jaxrecon prepare` and the split of `train`: what is written, read again and gone on with; refusals."""
+
+import h5py
+import numpy as np
+import pytest
+from cli_files import line_mask, measured, nrmse, object_and_maps
+from data.data_files import header_xml, write_fastmri, write_matlab
+
+import jaxrecon
+from jaxrecon.cli import main
+from jaxrecon.cli.training_data import find_data
+from jaxrecon.training.presets import SMALL
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four scans of two slices, the second half as bright."""
+    (tmp_path / "raw").mkdir()
+    for i in range(4):
+        kspace, _ = measured(unit=1e-4 * (i + 1))
+        write_fastmri(tmp_path / "raw" / f"scan{i}.h5", np.stack([kspace, 0.5 * kspace]), acquisition=f"T{i % 2 + 1}")
+    return tmp_path
+
+
+def prepare(folder, *options, out="ready", data="raw"):
+    return main(["prepare", str(folder / data), "--out", str(folder / out), "--kernel", "4", *options])
+
+
+@pytest.mark.parametrize("maps", ["espirit", "jsense"])
+def test_prepared_scans_hold_maps_and_target(folder, maps, capsys):
+    """The target is the object, the maps are those of the object where it is; train reads them by the split."""
+    assert prepare(folder, "--maps", maps, "--calib-size", "12") == 0
+    assert "4 of 4: scan3.h5, 2 slices" in capsys.readouterr().out
+    image, true_maps = object_and_maps()
+    inside = image > 0
+    with (
+        jaxrecon.data.open(folder / "ready" / "scan1.h5") as scan,
+        jaxrecon.data.open(folder / "raw" / "scan1.h5") as raw,
+    ):
+        assert scan.header.has_maps and scan.header.has_target and len(scan) == 2
+        part = scan[1]
+        np.testing.assert_array_equal(part.kspace, raw[1].kspace)
+    assert nrmse(part.target * inside, 1e-4 * image) < 0.05
+    # up to the phase of a pixel, which the maps share
+    agreement = np.abs((np.conj(part.maps) * true_maps).sum(0))
+    assert agreement[inside].min() > 0.95
+
+    data = find_data(SMALL["pgd"], str(folder / "ready"), None, split_into=(0.5, 0.25, 0.25))
+    names = [sorted({s.file[-8:] for s in part}) for part in (data.training, data.validation, data.test)]
+    assert names == [["scan0.h5", "scan1.h5"], ["scan2.h5"], ["scan3.h5"]]
+    assert "2 left for the test" in data.described
+    np.testing.assert_array_equal(data.training[3].maps, part.maps)
+
+
+def test_a_killed_run_goes_on(folder, capsys):
+    """Finished scans are left alone, what was unfinished is made anew, and another setting is refused."""
+    options = ["--calib-size", "12", "--acquisition", "T1"]
+    assert prepare(folder, *options) == 0
+    ready = folder / "ready"
+    assert sorted(p.name for p in ready.iterdir()) == ["scan0.h5", "scan2.h5"]
+    (ready / "scan2.h5").unlink()
+    (ready / ".0123456789ab.scan2.h5").write_bytes(b"half")
+    before = (ready / "scan0.h5").stat().st_mtime_ns
+    capsys.readouterr()
+    assert prepare(folder, *options) == 0
+    text = capsys.readouterr().out
+    assert "2, of which 1 are there already" in text and "1 of 1: scan2.h5" in text
+    assert sorted(p.name for p in ready.iterdir()) == ["scan0.h5", "scan2.h5"]
+    assert (ready / "scan0.h5").stat().st_mtime_ns == before
+    assert prepare(folder, *options, "--maps", "jsense") == 2
+    assert "expected maps jsense" in capsys.readouterr().err
+
+
+def test_train_on_prepared_scans(folder, capsys):
+    assert prepare(folder, "--calib-size", "12") == 0
+    small = ["--n-updates", "1", "--model.n-steps", "1", "--model.features", "2", "--mask", "equispaced", "--acs", "8"]
+    command = [
+        "train",
+        "--model",
+        "pgd",
+        "--small",
+        "--data",
+        str(folder / "ready"),
+        "--out",
+        str(folder / "run"),
+        *small,
+    ]
+    assert main([*command, "--split", "0.5", "0.25", "0.25"]) == 0
+    text = capsys.readouterr().out
+    assert "4 slices for training, 2 for validation" in text and "2 left for the test" in text and "NMSE" in text
+
+
+def test_readout_oversampling_is_removed(tmp_path):
+    """Twice the field of view along the readout: the prepared scan has the object alone."""
+    wide, _ = measured(shape=(80, 33))
+    (tmp_path / "raw").mkdir()
+    xml = header_xml(encoded=(80, 33, 1), recon=(40, 33, 1))
+    write_fastmri(tmp_path / "raw" / "scan.h5", wide[None], xml=xml)
+    assert prepare(tmp_path, "--calib-size", "12") == 0
+    with jaxrecon.data.open(tmp_path / "ready" / "scan.h5") as scan:
+        assert scan.header.shape == (40, 33)
+
+
+def test_refusals(folder, capsys):
+    def refused(*options, text, **where):
+        assert prepare(folder, *options, **where) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and text in error
+        assert not list((folder / "ready").glob("*"))
+
+    (folder / "under").mkdir()
+    kspace, _ = measured()
+    write_fastmri(folder / "under" / "half.h5", kspace[None] * line_mask(step=9))
+    refused("--calib-size", "12", data="under", text="half.h5, slice 0: a target needs fully sampled k-space, but")
+    (folder / "cine").mkdir()
+    write_matlab(folder / "cine" / "P1.mat", kspace_full=np.ones((3, 1, 2, 8, 8), np.complex64))
+    refused("--calib-size", "8", data="cine", text="expected Cartesian k-space of still images, found frames")
+    refused("--calib-size", "99", text="calib_size is 99")
+    refused("--calib-size", "3", text="--kernel 4 must be within 1 and --calib-size 3")
+    refused("--acquisition", "T9", text="there is none; there are T1, T2")
+    (folder / "raw" / "more").mkdir()
+    write_fastmri(folder / "raw" / "more" / "scan0.h5", kspace[None])
+    refused("--calib-size", "12", text="would both become")
+    with h5py.File(folder / "raw" / "scan0.h5") as file:
+        assert "maps" not in file
+
+
+def test_split_needs_files(folder, capsys):
+    command = ["train", "--model", "pgd", "--small", "--out", str(folder / "run"), "--split", "0.5", "0.25", "0.25"]
+    assert main([*command, "--data", "simulated"]) == 2
+    assert "--split divides the scans of --data" in capsys.readouterr().err
+    assert main([*command, "--data", str(folder / "raw" / "scan0.h5")]) == 2
+    assert "1 scans cannot be divided" in capsys.readouterr().err
