@@ -115,7 +115,7 @@ def _conv_backward(pad, dilation, stride, residuals, cotangent):
         return jax.linear_transpose(lambda x: _native(x, kernel, pad, dilation, stride), like)(cotangent)
 
     def fast_in_loops(x, kernel, cotangent):
-        kernel_gradients = ()
+        kernel_gradients: tuple[jax.Array, ...] = ()
         if learned:
             kernel_gradients = (_kernel_gradient(x, kernel, cotangent, pad, dilation, stride),)
             # first the one, then the other: side by side they would need x, its shifted copy and both cotangents at once
