@@ -7,25 +7,16 @@ The paper: five central slices of each fastMRI knee volume (4865 for training, 9
 two V100; average SSIM 0.831, median 0.858, standard deviation 0.112; NMSE 0.0389, 0.0062, 0.669 (three slices with much
 zero padding make the mean).
 
-Other rows of the paper by one option each: Fig. 4 with --acs 1, 6, 12, 26 or 56; the supplement with
---model.n-steps 3 --model.map-iters 12 --model.image-iters 12, and so on.
-
-Deviations: the learning rate is that of the public code (the paper names none); all columns are kept, those that were never
-acquired as not measured; the loss takes SSIM's data range from the volume where the file states it (the paper: the slice's).
+Deviations: the learning rate is that of the public code (the paper names none); all slices of the files that are given are
+trained on; all columns are kept, those that were never acquired as not measured; the loss takes SSIM's data range from the
+volume where the file states it (the paper: the slice's).
 """
 
-import dataclasses
+from deep_jsense_settings import table1
 
 from jaxrecon.training import Experiment
-from jaxrecon.training.presets import PRESETS, SMALL
-
-N_SLICES, EPOCHS = 4865, 30
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated heads, for minutes on two cores."""
-    name = "deep-jsense"
-    base = SMALL[name] if small else dataclasses.replace(PRESETS[name], n_updates=N_SLICES * EPOCHS)
-    return dataclasses.replace(
-        base, mask="fixed-count", acceleration=4.0, variant=base.variant if small else "deep-jsense"
-    )
+    return table1("deep_jsense", small=small)

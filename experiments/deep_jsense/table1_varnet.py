@@ -4,22 +4,14 @@
     jaxrecon train experiments/deep_jsense/table1_varnet.py --small --data simulated --out runs/small_varnet
 
 The paper: average SSIM 0.824, median 0.851, standard deviation 0.107; NMSE 0.0111, 0.0068, 0.0299; about 14 h of training.
-Fig. 4 with --acs 1, 6, 12, 26 or 56. Deviations: as in table1_deep_jsense.py.
+Deviations: as in table1_deep_jsense.py.
 """
 
-import dataclasses
+from deep_jsense_settings import table1
 
-from jaxrecon.models import VARNET_DEEP_JSENSE
 from jaxrecon.training import Experiment
-from jaxrecon.training.presets import PRESETS, SMALL
-
-N_SLICES, EPOCHS = 4865, 30
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated heads, for minutes on two cores."""
-    published = dataclasses.replace(PRESETS["deep-jsense"], model=VARNET_DEEP_JSENSE, n_updates=N_SLICES * EPOCHS)
-    base = SMALL["varnet"] if small else published
-    return dataclasses.replace(
-        base, mask="fixed-count", acceleration=4.0, variant=base.variant if small else "deep-jsense"
-    )
+    return table1("varnet", small=small)

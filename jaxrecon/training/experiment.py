@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -150,7 +151,7 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
     """Run a configuration file and return the experiment of its function `experiment`.
 
     Args:
-      path: a Python file of your own: it is executed.
+      path: a Python file of your own: it is executed. Files beside it can be imported, as from any script.
       small: call the function with small=True.
 
     Raises:
@@ -159,6 +160,8 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no configuration file {path}")
+    beside = str(path.resolve().parent)
+    sys.path.insert(0, beside)
     try:
         found = runpy.run_path(str(path)).get("experiment")
         if callable(found):
@@ -168,6 +171,8 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
             f"configuration {path}: expected a function experiment(small=False) that returns an Experiment, but it "
             f"stops with {type(error).__name__}: {error}"
         ) from error
+    finally:
+        sys.path.remove(beside)
     if not isinstance(found, Experiment):
         raise ValueError(
             f"configuration {path}: expected a function experiment(small=False) that returns an Experiment, found "
