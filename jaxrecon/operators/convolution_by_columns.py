@@ -59,7 +59,7 @@ def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tu
 def image_normal(
     kernels: Kernels, mask: Mask | None, shape: tuple[int, int], grid: tuple[int, int]
 ) -> Callable[[Image], Image]:
-    """The normal operator on the image ([set,] P, Q), all coils together; its gradient keeps the image alone (the mask has none).
+    """The normal operator on the image ([set,] P, Q), all coils together; of each application its gradient keeps x alone.
 
     The kernels at a column together are a matrix with 2 kx - 1 diagonals for each y:
     B_d(y, u) = sum_i M(u + i)^2 sum_c conj(s_c(y, i)) s_c(y, i - d).
@@ -175,9 +175,13 @@ def _normal_backward(static, residuals, cotangent):
         below = jnp.conj(x)[None, ..., : x.shape[-1] - d] * g[:, None, ..., d:]
         both = above if d == 0 else above + below.swapaxes(0, 1)
         g_diagonals.append(jnp.pad(both, [(0, 0)] * 3 + [(0, d)]))
-    g_outside = -matmul(jnp.conj(_reached(static, mask, g)), _reached(static, mask, x).T)
+    everywhere = jnp.ones_like(mask)
+    of_g, of_x = (_reached(static, everywhere, a) for a in (g, x))
+    g_outside = -matmul(jnp.conj(mask[None] * of_g), (mask[None] * of_x).T)
+    both = jnp.conj(of_g) * matmul(outside, mask[None] * of_x) + of_x * jnp.conj(matmul(outside, mask[None] * of_g))
+    g_mask = -jnp.sum(both.real, 0)
     g_x = jnp.conj(_normal_by_diagonals(static, diagonals, outside, mask, g))
-    return jnp.stack(g_diagonals), g_outside, jnp.zeros_like(mask), g_x
+    return jnp.stack(g_diagonals), g_outside, g_mask, g_x
 
 
 _normal_by_diagonals.defvjp(_normal_forward, _normal_backward)

@@ -62,14 +62,14 @@ def test_the_forms_for_line_masks_are_the_normal_operators(x64, random_complex, 
         )
         short = of_maps.prepared_normal()(kernels)
 
-        def twice(kernels, image, by_transforms):
-            op = of_image.replace(kernels=kernels)
+        def twice(kernels, image, weights, by_transforms):
+            op = ImageConvolution(kernels, weights, shape, grid)
             normal = (
                 op.prepared_normal(by_transforms=True) if by_transforms else image_normal(kernels, weights, shape, grid)
             )
             return jnp.real(jnp.vdot(cotangent, normal(normal(image)) * image))
 
-        gradients = [jax.grad(twice, (0, 1))(kernels, image, by_transforms) for by_transforms in (False, True)]
+        gradients = [jax.grad(twice, (0, 1, 2))(kernels, image, weights, by) for by in (False, True)]
         without_coils = image_normal(kernels, weights, shape, grid)(image)
         expected = of_maps.adjoint(of_maps.forward(kernels)), of_image.adjoint(of_image.forward(image)), gradients[1]
         return (short, without_coils, gradients[0]), expected
