@@ -49,7 +49,34 @@ def memory(report: dict) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"classical": classical, "memory": memory}
+def networks(report: dict) -> str:
+    """Forward and forward + backward of the networks beside PyTorch."""
+    lines = [
+        f"The same weights and input on both sides, one core; jax {report['versions']['jax']}, torch {report['versions']['torch']} in the "
+        f"faster of its two layouts; least CPU time of {report['rounds']} rounds.",
+        "",
+        "| network | mode | jaxrecon | torch / jaxrecon | compile |",
+        "|---|---|---|---|---|",
+    ]
+    for name, contest in report["networks"].items():
+        for mode in ("forward", "forward + backward"):
+            one = contest[mode]
+            own, compiled = one["minimum_seconds"]["jaxrecon"] * 1e3, one["compile_cpu_seconds"]
+            lines.append(f"| {name} | {mode} | {own:.0f} ms | {one['ratio']:.2f}x | {compiled:.1f} s |")
+    return "\n".join(lines)
+
+
+def deep_jsense(report: dict) -> str:
+    """Deep J-Sense beside PyTorch."""
+    size = report["networks"]["deep_jsense"]["size"]
+    head = (
+        f"Deep J-Sense, {size['coils']} x {' x '.join(map(str, size['size']))}, N = {size['steps']}, n1 = n2 = {size['iterations']}, "
+        f"kernels {' x '.join(map(str, size['kernel']))}, {size['features']} features."
+    )
+    return f"{head} {networks(report)}"
+
+
+TABLES = {"classical": classical, "memory": memory, "networks": networks, "deep_jsense": deep_jsense}
 
 
 def main() -> None:
