@@ -16,11 +16,12 @@ the last step are scored.
 import argparse
 import dataclasses
 import fnmatch
+import functools
 import hashlib
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,11 @@ from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import labelled
 from jaxrecon.data.write import atomic
 from jaxrecon.fourier import ifftc
-from jaxrecon.metrics import summarize
+from jaxrecon.metrics import crop_to_target, summarize
 from jaxrecon.models import run as run_model
 from jaxrecon.operators import kernels_to_maps
-from jaxrecon.training import Experiment, evaluate, load_params, read_log
+from jaxrecon.problem import Problem
+from jaxrecon.training import Experiment, Target, evaluate, load_params, read_log
 from jaxrecon.training.checkpoints import as_json
 from jaxrecon.training.experiment_json import to_json
 from jaxrecon.training.networks import abstract_params, build, needs_maps
@@ -82,16 +84,18 @@ def measure(name: str, experiment: Experiment, options: argparse.Namespace) -> N
     started = time.monotonic()
     train.run(train.Options(data="simulated" if options.small else options.data, out=folder, experiment=experiment))
     params = load_params(folder, abstract_params(experiment.model), step=experiment.n_updates)
-    accelerations = ACCELERATIONS if name.startswith("table1") else (int(experiment.acceleration),)
-    by_acceleration = {}
-    for acceleration in accelerations:
+    model = build(experiment.model)
+    network = functools.partial(jax.jit(lambda params, problem: run_model(model, params, problem, carry=True)), params)
+    slices, by_acceleration = test_slices(experiment, options.test), {}
+    for acceleration in ACCELERATIONS if name.startswith("table1") else (int(experiment.acceleration),):
+        # the calibration region, and hence ESPIRiT's maps, stay those of the training
         at = dataclasses.replace(experiment, acceleration=float(acceleration))
-        examples = list(labelled(test_slices(at, options.test), preparation(at, first_mask=2 * at.n_masks)))
-        by_acceleration[str(acceleration)] = score(params, at, examples)
+        examples = list(labelled(slices, preparation(at, first_mask=2 * at.n_masks)))
+        by_acceleration[str(acceleration)] = score(lambda problem: network(problem)[0], experiment.variant, examples)
         if acceleration == experiment.acceleration:
             tested = fingerprint(examples)
-            if name.startswith("table1"):
-                picture(params, at, examples, test_slices(at, options.test), folder / "picture.npz")
+            _, _, *shown = examples[SHOWN["example"]]
+            picture(*network(shown[0]), *shown, slices[SHOWN["example"]].kspace, folder / "picture.npz")
     result = {
         "row": name,
         "small": options.small,
@@ -121,11 +125,9 @@ def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
     return WithMaps(slices, experiment) if needs_maps(experiment.model) else slices
 
 
-def score(params: Any, experiment: Experiment, examples: list) -> dict[str, Any]:
+def score(reconstruct: Callable[[Problem], Any], variant: str, examples: list) -> dict[str, Any]:
     """Mean, median and standard deviation over slices, and the slices of each volume."""
-    model = build(experiment.model)
-    reconstruct = jax.jit(lambda problem: run_model(model, params, problem))
-    scores = evaluate(reconstruct, examples, variant=experiment.variant)
+    scores = evaluate(reconstruct, examples, variant=variant)
     table: dict[str, Any] = {
         name: dataclasses.asdict(statistics)
         for name, statistics in summarize(scores.volumes.values()).items()
@@ -139,18 +141,16 @@ def score(params: Any, experiment: Experiment, examples: list) -> dict[str, Any]
     return table
 
 
-def picture(params: Any, experiment: Experiment, examples: list, slices: Sequence, path: Path) -> None:
+def picture(image: Any, carry: Any, context: Any, problem: Problem, target: Target, full: Any, path: Path) -> None:
     """Fig. 2: a reconstruction and one coil's map, and both from the full k-space."""
-    _, _, problem, target = examples[SHOWN["example"]]
-    image, carry, context = run_model(build(experiment.model), params, problem, carry=True)
     if isinstance(carry, dict) and "kernels" in carry:
-        maps = kernels_to_maps(carry["kernels"], carry["image"].shape)
+        maps = kernels_to_maps(carry["kernels"], problem.kspace.shape[-2:])
     elif isinstance(context, dict):
         maps = context["image_op"].maps
     else:
         maps = context[1].maps
-    coil_images = ifftc(np.asarray(slices[SHOWN["example"]].kspace))
-    magnitude = lambda x: np.abs(np.asarray(x)).astype(np.float32)
+    coil_images = ifftc(np.asarray(full))
+    magnitude = lambda x: crop_to_target(np.abs(np.asarray(x)).astype(np.float32), target.image.shape)
     arrays = {
         "image": magnitude(image),
         "map": magnitude(maps[SHOWN["coil"]]),
