@@ -38,7 +38,7 @@ def main() -> None:
     text = [
         "# Deep J-Sense: Table 1, Figs. 2 to 4, supplement",
         "",
-        "Written by report.py from the JSON files beside it. **The paper's values are of measured fastMRI knees; ours "
+        "Written by report.py from the JSON files beside it. **The paper's values are of measured fastMRI knees; ours are "
         f"{data_in_words(any_run)}: they show how the methods relate to each other there, not whether the paper's numbers are met.** "
         "Each slice is scored by itself, on subjects that training has not seen; seeds change subjects, masks and weights, and "
         "within a seed all methods have the same. p: Wilcoxon's signed-rank test, two-sided, of the mean SSIM of each test subject.",
@@ -261,7 +261,7 @@ def draw_images(results: Results, folder: Path) -> None:
         axes[1, column].imshow(error, cmap="inferno", vmin=0, vmax=0.15 * top)
         # maps are free up to a factor: each in units of its own
         axes[2, column].imshow(picture["map"], cmap="viridis", vmin=0)
-    for row, label in enumerate(("image", "error x 1 / 0.15", "map of one coil")):
+    for row, label in enumerate(("image", "error, to 0.15 of the top", "map of one coil")):
         axes[row, 0].set_ylabel(label)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
