@@ -89,7 +89,23 @@ def gleam_time(report: dict) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"classical": classical, "memory": memory, "networks": networks, "gleam_time": gleam_time}
+def deep_jsense(report: dict) -> str:
+    """Deep J-Sense beside PyTorch."""
+    size = report["networks"]["deep_jsense"]["size"]
+    head = (
+        f"Deep J-Sense, {size['coils']} x {' x '.join(map(str, size['size']))}, N = {size['steps']}, n1 = n2 = {size['iterations']}, "
+        f"kernels {' x '.join(map(str, size['kernel']))}, {size['features']} features."
+    )
+    return f"{head} {networks(report)}"
+
+
+TABLES = {
+    "classical": classical,
+    "memory": memory,
+    "networks": networks,
+    "deep_jsense": deep_jsense,
+    "gleam_time": gleam_time,
+}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from ..checks import check_axes
 from ..complex_ops import from_channels, rss, to_channels
 from ..fourier import crop_or_pad, fftc, ifftc
 from ..nn import BiasFreeResNet
-from ..operators import ImageConvolution, MapConvolution, kernels_to_maps, linear_grid, to_grid
+from ..operators import ImageConvolution, MapConvolution, linear_grid, to_grid
 from ..typing import KSpace
 from .modl import regularized_solve
 from .unrolled import Unrolled, unrolled
@@ -105,6 +105,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
     image_net = BiasFreeResNet(config.features, config.blocks, dtype)
     map_net = BiasFreeResNet(config.features, config.blocks, dtype)
     estimates_maps = config.map_iters > 0
+    as_reference = config.convention == "reference"  # then also by the same transforms, to be rounded alike
 
     def init_common(key, dtype):
         """Weights that all steps share, whatever the image networks do."""
@@ -130,8 +131,9 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
             zero_filled = problem.op.adjoint(problem.kspace)
             return {"image": zero_filled}, {"image_op": problem.op, "zero_filled": zero_filled, "common": params}
         shape, mask = problem.kspace.shape[-2:], problem.op.mask
-        image_op = ImageConvolution(None, mask, shape)
-        coil_images = to_grid(problem.kspace, mask, _grid(config, shape))
+        grid = _grid(config, shape)
+        image_op = ImageConvolution(None, mask, shape, grid)
+        coil_images = to_grid(problem.kspace, mask, grid)
         carry = _first_estimates(problem.kspace, coil_images, image_op, config)
         map_op = MapConvolution(None, mask, shape, config.kernel)
         return carry, {"image_op": image_op, "map_op": map_op, "coil_images": coil_images, "common": params}
@@ -148,33 +150,35 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
     def update_maps(theta, carry, context, i):
         kernels, image = carry["kernels"], carry["image"]
         op = context["map_op"].replace(image=image)
-        normal, data = op.prepared_normal(), op.combine(context["coil_images"])
-        if config.convention == "reference":
-            # of the reference's two operators this one is b times the other; by transforms, rounded as there
-            b = math.sqrt(math.prod(image.shape[-2:]))
-            normal, data = lambda s: b**2 * op.normal(s), b * data
-        kernels = solve(normal, data, kernels, theta["map_lam"], i, config.map_iters)
+        normal, data = op.prepared_normal(by_transforms=as_reference), op.combine(context["coil_images"])
+        # of the reference's two operators this one is b times the other
+        b = math.sqrt(math.prod(image.shape[-2:])) if as_reference else 1.0
+        kernels = solve(lambda s: b**2 * normal(s), b * data, kernels, theta["map_lam"], i, config.map_iters)
         if not config.map_net:
             return kernels
-        maps = _swapped_ifft(kernels) if config.convention == "reference" else ifftc(kernels)
+        maps = _swapped_ifft(kernels) if as_reference else ifftc(kernels)
         return fftc(refine(map_net, theta["map_net"], maps))
 
     def step(theta, carry, context, i):
         theta, carry = {**context["common"], **theta}, dict(carry)
         if estimates_maps:
             carry["kernels"] = update_maps(theta, carry, context, i)
-        op = _with_maps(context["image_op"], carry)
-        data = context["zero_filled"] if config.given_maps else op.combine(context["coil_images"])
-        image = solve(op.normal, data, carry["image"], theta["image_lam"], i, config.image_iters)
+        op = context["image_op"]
+        if config.given_maps:
+            normal, data = op.normal, context["zero_filled"]
+        else:
+            op = op.replace(kernels=carry["kernels"])
+            normal, data = op.prepared_normal(by_transforms=as_reference), op.combine(context["coil_images"])
+        image = solve(normal, data, carry["image"], theta["image_lam"], i, config.image_iters)
         if config.image_net:
             image = refine(image_net, theta["image_net"], image)
         return {**carry, "image": image}
 
     def finish(carry, context):
-        op = _with_maps(context["image_op"], carry)
+        op = context["image_op"]
         if config.given_maps:
             return rss(op.expand(carry["image"]))
-        return rss(ifftc(op.replace(mask=None).forward(carry["image"])))
+        return rss(ifftc(op.replace(kernels=carry["kernels"], mask=None).forward(carry["image"])))
 
     return unrolled(
         n_steps=config.n_steps,
@@ -216,15 +220,7 @@ def _first_estimates(kspace, coil_images, image_op, config):
         # set e sees the maps from e / n_sets of the field of view further along x: another place, hence independent
         turns = np.outer(np.arange(config.n_sets), np.arange(config.kernel[1]) - config.kernel[1] // 2) / config.n_sets
         kernels = kernels[None] * jnp.asarray(np.exp(-2j * np.pi * turns), kernels.dtype)[:, None, None]
-    image = _with_maps(image_op, {"kernels": kernels}, grid).combine(coil_images)
-    return {"image": image, "kernels": kernels}
-
-
-def _with_maps(op, carry, grid=None):
-    """The image's operator with the maps of a carry; given maps are there already."""
-    if "kernels" not in carry:
-        return op
-    return op.replace(maps=kernels_to_maps(carry["kernels"], grid or carry["image"].shape[-2:]))
+    return {"image": image_op.replace(kernels=kernels).combine(coil_images), "kernels": kernels}
 
 
 def _grid(config, shape):

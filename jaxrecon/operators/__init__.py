@@ -15,16 +15,9 @@ from .base import (
 )
 from .blocks import Blocks
 from .cartesian import CartesianSense
-from .convolution import (
-    ImageConvolution,
-    MapConvolution,
-    kernels_to_maps,
-    linear_grid,
-    maps_to_kernels,
-    pad_mask,
-    to_grid,
-)
+from .convolution import ImageConvolution, MapConvolution
 from .finite_difference import FiniteDifference
+from .kspace_kernels import kernels_to_maps, linear_grid, maps_to_kernels, pad_mask, to_grid
 from .temporal import TemporalFFT
 from .wavelet import Wavelet, pack
 

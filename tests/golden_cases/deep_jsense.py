@@ -15,7 +15,7 @@ from jaxrecon.complex_ops import to_channels
 from jaxrecon.data.preparation import acs_maximum, kspace_maximum
 from jaxrecon.fourier import fftc
 from jaxrecon.models.deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
-from jaxrecon.operators import CartesianSense, ImageConvolution, MapConvolution, kernels_to_maps
+from jaxrecon.operators import CartesianSense, ImageConvolution, MapConvolution
 from jaxrecon.problem import Problem
 from jaxrecon.sampling.acs import block, low_lines
 
@@ -29,7 +29,7 @@ def conv_ops(case):
     s, x, y = (jnp.asarray(case[k]) for k in ("s", "x", "y"))
     out = {}
     for suffix, mask in (("", jnp.asarray(case["mask"])), ("_nomask", None)):
-        image = ImageConvolution(kernels_to_maps(s, grid), mask, shape)
+        image = ImageConvolution(s, mask, shape, grid)
         maps = MapConvolution(x, mask, shape, kernel)
         out |= {f"sense_forward{suffix}": image.forward(x), f"image_forward{suffix}": b * maps.forward(s)}
         out |= {f"sense_adjoint{suffix}": image.adjoint(y), f"image_adjoint{suffix}": b * maps.adjoint(y)}
@@ -132,7 +132,7 @@ def whole(case):
         # the file's kernels are rounded, and the model starts from these
         first = rss_kernels(kspace, settings.kernel)
         np.testing.assert_allclose(first, case["init_maps"], atol=1e-5 * np.abs(first).max())
-        op = ImageConvolution(kernels_to_maps(carry["kernels"], carry["image"].shape), None, kspace.shape[-2:])
+        op = ImageConvolution(carry["kernels"], None, kspace.shape[-2:], carry["image"].shape)
         out |= {"out_maps": carry["kernels"], "out_ksp": op.forward(carry["image"])}
     grads = {k: v[None] if k.endswith("lam") else v for k, v in grads.items()}
     out |= {f"grad/{name}": value for name, value in from_tree(grads, names).items()}
@@ -146,9 +146,8 @@ def _from_given_kernels(kernels, settings):
         return model
 
     def start(params, problem):
-        carry, context = model.start(params, problem)
-        maps = kernels_to_maps(kernels, carry["image"].shape)
-        image = context["image_op"].replace(maps=maps).combine(context["coil_images"])
+        _, context = model.start(params, problem)
+        image = context["image_op"].replace(kernels=kernels).combine(context["coil_images"])
         return {"image": image, "kernels": kernels}, context
 
     return dataclasses.replace(model, start=start)

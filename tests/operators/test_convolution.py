@@ -19,6 +19,7 @@ from jaxrecon.operators import (
     to_grid,
     vdot,
 )
+from jaxrecon.operators.convolution_by_columns import image_normal, pays
 
 PARITIES = list(itertools.product([(12, 9), (11, 10)], [(5, 4), (4, 3)]))
 
@@ -28,7 +29,7 @@ def test_it_is_the_linear_convolution_for_every_parity(x64, random_complex, shap
     grid = linear_grid(shape, kernel)
     assert all(p - (n + k - 1) in (0, 1) for p, n, k in zip(grid, shape, kernel, strict=True))
     kernels, image = random_complex((3, *kernel), np.complex128), random_complex(grid, np.complex128)
-    by_image = ImageConvolution(kernels_to_maps(kernels, grid), None, shape).forward(image)
+    by_image = ImageConvolution(kernels, None, shape, grid).forward(image)
     by_maps = MapConvolution(image, None, shape, kernel).forward(kernels)
     np.testing.assert_allclose(by_image, by_maps, atol=1e-12)
     m = np.asarray(fftc(image))
@@ -45,15 +46,42 @@ def test_it_is_the_linear_convolution_for_every_parity(x64, random_complex, shap
 
 @pytest.mark.parametrize(("shape", "kernel"), PARITIES)
 @pytest.mark.parametrize(("sets", "extra"), [(None, 0), (2, 3)])
-def test_the_gram_matrix_is_the_normal_operator(x64, random_complex, rng, shape, kernel, sets, extra):
+def test_the_forms_for_line_masks_are_the_normal_operators(x64, random_complex, rng, shape, kernel, sets, extra):
     grid = tuple(n + extra for n in linear_grid(shape, kernel))
     leading = () if sets is None else (sets,)
     image, kernels = (random_complex(s, np.complex128) for s in ((*leading, *grid), (*leading, 3, *kernel)))
     weights = jnp.asarray(rng.random(shape[1]))
-    both = jax.jit(lambda op: (op.prepared_normal()(kernels), op.adjoint(op.forward(kernels))))
-    for mask in (weights, jnp.asarray(rng.random(shape))):
-        short, expected = both(MapConvolution(image, mask, shape, kernel))
-        np.testing.assert_allclose(short, expected, atol=1e-12)
+    cotangent = random_complex(image.shape, np.complex128)
+
+    @jax.jit
+    def both(weights, kernels, image):
+        """Both operators in both forms, and the gradient of the one that is written out."""
+        of_maps, of_image = (
+            MapConvolution(image, weights, shape, kernel),
+            ImageConvolution(kernels, weights, shape, grid),
+        )
+        short = of_maps.prepared_normal()(kernels)
+
+        def twice(kernels, image, weights, by_transforms):
+            op = ImageConvolution(kernels, weights, shape, grid)
+            normal = (
+                op.prepared_normal(by_transforms=True) if by_transforms else image_normal(kernels, weights, shape, grid)
+            )
+            return jnp.real(jnp.vdot(cotangent, normal(normal(image)) * image))
+
+        gradients = [jax.grad(twice, (0, 1, 2))(kernels, image, weights, by) for by in (False, True)]
+        without_coils = image_normal(kernels, weights, shape, grid)(image)
+        expected = of_maps.adjoint(of_maps.forward(kernels)), of_image.adjoint(of_image.forward(image)), gradients[1]
+        return (short, without_coils, gradients[0]), expected
+
+    for own, expected in zip(*map(jax.tree.leaves, both(weights, kernels, image)), strict=True):
+        np.testing.assert_allclose(own, expected, atol=1e-11 * np.abs(expected).max())
+
+
+def test_the_short_form_is_taken_where_it_pays():
+    size = dict(shape=(160, 128), grid=(174, 136), kernel=(15, 9))
+    assert pays(1, 15, **size) and not pays(1, 4, **size) and not pays(2, 15, **size)
+    assert pays(1, 15, (640, 368), (654, 376), (15, 9))
 
 
 def test_parts(x64, random_complex):
@@ -63,7 +91,7 @@ def test_parts(x64, random_complex):
     left, right = vdot(kernels_to_maps(kernels, (12, 9)), maps), vdot(kernels, maps_to_kernels(maps, (4, 3)))
     np.testing.assert_allclose(left, right)
     y, mask = random_complex((3, 8, 7), np.complex128), jnp.arange(7.0)
-    op = ImageConvolution(maps, mask, (8, 7))
+    op = ImageConvolution(kernels, mask, (8, 7), (12, 9))
     np.testing.assert_allclose(op.combine(to_grid(y, mask, (12, 9))), op.adjoint(y), atol=1e-12)
     with pytest.raises(ValueError, match="the mask must be"):
         pad_mask(jnp.ones((3, 1, 7)), (8, 7), (12, 9))

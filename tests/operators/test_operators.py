@@ -40,11 +40,11 @@ def _cases(rng):
         "frames, two map sets": (ops.CartesianSense(sets, _mask(rng, (FRAMES, 1, Y, X))), (FRAMES, 2, Y, X)),
         "3D": (ops.CartesianSense(maps3, _mask(rng, (Z, 1, X)), ndim=3), (Z, Y, X)),
         "convolution, image": (
-            ops.ImageConvolution(_complex(rng, (COILS, *GRID)), _mask(rng, (1, X)), (Y, X)),
+            ops.ImageConvolution(_complex(rng, (COILS, *KERNEL)), _mask(rng, (1, X)), (Y, X), GRID),
             GRID,
         ),
         "convolution, image, two map sets": (
-            ops.ImageConvolution(_complex(rng, (2, COILS, *GRID)), _mask(rng, (Y, X)), (Y, X)),
+            ops.ImageConvolution(_complex(rng, (2, COILS, *KERNEL)), _mask(rng, (Y, X)), (Y, X), GRID),
             (2, *GRID),
         ),
         "convolution, maps": (

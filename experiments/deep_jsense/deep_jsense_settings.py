@@ -1,0 +1,113 @@
+"""The settings of the Deep J-Sense paper: Table 1, Fig. 3 and 4, and the supplement's choice of steps.
+
+Published: fastMRI knees, R = 4 by an exact number of random lines around a calibration region (ACS), SSIM loss, 30 epochs of
+4865 slices one by one, N = n1 = n2 = 6, and for MoDL the same image network, steps and iterations. The learning rate is that of
+the public code (the paper names none).
+
+`small` keeps masks, loss, scale and rule of the evaluation, and the ratio of MoDL to Deep J-Sense (the same image network);
+E2E-VarNet has as many parameters as Deep J-Sense (the paper's: 3.9 times as many). Simulated heads take the place of knees,
+N = 3 that of 6, kernels of 9 x 7 those of 15 x 9; learning rate 5e-4 and the
+clipping of the public code (gradient's norm; the paper's, each element, lets single steps wreck a short training): a minute or
+two on two cores.
+"""
+
+import dataclasses
+
+from jaxrecon.models import (
+    MODL_DEEP_JSENSE,
+    VARNET_DEEP_JSENSE,
+    DeepJSenseConfig,
+    VarNetConfig,
+)
+from jaxrecon.training import Experiment
+from jaxrecon.training.experiment import SimulatedHeads
+from jaxrecon.training.networks import ModelConfig
+from jaxrecon.training.presets import PRESETS
+from jaxrecon.training.presets import small as smaller
+
+N_SLICES, EPOCHS = 4865, 30
+METHODS: dict[str, ModelConfig] = {
+    "deep_jsense": DeepJSenseConfig(),
+    "varnet": VARNET_DEEP_JSENSE,
+    "modl": MODL_DEEP_JSENSE,
+}
+SMALL_LAM = 0.1
+"""In place of 0.01: at this learning rate nothing would keep weights of the prior that small from turning negative."""
+SMALL: dict[str, ModelConfig] = {
+    "deep_jsense": DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16, lam=SMALL_LAM),
+    "varnet": VarNetConfig(n_steps=3, features=4, pools=2, sens_features=4, sens_pools=2),
+    "modl": dataclasses.replace(MODL_DEEP_JSENSE, n_steps=3, features=16, lam=SMALL_LAM),
+}
+SMALL_DATA = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(96, 80), coils=4)
+SMALL_UPDATES = 300
+ACS = {1: 1, 6: 2, 12: 4, 26: 6, 56: 12}
+"""Fig. 4: lines of the calibration region, and how many of 80 columns stand for them (6: what Table 1 has)."""
+ESPIRIT_FROM = 4
+"""Fewest lines from which ESPIRiT estimates maps."""
+STEPS = {3: 12, 4: 9, 6: 6, 9: 4}
+"""The supplement: N -> n1 = n2."""
+SMALL_STEPS = {2: 9, 3: 6, 6: 3}
+"""The same with half of the product."""
+ACCELERATIONS = (2, 3, 4, 5, 6)
+"""Fig. 3: trained at 4."""
+
+
+def table1(method: str, *, small: bool) -> Experiment:
+    """Matched conditions: trained and tested at R = 4, calibration region 0.08 of the columns."""
+    full = dataclasses.replace(
+        PRESETS["deep-jsense"],
+        model=METHODS[method],
+        n_updates=N_SLICES * EPOCHS,
+        mask="fixed-count",
+        acceleration=4.0,
+        variant="deep-jsense",
+    )
+    if not small:
+        return full
+    return dataclasses.replace(
+        smaller(full, SMALL[method]),
+        n_updates=SMALL_UPDATES,
+        optimizer="deep_jsense_by_norm",
+        learning_rate=5e-4,
+        evaluate_every=SMALL_UPDATES,
+        checkpoint_every=SMALL_UPDATES // 3,
+        strategy="end_to_end",
+        simulated=SMALL_DATA,
+    )
+
+
+def fig4(method: str, lines: int, *, small: bool) -> Experiment:
+    """Trained and tested with a calibration region of so many lines (small: those of ACS)."""
+    return dataclasses.replace(table1(method, small=small), acs=ACS[lines] if small else lines)
+
+
+def supplement(n_steps: int, *, small: bool) -> Experiment:
+    """Deep J-Sense with N steps, and iterations so that their product stays (about) the same."""
+    experiment = table1("deep_jsense", small=small)
+    n = (SMALL_STEPS if small else STEPS)[n_steps]
+    model = dataclasses.replace(experiment.model, n_steps=n_steps, map_iters=n, image_iters=n)  # type: ignore[type-var]
+    return dataclasses.replace(experiment, model=model)
+
+
+def rows(*, small: bool) -> dict[str, Experiment]:
+    """Name of the row -> its experiment; the rows of two figures that are equal stand here once, as Table 1's."""
+    named = {f"table1_{method}": table1(method, small=small) for method in METHODS}
+    for lines, few in ACS.items():
+        for method in METHODS:
+            found = method != "modl" or (small and few >= ESPIRIT_FROM)  # in the paper MoDL has no part in it
+            if found and fig4_row(method, lines, small=small) not in named:
+                named[fig4_row(method, lines, small=small)] = fig4(method, lines, small=small)
+    for n_steps in SMALL_STEPS if small else STEPS:
+        if supplement_row(n_steps, small=small) not in named:
+            named[supplement_row(n_steps, small=small)] = supplement(n_steps, small=small)
+    return named
+
+
+def fig4_row(method: str, lines: int, *, small: bool) -> str:
+    """The row of a point of Fig. 4: of the small runs, 26 lines are those of Table 1."""
+    return f"table1_{method}" if small and lines == 26 else f"fig4_{method}_acs{lines}"
+
+
+def supplement_row(n_steps: int, *, small: bool) -> str:
+    """The row of a choice of N: Table 1 has one of them."""
+    return "table1_deep_jsense" if n_steps == (3 if small else 6) else f"supplement_deep_jsense_n{n_steps}"

@@ -1,0 +1,274 @@
+"""Write the Deep J-Sense tables and figures from the JSON files of run.py, our value beside the paper's: no number typed by hand.
+
+    python experiments/deep_jsense/report.py --results experiments/deep_jsense/results
+
+Writes tables.md, fig2.png (images and maps), fig3.png (other accelerations) and fig4.png (calibration regions) to the folder of
+the results. Differences between methods are tested on pairs: each scan of each seed counts once, with the mean over its slices,
+by Wilcoxon's signed-rank test.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from deep_jsense_settings import ACCELERATIONS, ACS, SMALL_STEPS, STEPS, fig4_row, supplement_row
+from paper import FIG3, FIG4, LABELS, PARAMETERS, SUPPLEMENT, TABLE1
+from scipy.stats import wilcoxon
+
+HERE = Path(__file__).resolve().parent
+DIGITS = {"ssim": 4, "nmse": 4}
+COLORS = {"deep_jsense": "C3", "varnet": "C0", "modl": "C2"}
+Run = dict[str, Any]
+Results = dict[str, list[Run]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    folder = parser.parse_args().results
+    results = read(folder)
+    any_run = next(iter(results.values()))[0]
+    text = [
+        "# Deep J-Sense: Table 1, Figs. 2 to 4, supplement",
+        "",
+        "Written by report.py from the JSON files beside it. **The paper's values are of measured fastMRI knees; ours are "
+        f"{data_in_words(any_run)}: they show how the methods relate to each other there, not whether the paper's numbers are met.** "
+        "Each slice is scored by itself, on subjects that training has not seen; seeds change subjects, masks and weights, and "
+        "within a seed all methods have the same. p: Wilcoxon's signed-rank test, two-sided, of the mean SSIM of each test subject.",
+    ]
+    text += table1(results) + fig3(results, folder) + fig4(results, folder) + supplement(results)
+    draw_images(results, folder)
+    (folder / "tables.md").write_text("\n".join(text) + "\n")
+    print(f"wrote {folder / 'tables.md'}")
+
+
+def read(folder: Path) -> Results:
+    """Row -> its runs, one for each seed.
+
+    Raises:
+      SystemExit: there are none, small and published settings are mixed, or methods were not tested on the same data.
+    """
+    results: Results = {}
+    for path in sorted(folder.glob("*_seed*.json")):
+        run = json.loads(path.read_text())
+        results.setdefault(run["row"], []).append(run)
+    runs = [run for found in results.values() for run in found]
+    if not runs:
+        raise SystemExit(f"{folder} holds no result of run.py")
+    if len({run["small"] for run in runs}) > 1:
+        raise SystemExit(f"{folder} holds runs with --small and without: keep them in two folders")
+    for name, found in results.items():
+        method = method_of(name)
+        for run in found:
+            same = [r for r in results.get(name.replace(method, "deep_jsense"), []) if r["seed"] == run["seed"]]
+            if any(r["test"]["sha256"] != run["test"]["sha256"] for r in same):
+                raise SystemExit(
+                    f"{name}, seed {run['seed']}, was tested on other data than Deep J-Sense: run both again"
+                )
+    return results
+
+
+def method_of(row: str) -> str:
+    return next(method for method in LABELS if method in row)
+
+
+def data_in_words(run: Run) -> str:
+    """What the rows were trained and tested on."""
+    config, test = run["config"], run["test"]
+    coils, y, x = test["shape"]
+    if not run["small"]:
+        return f"of your files ({test['scans']} for the test)"
+    return (
+        f"of {config['simulated']['heads']} simulated heads for training and {test['scans']} others for the test, "
+        f"{test['slices']} slices, {y} x {x}, {coils} coils, and of small networks trained for {config['n_updates']} steps"
+    )
+
+
+def scores(run: Run, acceleration: int | None = None) -> dict[str, Any]:
+    """Those of one acceleration; default: of the training."""
+    found: dict[str, Any] = run["by_acceleration"][str(acceleration or round(run["config"]["acceleration"]))]
+    return found
+
+
+def spread(values: list[float], digits: int = 4) -> str:
+    """Mean and standard deviation over seeds."""
+    std = f" +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{std}" if values else "not run"
+
+
+def paired(ours: list[Run], others: list[Run], acceleration: int | None = None) -> list[float]:
+    """SSIM of ours less that of others, for each test subject of each seed that both have."""
+    by_seed = {run["seed"]: scores(run, acceleration)["ssim"]["slices"] for run in others}
+    differences = []
+    for run in ours:
+        other = by_seed.get(run["seed"])
+        if other is not None:
+            own = scores(run, acceleration)["ssim"]["slices"]
+            differences += [statistics.fmean(own[name]) - statistics.fmean(other[name]) for name in own]
+    return differences
+
+
+def compared(ours: list[Run], others: list[Run], acceleration: int | None = None) -> str:
+    """Mean difference and p, in words of a table."""
+    differences = paired(ours, others, acceleration)
+    if not differences:
+        return ""
+    p = wilcoxon(differences).pvalue
+    return f"{statistics.fmean(differences):+.4f}, p = {p:.1g}, n = {len(differences)}"
+
+
+def table1(results: Results) -> list[str]:
+    """Mean, median and standard deviation over slices, each averaged over seeds."""
+    lines = ["", "## Table 1: R = 4, trained and tested alike", ""]
+    lines.append("mean / median / standard deviation over slices, averaged over seeds; +-: of the mean, over seeds.")
+    lines += [
+        "",
+        "| | SSIM ours | SSIM paper | NMSE ours | NMSE paper | parameters ours | paper | Deep J-Sense less this, SSIM |",
+    ]
+    lines.append("|---" * 8 + "|")
+    ours = results.get("table1_deep_jsense", [])
+    for method, label in LABELS.items():
+        runs = results.get(f"table1_{method}", [])
+        cells = [f"{label} ({len(runs)} seeds)"]
+        for metric in DIGITS:
+            if runs:
+                values = [scores(run)[metric] for run in runs]
+                middle = [statistics.fmean(v[part] for v in values) for part in ("median", "std")]
+                cells.append(f"{spread([v['mean'] for v in values])} / {middle[0]:.4f} / {middle[1]:.4f}")
+            else:
+                cells.append("not run")
+            cells.append(" / ".join(f"{v:g}" for v in TABLE1[method][metric]))
+        cells += [f"{runs[0]['parameters']:,}" if runs else "", f"{PARAMETERS[method]:,}"]
+        cells.append("" if method == "deep_jsense" else compared(ours, runs))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def fig3(results: Results, folder: Path) -> list[str]:
+    """SSIM at other accelerations than that of the training, calibration region kept."""
+    runs = {method: results.get(f"table1_{method}", []) for method in LABELS}
+    lines = ["", "## Fig. 3: trained at R = 4, tested at others", "", f"The paper: {FIG3}", ""]
+    lines.append("SSIM, mean +- standard deviation over seeds; below it the differences to Deep J-Sense.")
+    lines += ["", f"| | {' | '.join(f'R = {r}' for r in ACCELERATIONS)} | from R = 2 to 6 |", "|---" * 7 + "|"]
+    for method, label in LABELS.items():
+        values = {r: [scores(run, r)["ssim"]["mean"] for run in runs[method]] for r in ACCELERATIONS}
+        loss = [b - a for a, b in zip(values[ACCELERATIONS[0]], values[ACCELERATIONS[-1]], strict=True)]
+        lines.append(f"| {label} | {' | '.join(spread(v) for v in values.values())} | {spread(loss)} |")
+    for method in ("varnet", "modl"):
+        cells = [compared(runs["deep_jsense"], runs[method], r) for r in ACCELERATIONS]
+        lines.append(f"| Deep J-Sense less {LABELS[method]} | {' | '.join(cells)} | |")
+    curves = {m: {r: [scores(run, r)["ssim"]["mean"] for run in runs[m]] for r in ACCELERATIONS} for m in LABELS}
+    plot(curves, folder / "fig3.png", "acceleration R (trained at 4)")
+    return lines
+
+
+def fig4(results: Results, folder: Path) -> list[str]:
+    """SSIM at R = 4 with calibration regions of several widths, trained at each."""
+    small = next(iter(results.values()))[0]["small"]
+    runs = {(m, n): results.get(fig4_row(m, n, small=small), []) for m in LABELS for n in ACS}
+    widths = {n: ACS[n] if small else n for n in ACS}
+    lines = ["", "## Fig. 4: calibration region, trained and tested at each", "", f"The paper: {FIG4}", ""]
+    lines.append(
+        "SSIM, mean +- standard deviation over seeds, number of seeds. "
+        + (
+            "Lines of 80 columns; in brackets the paper's of about 368. MoDL has no part in the paper's figure; "
+            if small
+            else ""
+        )
+        + f"ESPIRiT finds no maps from fewer than {widths[12]} lines." * small
+    )
+    lines += [
+        "",
+        "| | " + " | ".join(f"{w} ({n})" if small else f"{n}" for n, w in widths.items()) + " |",
+        "|---" * 6 + "|",
+    ]
+    for method, label in LABELS.items():
+        cells = []
+        for n in ACS:
+            found = [scores(run)["ssim"]["mean"] for run in runs[method, n]]
+            cells.append(f"{spread(found)} ({len(found)})" if found else "")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    for method in ("varnet", "modl"):
+        cells = [compared(runs["deep_jsense", n], runs[method, n]) for n in ACS]
+        lines.append(f"| Deep J-Sense less {LABELS[method]} | {' | '.join(cells)} |")
+    curves = {m: {widths[n]: [scores(r)["ssim"]["mean"] for r in runs[m, n]] for n in ACS} for m in LABELS}
+    plot(curves, folder / "fig4.png", "calibration lines, trained and tested at each")
+    return lines
+
+
+def supplement(results: Results) -> list[str]:
+    """Steps against iterations within them."""
+    small = next(iter(results.values()))[0]["small"]
+    choices = SMALL_STEPS if small else STEPS
+    lines = ["", "## Supplement: N steps of n1 = n2 iterations", "", f"The paper: {SUPPLEMENT}", ""]
+    lines += ["| N, n1 = n2 | SSIM | seeds | less the row of Table 1, SSIM |", "|---|---|---|---|"]
+    base = results.get("table1_deep_jsense", [])
+    for n_steps, n in choices.items():
+        runs = results.get(supplement_row(n_steps, small=small), [])
+        difference = compared(runs, base) if runs is not base else ""
+        values = [scores(run)["ssim"]["mean"] for run in runs]
+        lines.append(f"| {n_steps}, {n} | {spread(values)} | {len(runs)} | {difference} |")
+    return lines
+
+
+def plot(curves: dict[str, dict[int, list[float]]], path: Path, xlabel: str) -> None:
+    """A line for each method: mean over seeds, and the range of the seeds."""
+    figure, axes = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
+    for method, points in curves.items():
+        found = {x: values for x, values in points.items() if values}
+        if found:
+            mean = [statistics.fmean(values) for values in found.values()]
+            axes.plot(list(found), mean, marker="o", ms=4, color=COLORS[method], label=LABELS[method])
+            low, high = ([edge(values) for values in found.values()] for edge in (min, max))
+            axes.fill_between(list(found), low, high, color=COLORS[method], alpha=0.15, lw=0)
+    axes.set(xlabel=xlabel, ylabel="SSIM on unseen slices")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def draw_images(results: Results, folder: Path) -> None:
+    """Fig. 2: one test slice, its error, and one coil's map, beside those of full k-space; of the first seed."""
+    shown: dict[str, dict[str, np.ndarray]] = {}
+    for method in LABELS:
+        for run in results.get(f"table1_{method}", [])[:1]:
+            path = folder / "runs" / f"{run['row']}_seed{run['seed']}" / "picture.npz"
+            if path.exists():
+                with np.load(path, allow_pickle=False) as file:
+                    shown[method] = {name: file[name] for name in file.files}
+    if not shown:
+        return
+    first = next(iter(shown.values()))
+    target = first["target"]
+    figure, axes = plt.subplots(3, len(shown) + 1, figsize=(2.1 * (len(shown) + 1), 7.2), layout="constrained")
+    object_ = target > 0.05 * target.max()
+    top = np.quantile(target, 0.995)
+    axes[0, 0].imshow(target, cmap="gray", vmin=0, vmax=top)
+    axes[0, 0].set_title("full k-space", fontsize=10)
+    axes[2, 0].imshow(np.where(object_, first["full_map"], 0), cmap="viridis", vmin=0)
+    for column, (method, picture) in enumerate(shown.items(), start=1):
+        axes[0, column].imshow(picture["image"], cmap="gray", vmin=0, vmax=top)
+        axes[0, column].set_title(LABELS[method], fontsize=10)
+        error = np.abs(picture["image"] - target)
+        axes[1, column].imshow(error, cmap="inferno", vmin=0, vmax=0.15 * top)
+        # maps are free up to a factor: each in units of its own
+        axes[2, column].imshow(picture["map"], cmap="viridis", vmin=0)
+    for row, label in enumerate(("image", "error, to 0.15 of the top", "map of one coil")):
+        axes[row, 0].set_ylabel(label)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.set_frame_on(bool(axis.images))
+    figure.savefig(folder / "fig2.png", dpi=130)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Short k-space kernels, as those of coil maps, on the grid of an image: sizes, transforms and masks."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Complex, Inexact
+
+from ..fourier import crop_or_pad, ifftc
+from ..typing import Image, KSpace, Mask
+
+Kernels = Complex[Array, "*batch ky kx"]
+
+
+def linear_grid(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
+    """The smallest grid (P, Q) of an image kernel for data (y, x): n + k - 1, one more where n is odd and k even.
+
+    On it nothing that wraps around reaches the data, and the centre size // 2 is the same point in data, kernel and grid.
+
+    Args:
+      shape: (y, x) of the data.
+      kernel: (ky, kx) of the map kernels.
+    """
+    height, width = (n + k - 1 + (n % 2) * (1 - k % 2) for n, k in zip(shape, kernel, strict=True))
+    return height, width
+
+
+def kernels_to_maps(kernels: Kernels, grid: Sequence[int]) -> Complex[Array, "*batch P Q"]:
+    """F^-1 Pad s: k-space kernels (..., ky, kx), DC at size // 2, to maps (..., *grid), by two small DFT matrices."""
+    rows, columns = dft_matrices(kernels, grid)
+    return matmul(matmul(rows, kernels), columns.T)
+
+
+def maps_to_kernels(maps: Complex[Array, "*batch P Q"], kernel: Sequence[int]) -> Kernels:
+    """Crop F S, the adjoint of `kernels_to_maps`: (..., P, Q) to (..., *kernel)."""
+    example = jax.ShapeDtypeStruct(kernel, maps.dtype)
+    rows, columns = dft_matrices(example, maps.shape[-2:])
+    return matmul(rows.conj().T, matmul(maps, columns.conj()))
+
+
+def pad_mask(mask: Mask | None, shape: Sequence[int], grid: Sequence[int], dtype=jnp.float32) -> Mask:
+    """A mask of data (y, x) as one of the grid: 0 outside of the data; None: all of the data is measured.
+
+    Raises:
+      ValueError: the mask has coils or frames.
+    """
+    mask = jnp.ones((1, 1), dtype) if mask is None else jnp.asarray(mask)
+    while mask.ndim > 2 and mask.shape[0] == 1:
+        mask = mask[0]
+    if mask.ndim > 2:
+        raise ValueError(f"the mask must be (x,), (1, x), (y, 1) or (y, x), the same for all coils, not {mask.shape}")
+    mask = mask.reshape((1,) * (2 - mask.ndim) + mask.shape)
+    return crop_or_pad(jnp.broadcast_to(mask, shape), grid)
+
+
+def to_grid(kspace: KSpace, mask: Mask | None, grid: Sequence[int]) -> Image:
+    """F^-1 Pad M y: coil images on the grid (coil, P, Q), from which both operators' `combine` makes A^H y."""
+    mask = pad_mask(mask, kspace.shape[-2:], kspace.shape[-2:], kspace.real.dtype)
+    return ifftc(crop_or_pad(mask[None] * kspace, grid))
+
+
+def dft_matrices(kernels, grid: Sequence[int]) -> list[Complex[Array, "n k"]]:
+    """Inverse unitary DFT matrices (P, ky) and (Q, kx) from a few k-space samples to the grid."""
+    matrices = []
+    for n, k in zip(grid, kernels.shape[-2:], strict=True):
+        if k > n:
+            raise ValueError(f"map kernels of {kernels.shape[-2:]} do not fit a grid of {tuple(grid)}")
+        turns = np.outer(np.arange(n) - n // 2, np.arange(k) - k // 2) / n
+        matrices.append(jnp.asarray(np.exp(2j * np.pi * turns) / np.sqrt(n), kernels.dtype))
+    return matrices
+
+
+def matmul(a: Inexact[Array, "..."], b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """A b in full precision; the one with fewer axes is the same for all of the other's leading ones."""
+    ndim = max(a.ndim, b.ndim)
+    a, b = (m.reshape((1,) * (ndim - m.ndim) + m.shape) for m in (a, b))
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
