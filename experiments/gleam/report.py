@@ -77,7 +77,8 @@ def main() -> None:
         "how the rows of a table relate to each other, not whether the paper's numbers are met.** mean (standard deviation) over "
         "test slices of subjects that training has not seen, magnitudes, variant gleam; of cine each frame by itself. The best "
         "weights by validation are scored. Memory: temporaries of the compiled training step at the paper's size (one image size "
-        "for all: 320 x 256 with 8 coils, cine 20 x 200 x 200), of experiments/benchmarks/memory.py.",
+        "for all: 320 x 256 with 8 coils, cine 20 x 200 x 200), of experiments/benchmarks/memory.py. Seconds per iteration are of a "
+        "machine that did other work at the same time; experiments/benchmarks/gleam_time.py compares times.",
     ]
     text += [line for table in TABLES for line in table_lines(table, results)]
     text += equal_memory(results) + early_exit(results) + times(results, folder)
