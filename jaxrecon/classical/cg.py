@@ -82,16 +82,15 @@ def cg_implicit(normal: Normal, b: Tree, *, n_iter: int = 10) -> Tree:
     It equals the gradient of `cg` only where CG has converged (at 10 iterations of a SENSE problem they differ by several per cent).
     Source: the custom gradient of MoDL's CG block (Aggarwal et al. 2019).
     """
+    is_complex = jax.tree.map(jnp.iscomplexobj, b)
+    # a Hermitian map of complex numbers is a symmetric one of their parts: nothing is transposed, so that A may have a gradient of its own
+    apart = lambda tree: jax.tree.map(lambda a: jnp.stack([a.real, a.imag]) if jnp.iscomplexobj(a) else a, tree)
+    whole = lambda tree: jax.tree.map(lambda a, c: jax.lax.complex(a[0], a[1]) if c else a, tree, is_complex)
 
     def solve(matvec, rhs):
-        return cg(matvec, rhs, n_iter=n_iter)
+        return apart(cg(lambda v: whole(matvec(apart(v))), whole(rhs), n_iter=n_iter))
 
-    def transpose_solve(matvec_transposed, rhs):
-        # A is Hermitian, so A^T = conj(A): solve with A for the conjugate
-        conj = lambda tree: jax.tree.map(jnp.conj, tree)
-        return conj(solve(lambda v: conj(matvec_transposed(conj(v))), conj(rhs)))
-
-    return jax.lax.custom_linear_solve(normal, b, solve, transpose_solve)
+    return whole(jax.lax.custom_linear_solve(lambda v: apart(normal(whole(v))), apart(b), solve, symmetric=True))
 
 
 def _quotient(a, b, going):
