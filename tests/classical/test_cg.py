@@ -92,3 +92,19 @@ def test_float32_gradients_stay_finite_after_convergence(n_iter):
     exact = jax.grad(lambda b, lam: jnp.sum((1e-4 * b / (spectrum + lam)) ** 2), (0, 1))(b, 4.0)
     for a, expected in zip(gradients, exact, strict=True):
         np.testing.assert_allclose(a, expected, rtol=2e-3, atol=1e-12)
+
+
+def test_implicit_gradient_of_an_operator_with_a_gradient_of_its_own(x64, rng):
+    """A written-out gradient (jax.custom_vjp) has no transpose: the implicit form needs none, as A is Hermitian."""
+    a = rng.standard_normal((6, 6)) + 1j * rng.standard_normal((6, 6))
+    a, b = jnp.asarray(a), jnp.asarray(rng.standard_normal(6) + 1j * rng.standard_normal(6))
+    plain = lambda a, x: a.conj().T @ (a @ x) + x
+    written_out = jax.custom_vjp(plain)
+    written_out.defvjp(lambda a, x: (plain(a, x), (a, x)), lambda kept, g: jax.vjp(plain, *kept)[1](g))
+
+    def loss(normal, solve):
+        return lambda a, b: jnp.sum(jnp.abs(solve(lambda x: normal(a, x), b, n_iter=12)) ** 2)
+
+    expected = jax.grad(loss(plain, cg), (0, 1))(a, b)
+    for own, wanted in zip(jax.grad(loss(written_out, cg_implicit), (0, 1))(a, b), expected, strict=True):
+        np.testing.assert_allclose(own, wanted, atol=1e-8 * np.abs(wanted).max())
