@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from .kernel_gradient import kernel_gradient
 from .padding import MODES, pad_border
 
 Padding = Literal["zeros", "reflect", "edge", "circular"]
@@ -117,7 +117,9 @@ def _conv_backward(pad, dilation, stride, residuals, cotangent):
     def fast_in_loops(x, kernel, cotangent):
         kernel_gradients: tuple[jax.Array, ...] = ()
         if learned:
-            kernel_gradients = (_kernel_gradient(x, kernel, cotangent, pad, dilation, stride),)
+            sizes = kernel.shape[:-2]
+            gradient = kernel_gradient(x, cotangent, sizes=sizes, pad=pad, dilation=dilation, stride=stride)
+            kernel_gradients = (gradient.astype(kernel.dtype),)
             # first the one, then the other: side by side they would need x, its shifted copy and both cotangents at once
             kernel = kernel + 0 * kernel_gradients[0]
         input_gradient = _input_gradient(kernel, _between_zeros(cotangent, stride, full), pad, dilation)
@@ -146,29 +148,6 @@ def _input_gradient(kernel, cotangent, pad, dilation):
     flipped = jnp.flip(kernel, range(ndim)).swapaxes(-1, -2)
     pad = tuple(dilation * (k - 1) - p for k, p in zip(kernel.shape, pad, strict=False))
     return _conv(cotangent, flipped, pad, dilation, 1)
-
-
-def _kernel_gradient(x, kernel, cotangent, pad, dilation, stride):
-    """One matrix product for each tap; in a scan, so that only one shifted copy of x is alive at a time."""
-    if len(x) == 1:  # an example under vmap: as the convolution sees it, else XLA keeps x in both shapes
-        x, cotangent = x[0], cotangent[0]
-    ndim = len(pad)
-    examples = x.shape[: -ndim - 1]
-    space = [stride * (n - 1) + 1 for n in cotangent.shape[-ndim - 1 : -1]]
-    every = (..., *[slice(None, None, stride)] * ndim, slice(None))
-    x = jnp.pad(x, [*((0, 0) for _ in examples), *((p, p) for p in pad), (0, 0)])
-    taps = dilation * np.array(list(np.ndindex(kernel.shape[:ndim])), np.int32)
-    starts = np.pad(taps, [(0, 0), (len(examples), 1)])  # from the first example and channel
-    rows = cotangent.reshape(-1, cotangent.shape[-1])
-    accumulate = jnp.promote_types(x.dtype, jnp.float32)
-
-    def one_tap(_, start):
-        shifted = lax.dynamic_slice(x, start, (*examples, *space, x.shape[-1]))
-        shifted = shifted[every].reshape(-1, x.shape[-1])
-        return None, lax.dot_general(shifted, rows, (((0,), (0,)), ((), ())), preferred_element_type=accumulate)
-
-    _, gradient = lax.scan(one_tap, None, starts)
-    return gradient.reshape(kernel.shape).astype(kernel.dtype)
 
 
 def conv_transpose_2x2(

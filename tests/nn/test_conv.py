@@ -56,6 +56,24 @@ def test_gradient_equals_the_native_one(rng, x64, padding, size, dilation):
         np.testing.assert_allclose(a, b, atol=1e-11 * np.abs(b).max())
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "leading"),
+    [((23, 40), (3, 8), (2,)), ((23, 40), (8, 3), (2,)), ((13, 20), (128, 2), ()), ((3, 21, 37), (3, 4), (2,))],
+)
+def test_kernel_gradient_in_several_blocks(rng, x64, monkeypatch, size, channels, leading):
+    """Rows that no block divides, more channels in than out, several examples, volumes."""
+    monkeypatch.setattr("jaxrecon.nn.kernel_gradient.BLOCK", 2**12)
+    monkeypatch.setattr("jaxrecon.nn.kernel_gradient.LEAST_PIXELS", 64)
+    x, kernel = arrays(rng, (*leading, *size, channels[0]), (3,) * len(size) + channels)
+    weight = jnp.asarray(rng.standard_normal((*leading, *size, channels[1])))
+    ours = jax.grad(lambda kernel: jnp.sum(weight * conv(x, kernel)))
+    one = lambda x, kernel: native(x, kernel, "zeros")
+    each = jax.vmap(one, (0, None)) if leading else one
+    theirs = jax.grad(lambda kernel: jnp.sum(weight * each(x, kernel)))
+    ours, theirs = jax.jit(lambda k: (ours(k), theirs(k)))(kernel)
+    np.testing.assert_allclose(ours, theirs, atol=1e-11 * np.abs(theirs).max())
+
+
 @pytest.mark.parametrize(("size", "width"), [((7, 10), 3), ((8, 9), 5), ((6, 7), 1), ((5, 6, 8), 3)])
 def test_stride_takes_every_second_pixel(rng, x64, size, width):
     """Value and gradient: those of stride 1 where every second output is looked at."""
@@ -106,7 +124,7 @@ def test_gradient_under_transformations(rng, x64):
 
 
 def test_gradient_has_the_form_that_is_fast_in_loops():
-    """On a CPU ordinary convolutions and one matrix product per tap in a loop; elsewhere the native gradient."""
+    """On a CPU ordinary convolutions and matrix products in a loop; elsewhere the native gradient."""
     x, kernel = jnp.zeros((1, 32, 32, 16)), jnp.zeros((3, 3, 16, 16))
     traced = jax.jit(jax.grad(lambda *a: jnp.sum(conv(*a) ** 2), (0, 1))).trace(x, kernel)
     text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda")}
