@@ -61,21 +61,22 @@ def _blocks(x, cotangent, sizes, pad, dilation, stride):
         """Pixels of x under so many outputs of each axis of space."""
         return [stride * (n - 1) + dilation * (k - 1) + 1 for n, k in zip(outputs, sizes, strict=True)]
 
-    # x to (example, z, channel, y, x): a tap's pixels are then the rows of the left matrix
+    # x to (example, z, y, channel, x): a tap's pixels are then rows of the left matrix; line by line, for the cache
     ends = zip(pad, x.shape[examples:-1], extent(*leading[examples:], n_blocks * rows, width), strict=True)
     border = [*[(0, 0, 0)] * examples, *((p, n - p - m, 0) for p, m, n in ends)]
-    border.insert(-2, (0, 0, 0))
-    x = lax.pad(jnp.moveaxis(x, -1, -3), jnp.zeros((), x.dtype), border)
+    border.insert(-1, (0, 0, 0))
+    x = lax.pad(jnp.swapaxes(x, -1, -2), jnp.zeros((), x.dtype), border)
     cotangent = jnp.pad(cotangent, [*[(0, 0)] * len(leading), (0, n_blocks * rows - height), (0, 0), (0, 0)])
     one_each = [1] * len(leading)
     slab_shape = [*[1] * examples, *extent(*one_each[examples:], rows, width)]
-    slab_shape.insert(-2, channels)
+    slab_shape.insert(-1, channels)
 
     def tap(slab, index):
         *z, y, x = (dilation * i for i in index)
-        first = [*[0] * examples, *z, 0, y, x]
-        extents = [*one_each, channels, stride * (rows - 1) + 1, stride * (width - 1) + 1]
-        return lax.slice(slab, first, np.add(first, extents), (*one_each, 1, stride, stride))
+        first = [*[0] * examples, *z, y, 0, x]
+        extents = [*one_each, stride * (rows - 1) + 1, channels, stride * (width - 1) + 1]
+        lines = lax.slice(slab, first, np.add(first, extents), (*one_each, stride, 1, stride))
+        return jnp.swapaxes(lines, -2, -3)
 
     def one_block(total, first):
         in_x, in_cotangent = first
@@ -86,7 +87,7 @@ def _blocks(x, cotangent, sizes, pad, dilation, stride):
 
     in_cotangent = np.indices((*leading, n_blocks, 1, 1), np.int32).reshape(cotangent.ndim, -1).T
     in_cotangent[:, -3] *= rows
-    in_x = np.insert(in_cotangent[:, :-1], -2, 0, axis=1)  # the axis of channels
+    in_x = in_cotangent.copy()  # 0 for channels and x
     in_x[:, examples:] *= stride
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
     total = jnp.zeros((math.prod(sizes) * channels, out), accumulate)
