@@ -93,8 +93,10 @@ def measure(model: str, options: Options, cores: list[int], rounds: int) -> dict
             for name in answers[0]:
                 seconds.setdefault(name, []).append(max(answer[name] for answer in answers))
     for workers in groups.values():
+        for worker in workers:  # both first: processes that met leave together
+            worker.process.stdin.close()
         for worker in workers:
-            worker.end()
+            worker.process.wait()
     best = {name: min(own) for name, own in seconds.items()}
     one = best["gleam"]
     ratios = {f"{name} / end to end": best[name] / best["end to end"] for name in best if name in STRATEGIES}
@@ -135,11 +137,6 @@ class Worker:
             if line.startswith("{"):
                 return json.loads(line)
         raise SystemExit(f"a worker stopped with exit status {self.process.wait()}")
-
-    def end(self) -> None:
-        """Close it."""
-        self.process.stdin.close()
-        self.process.wait()
 
 
 STRATEGIES = ("end to end", "checkpointed", "invertible", "gleam")
