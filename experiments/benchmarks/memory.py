@@ -104,6 +104,20 @@ def tables() -> dict[str, Table]:
             f"N = {deep.n_steps}, end to end": Row(deep, end_to_end()),
         }
 
+    def lower(plain, bfloat16, **more):
+        """What might lower GLEAM further."""
+        rematerialised = dataclasses.replace(plain, step=jax.checkpoint(plain.step))
+        return {
+            LOOP: Row(plain, end_to_end(loop=True)),
+            "gleam, M = 8": Row(plain, gleam(8)),
+            **{f"gleam, M = 8, {name}": Row(model, gleam(8)) for name, model in more.items()},
+            "gleam, M = 8, bfloat16 network": Row(bfloat16, gleam(8)),
+            "gleam, M = 8, steps rematerialised": Row(rematerialised, gleam(8)),
+            "gleam, M = 2": Row(plain, gleam(2)),
+            "gleam, M = 2, steps rematerialised": Row(rematerialised, gleam(2)),
+        }
+
+    low = lambda build, config, **options: build(dataclasses.replace(config, **options))
     return {
         "modl_2d": Table(
             "MoDL 2D, 70 features, 10 CG, N = 8",
@@ -140,6 +154,22 @@ def tables() -> dict[str, Table]:
             1,
             cine,
             deeper(pgd_3d, pgd(PGD_3D_CINE_GLEAM)),
+        ),
+        "modl_2d_lower": Table(
+            "MoDL 2D, 70 features, 10 CG, N = 8: GLEAM lower still",
+            4,
+            flat,
+            lower(
+                modl_2d,
+                low(modl, MODL_2D_GLEAM, bfloat16=True),
+                **{"implicit CG": low(modl, MODL_2D_GLEAM, implicit=True)},
+            ),
+        ),
+        "pgd_2d_lower": Table(
+            "PGD 2D, 100 features, N = 8: GLEAM lower still",
+            4,
+            flat,
+            lower(pgd_2d, low(pgd, PGDConfig(), bfloat16=True)),
         ),
     }
 
