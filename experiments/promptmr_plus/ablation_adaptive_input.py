@@ -1,7 +1,7 @@
 """PromptMR+, ablation on fastMRI knee, R = 4: baseline, history and adaptive input.
 
-    jaxrecon train experiments/promptmr_plus/ablation_adaptive_input.py --data fastmri/multicoil_train --out runs/ablation_adaptive_input
-    jaxrecon train experiments/promptmr_plus/ablation_adaptive_input.py --small --data simulated --out runs/small_ablation_adaptive_input
+    jaxrecon train experiments/promptmr_plus/ablation_adaptive_input.py --data fastmri/multicoil_train --out runs/ablation
+    jaxrecon train experiments/promptmr_plus/ablation_adaptive_input.py --small --data simulated --out runs/small
 
 The numbers of the paper's ablation are not public in text. With adjacent-slice maps in addition: knee_r4_promptmr_plus.py.
 

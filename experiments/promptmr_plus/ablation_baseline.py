@@ -1,7 +1,7 @@
 """PromptMR+, ablation on fastMRI knee, R = 4: no adaptive input, no history, maps coil by coil.
 
-    jaxrecon train experiments/promptmr_plus/ablation_baseline.py --data fastmri/multicoil_train --out runs/ablation_baseline
-    jaxrecon train experiments/promptmr_plus/ablation_baseline.py --small --data simulated --out runs/small_ablation_baseline
+    jaxrecon train experiments/promptmr_plus/ablation_baseline.py --data fastmri/multicoil_train --out runs/ablation
+    jaxrecon train experiments/promptmr_plus/ablation_baseline.py --small --data simulated --out runs/small
 
 The numbers of the paper's ablation are not public in text.
 

@@ -1,7 +1,7 @@
 """PromptMR+, ablation on fastMRI knee, R = 4: baseline and history.
 
-    jaxrecon train experiments/promptmr_plus/ablation_history.py --data fastmri/multicoil_train --out runs/ablation_history
-    jaxrecon train experiments/promptmr_plus/ablation_history.py --small --data simulated --out runs/small_ablation_history
+    jaxrecon train experiments/promptmr_plus/ablation_history.py --data fastmri/multicoil_train --out runs/ablation
+    jaxrecon train experiments/promptmr_plus/ablation_history.py --small --data simulated --out runs/small
 
 The numbers of the paper's ablation are not public in text.
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark Calgary-Campinas, R = 10: PromptMR.
 
-    jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr.py --data calgary/Train --out runs/calgary_r10_promptmr
-    jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr.py --small --data simulated --out runs/small_calgary_r10_promptmr
+    jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr.py --data calgary/Train --out runs/calgary
+    jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr.py --small --data simulated --out runs/small
 
 Published: PSNR 34.32 dB, SSIM 0.9302.
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark fastMRI knee, R = 4: PromptMR.
 
-    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr.py --data fastmri/multicoil_train --out runs/knee_r4_promptmr
-    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr.py --small --data simulated --out runs/small_knee_r4_promptmr
+    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0051, PSNR 39.71 dB, SSIM 0.9264.
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark fastMRI knee, R = 4: PromptMR+.
 
-    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr_plus.py --data fastmri/multicoil_train --out runs/knee_r4_promptmr_plus
-    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr_plus.py --small --data simulated --out runs/small_knee_r4_promptmr_plus
+    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr_plus.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r4_promptmr_plus.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0050, PSNR 39.92 dB, SSIM 0.9276.
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark fastMRI knee, R = 4: E2E-VarNet.
 
-    jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py --data fastmri/multicoil_train --out runs/knee_r4_varnet
-    jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py --small --data simulated --out runs/small_knee_r4_varnet
+    jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0053, PSNR 39.37 dB, SSIM 0.9236 (of weights that were trained on the test volumes too).
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark fastMRI knee, R = 8: PromptMR.
 
-    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr.py --data fastmri/multicoil_train --out runs/knee_r8_promptmr
-    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr.py --small --data simulated --out runs/small_knee_r8_promptmr
+    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0080, PSNR 37.78 dB, SSIM 0.8984.
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark fastMRI knee, R = 8: PromptMR+.
 
-    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr_plus.py --data fastmri/multicoil_train --out runs/knee_r8_promptmr_plus
-    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr_plus.py --small --data simulated --out runs/small_knee_r8_promptmr_plus
+    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr_plus.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r8_promptmr_plus.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0078, PSNR 38.09 dB, SSIM 0.9012.
 

@@ -1,7 +1,7 @@
 """PromptMR+, benchmark fastMRI knee, R = 8: E2E-VarNet.
 
-    jaxrecon train experiments/promptmr_plus/knee_r8_varnet.py --data fastmri/multicoil_train --out runs/knee_r8_varnet
-    jaxrecon train experiments/promptmr_plus/knee_r8_varnet.py --small --data simulated --out runs/small_knee_r8_varnet
+    jaxrecon train experiments/promptmr_plus/knee_r8_varnet.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r8_varnet.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0087, PSNR 37.30 dB, SSIM 0.8936 (of weights that were trained on the test volumes too).
 

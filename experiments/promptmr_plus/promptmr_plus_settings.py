@@ -67,7 +67,7 @@ SMALL_PROMPTMR = dataclasses.replace(SMALL_PRESETS["promptmr"].model, n_steps=3)
 VARNET = VarNetConfig()
 VARNET_EQUAL_PARAMETERS = VarNetConfig(features=32)
 SMALL_VARNET_EQUAL_PARAMETERS = VarNetConfig(n_steps=3, features=11, pools=2, sens_features=6, sens_pools=2)
-SMALL_VARNET_EQUAL_MEMORY = VarNetConfig(n_steps=3, features=12, pools=2, sens_features=8, sens_pools=2)
+SMALL_VARNET_EQUAL_MEMORY = VarNetConfig(n_steps=3, features=13, pools=2, sens_features=6, sens_pools=2)
 
 ABLATIONS = {
     "baseline": {"n_buffers": 0, "n_history": 0, "adjacent_maps": False},

@@ -1,6 +1,6 @@
 """E2E-VarNet whose training step needs as much memory as the small PromptMR+'s, simulated heads, R = 4.
 
-    jaxrecon train experiments/promptmr_plus/varnet_equal_memory.py --small --data simulated --out runs/small_varnet_equal_memory
+    jaxrecon train experiments/promptmr_plus/varnet_equal_memory.py --small --data simulated --out runs/small
 
 No published value: this comparison is ours, at equal updates, data, optimizer and loss.
 """

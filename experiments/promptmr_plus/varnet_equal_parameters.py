@@ -1,7 +1,7 @@
 """E2E-VarNet with as many parameters as PromptMR+ (full: 93.6 M to 92.9 M), fastMRI knee, R = 4.
 
-    jaxrecon train experiments/promptmr_plus/varnet_equal_parameters.py --data fastmri/multicoil_train --out runs/varnet_equal_parameters
-    jaxrecon train experiments/promptmr_plus/varnet_equal_parameters.py --small --data simulated --out runs/small_varnet_equal_parameters
+    jaxrecon train experiments/promptmr_plus/varnet_equal_parameters.py --data fastmri/multicoil_train --out runs/varnet
+    jaxrecon train experiments/promptmr_plus/varnet_equal_parameters.py --small --data simulated --out runs/small
 
 No published value: this comparison is ours, at equal updates, data, optimizer and loss.
 
