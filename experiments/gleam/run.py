@@ -16,11 +16,8 @@ magnitudes, variant gleam (of cine each frame by itself), for the output of ever
 
 import argparse
 import dataclasses
-import fnmatch
-import hashlib
 import itertools
-import json
-import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -33,43 +30,34 @@ from cs import BASELINES, GRID, reconstruct_cs
 
 from jaxrecon.classical import zero_filled
 from jaxrecon.cli import train
-from jaxrecon.cli.training_data import WithMaps, find_data, preparation, simulate_heads, simulate_hearts
+from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import GLEAM_SPLIT
 from jaxrecon.data.pipeline import Labelled, batches, labelled
-from jaxrecon.data.write import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched
 from jaxrecon.models import run as run_model
 from jaxrecon.problem import Problem
 from jaxrecon.strategies import invertible
-from jaxrecon.training import Experiment, compiled_memory, evaluate, load_params, read_log
-from jaxrecon.training.checkpoints import as_json
+from jaxrecon.training import Experiment, evaluate, load_params, read_log
 from jaxrecon.training.evaluate import Labelled as LabelledExample
-from jaxrecon.training.experiment import LOSSES, load_experiment, make_strategy, make_update
-from jaxrecon.training.experiment_json import to_json
-from jaxrecon.training.networks import abstract_params, build, in_time
+from jaxrecon.training.experiment import LOSSES, load_experiment, make_strategy
+from jaxrecon.training.networks import abstract_params, build
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import rows
 
 HERE = Path(__file__).resolve().parent
 FIG7 = "fig7"
-TEST_HEADS = 8
-"""Simulated heads (hearts) to test on, after those for training and validation."""
 
 
 def main() -> None:
-    rows = [*sorted(p.stem for p in HERE.glob("table*.py")), *BASELINES, FIG7]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the JSON files")
-    parser.add_argument("--small", action="store_true", help="small networks on simulated data")
-    parser.add_argument("--rows", nargs="+", default=["*"], help="names, or patterns in quotes")
-    parser.add_argument("--seeds", nargs="+", type=int, help="of data, masks and weights; default: that of the row")
+    names = [*sorted(p.stem for p in HERE.glob("table*.py")), *BASELINES, FIG7]
+    parser = rows.parser(__doc__, seeds=None)
     parser.add_argument("--data", default="simulated", help="folder of prepared scans (without --small)")
     options = parser.parse_args()
     if not options.small and options.data == "simulated":
         parser.error("the published setting needs data: give --data FOLDER, or --small")
-    chosen = list(dict.fromkeys(name for pattern in options.rows for name in fnmatch.filter(rows, pattern)))
-    if not chosen:
-        parser.error(f"no row is called {options.rows}; there are {', '.join(rows)}")
-    options.out.mkdir(parents=True, exist_ok=True)
+    chosen = rows.choose(names, options.rows, parser.error)
     for seed in options.seeds or [None]:
         for name in chosen:
             measure(name, seed, options)
@@ -81,40 +69,26 @@ def measure(name: str, seed: int | None, options: argparse.Namespace) -> None:
     experiment = load_experiment(HERE / f"{config}.py", small=options.small)
     if seed is not None:
         experiment = dataclasses.replace(experiment, seed=seed)
-    path = options.out / f"{name}_seed{experiment.seed}.json"
-    if path.exists():
-        print(f"{path.name} is there", flush=True)
-        return
-    started = time.monotonic()
-    about = {
-        "row": name,
-        "small": options.small,
-        "seed": experiment.seed,
-        "config": to_json(experiment),
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "machine": {"device": str(jax.devices()[0]), "processor": platform.processor() or platform.machine()},
-    }
-    folder = options.out / "runs" / f"{name}_seed{experiment.seed}"
-    if name == FIG7:
-        result = times_of_strategies(options)
-    elif name in BASELINES:
-        result = baseline(name, experiment, options.data)
-    else:
-        result = network(experiment, options.data, folder)
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(about | as_json(result), indent=1) + "\n")
-    psnr = f"PSNR {result['scores']['psnr']['mean']:.2f} dB, " if "scores" in result else ""
-    print(f"{path.name}: {psnr}{time.monotonic() - started:.0f} s", flush=True)
+
+    def measured(folder: Path) -> dict[str, Any]:
+        if name == FIG7:
+            return times_of_strategies(options)
+        if name in BASELINES:
+            return baseline(name, experiment, options.data)
+        return network(experiment, options.data, folder)
+
+    rows.measure(name, experiment, options, measured, in_words)
+
+
+def in_words(result: dict[str, Any]) -> str:
+    return f"PSNR {result['scores']['psnr']['mean']:.2f} dB, " if "scores" in result else ""
 
 
 def test_slices(experiment: Experiment, data: str) -> Sequence:
     """Slices that neither training nor validation sees, with maps."""
     if data != "simulated":
         return find_data(experiment, data, None, split_into=GLEAM_SPLIT).test
-    heads = experiment.simulated
-    first = heads.heads + heads.validation_heads
-    make = simulate_hearts if in_time(experiment.model) else simulate_heads
-    return WithMaps(make(heads, range(first, first + TEST_HEADS), seed=experiment.seed), experiment)
+    return rows.unseen(experiment)
 
 
 def test_examples(experiment: Experiment, data: str) -> Labelled:
@@ -139,7 +113,7 @@ def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
         "by_steps": {metric: [s[metric]["mean"] for s in by_steps] for metric in ("psnr", "ssim", "nrmse")},
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "seconds_per_iteration": float(np.median([1 / r["steps_per_second"] for r in records])),
-        "temporary_bytes": step_memory(experiment, examples),
+        "temporary_bytes": rows.step_memory(experiment, examples),
         "loss": [[r["step"], r["loss"]] for r in records],
         "validation": [[r["step"], r["psnr"]] for r in evaluations],
     }
@@ -167,31 +141,7 @@ def score(
 
 def fingerprint(examples: Iterable[LabelledExample]) -> dict[str, Any]:
     """What was tested on; equal hashes are equal data and masks."""
-    digest, files, measured = hashlib.sha256(), [], []
-    for file, _, problem, target in examples:
-        digest.update(np.ascontiguousarray(problem.kspace).tobytes())
-        digest.update(np.ascontiguousarray(target.image).tobytes())
-        files.append(file)
-        measured.append(1 / float(np.mean(np.asarray(problem.op.mask) != 0)))
-        shape = problem.kspace.shape
-    return {
-        "scans": [Path(file).name for file in dict.fromkeys(files)],
-        "slices": len(files),
-        "shape": list(shape),
-        "acceleration": float(np.mean(measured)),
-        "sha256": digest.hexdigest(),
-    }
-
-
-def step_memory(experiment: Experiment, examples: Iterable[LabelledExample]) -> int:
-    """Temporaries of the compiled training step, in bytes."""
-    _, _, *example = next(iter(examples))
-    stack = lambda a: jax.ShapeDtypeStruct((experiment.batch_size, *a.shape), a.dtype)
-    problem, target = jax.tree.map(stack, tuple(example))
-    update = make_update(experiment, steps_per_epoch=1)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    params = jax.eval_shape(batched(build(experiment.model, training=True)).init, key, problem)
-    return compiled_memory(update, jax.eval_shape(update.init, params, key), problem, target).temporary
+    return rows.fingerprint(examples, lambda example: (example[2].kspace, example[3].image))
 
 
 def baseline(name: str, experiment: Experiment, data: str) -> dict[str, Any]:

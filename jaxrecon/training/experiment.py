@@ -56,6 +56,8 @@ OptimizerName = Literal[
     "deep_jsense",
     "deep_jsense_by_norm",
     "promptmr",
+    "promptmr_calgary",
+    "promptmr_cmrxrecon",
     "benchmark",
     "ramzi",
     "recon_ode",
@@ -211,6 +213,7 @@ def make_strategy(experiment: Experiment) -> Strategy:
 
 def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.GradientTransformation:
     """The optimizer of an experiment; fastMRI's recipes count epochs."""
+    prompts = functools.partial(_promptmr, steps_per_epoch, getattr(experiment.model, "learn_prompts", False))
     recipes: dict[str, Callable[..., optax.GradientTransformation]] = {
         "adam": lambda learning_rate=1e-3: optax.adam(learning_rate),
         "gleam": optimizers.gleam,
@@ -219,7 +222,9 @@ def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.Gra
         "fastmri_varnet": functools.partial(optimizers.fastmri_varnet, steps_per_epoch),
         "deep_jsense": functools.partial(optimizers.deep_jsense, steps_per_epoch),
         "deep_jsense_by_norm": functools.partial(optimizers.deep_jsense, steps_per_epoch, clip="norm"),
-        "promptmr": functools.partial(_promptmr, steps_per_epoch, getattr(experiment.model, "learn_prompts", False)),
+        "promptmr": prompts,
+        "promptmr_calgary": functools.partial(prompts, decay_epoch=19),
+        "promptmr_cmrxrecon": functools.partial(prompts, learning_rate=2e-4, decay_epoch=11),
         "benchmark": optimizers.benchmark,
         "ramzi": optimizers.ramzi,
         "recon_ode": optimizers.recon_ode,

@@ -1,0 +1,19 @@
+"""PromptMR+, ablation on fastMRI knee, R = 4: baseline, history and adaptive input.
+
+    jaxrecon train experiments/promptmr_plus/ablation_adaptive_input.py --data fastmri/multicoil_train --out runs/ablation
+    jaxrecon train experiments/promptmr_plus/ablation_adaptive_input.py --small --data simulated --out runs/small
+
+The numbers of the paper's ablation are not public in text. With adjacent-slice maps in addition: knee_r4_promptmr_plus.py.
+
+Deviations: R is one of the two that the published training mixes at random (4 and 8; Experiment has one); masks of the
+validation are seeded by file name in this library's way.
+"""
+
+from promptmr_plus_settings import ablation
+
+from jaxrecon.training import Experiment
+
+
+def experiment(small: bool = False) -> Experiment:
+    """The published setting; small: the same on simulated heads, for minutes on two cores."""
+    return ablation("adaptive_input", small=small)

@@ -1,0 +1,19 @@
+"""PromptMR+, ablation on fastMRI knee, R = 4: baseline and history.
+
+    jaxrecon train experiments/promptmr_plus/ablation_history.py --data fastmri/multicoil_train --out runs/ablation
+    jaxrecon train experiments/promptmr_plus/ablation_history.py --small --data simulated --out runs/small
+
+The numbers of the paper's ablation are not public in text.
+
+Deviations: R is one of the two that the published training mixes at random (4 and 8; Experiment has one); masks of the
+validation are seeded by file name in this library's way.
+"""
+
+from promptmr_plus_settings import ablation
+
+from jaxrecon.training import Experiment
+
+
+def experiment(small: bool = False) -> Experiment:
+    """The published setting; small: the same on simulated heads, for minutes on two cores."""
+    return ablation("history", small=small)

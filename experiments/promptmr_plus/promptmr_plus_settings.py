@@ -1,0 +1,139 @@
+"""The settings of PromptMR+'s benchmarks, ablations and comparisons; each file beside this one names one row of them.
+
+Published, of the public code: 12 cascades, 5 neighbouring slices (CMRxRecon: frames), SSIM loss, AdamW, gradient clipped to
+0.01, two slices per update, 45 epochs (fastMRI knee), 20 (Calgary-Campinas), 12 (CMRxRecon 2023).
+
+`small` keeps mask, loss, scale and rule of the evaluation; simulated heads with two neighbours per slice take the place of
+the data (of CMRxRecon too: neighbours are slices there, not frames), 3 cascades and few features those of the networks, Adam
+with 1e-3 the recipe: a minute or two on one core. All small rows of one mask have the same data and as many updates.
+"""
+
+import dataclasses
+
+from jaxrecon.models import (
+    PROMPTMR_KNEE,
+    PROMPTMR_PLUS_KNEE,
+    PromptMRConfig,
+    PromptMRPlusConfig,
+    VarNetConfig,
+)
+from jaxrecon.training import Experiment
+from jaxrecon.training.experiment import SimulatedHeads
+from jaxrecon.training.networks import ModelConfig
+from jaxrecon.training.presets import SMALL as SMALL_PRESETS
+from jaxrecon.training.presets import small as smaller
+
+BENCHMARKS = {
+    "knee_r4": Experiment(
+        PROMPTMR_PLUS_KNEE,
+        optimizer="promptmr",
+        n_updates=45 * 17_371,
+        mask="random",
+        acceleration=4.0,
+        shape=(384, 384),
+        variant="promptmr-plus-fastmri",
+    ),
+    "calgary_r5": Experiment(
+        PromptMRPlusConfig(),
+        optimizer="promptmr_calgary",
+        n_updates=20 * 6_016,
+        mask="calgary-poisson",
+        acceleration=5.0,
+        acs=18,
+        variant="promptmr-plus-calgary",
+    ),
+    "cmrxrecon_r10": Experiment(
+        PromptMRPlusConfig(),
+        optimizer="promptmr_cmrxrecon",
+        n_updates=12 * 21_548,
+        mask="cmrxrecon",
+        acceleration=10.0,
+        acs=24,
+        variant="promptmr-plus-cmrxrecon",
+    ),
+}
+BENCHMARKS["knee_r8"] = dataclasses.replace(BENCHMARKS["knee_r4"], acceleration=8.0)
+BENCHMARKS["calgary_r10"] = dataclasses.replace(BENCHMARKS["calgary_r5"], acceleration=10.0)
+BENCHMARKS = {
+    name: dataclasses.replace(e, loss="ssim", scale="none", batch_size=2, seed=42) for name, e in BENCHMARKS.items()
+}
+
+SMALL_DATA = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(64, 56), coils=4)
+SMALL_UPDATES = 200
+SMALL_ACS = {"random": 6, "calgary-poisson": 5, "cmrxrecon": 6}
+SMALL_PLUS = dataclasses.replace(SMALL_PRESETS["promptmr-plus"].model, n_steps=3, n_history=2)  # type: ignore[type-var]
+SMALL_PROMPTMR = dataclasses.replace(SMALL_PRESETS["promptmr"].model, n_steps=3)  # type: ignore[type-var]
+
+VARNET = VarNetConfig()
+VARNET_EQUAL_PARAMETERS = VarNetConfig(features=32)
+SMALL_VARNET_EQUAL_PARAMETERS = VarNetConfig(n_steps=3, features=11, pools=2, sens_features=6, sens_pools=2)
+SMALL_VARNET_EQUAL_MEMORY = VarNetConfig(n_steps=3, features=13, pools=2, sens_features=6, sens_pools=2)
+
+ABLATIONS = {
+    "baseline": {"n_buffers": 0, "n_history": 0, "adjacent_maps": False},
+    "history": {"n_buffers": 0, "adjacent_maps": False},
+    "adaptive_input": {"adjacent_maps": False},
+}
+"""What each row lacks of PromptMR+; each has one field more than the row before, and PromptMR+ one more than the last."""
+
+
+def promptmr_plus(benchmark: str, *, small: bool) -> Experiment:
+    """PromptMR+; the published training on knees recomputes each cascade and estimates maps coil by coil."""
+    full = BENCHMARKS[benchmark]
+    if benchmark.startswith("knee"):
+        full = dataclasses.replace(full, strategy="checkpointed")
+    return _small(full, SMALL_PLUS) if small else full
+
+
+def promptmr(benchmark: str, *, small: bool) -> Experiment:
+    """The predecessor PromptMR."""
+    model = PROMPTMR_KNEE if benchmark.startswith("knee") else PromptMRConfig()
+    full = dataclasses.replace(BENCHMARKS[benchmark], model=model)
+    return _small(full, SMALL_PROMPTMR) if small else full
+
+
+def ablation(name: str, *, small: bool) -> Experiment:
+    """PromptMR+ on knees, R = 4, without the parts that ABLATIONS names."""
+    full = promptmr_plus("knee_r4", small=small)
+    return dataclasses.replace(full, model=dataclasses.replace(full.model, **ABLATIONS[name]))
+
+
+def varnet(benchmark: str, *, small: bool) -> Experiment:
+    """E2E-VarNet, 12 cascades; with `small` as many parameters as the small PromptMR+."""
+    full = dataclasses.replace(BENCHMARKS[benchmark], model=VARNET, optimizer="fastmri_varnet")
+    return _small(full, SMALL_VARNET_EQUAL_PARAMETERS) if small else full
+
+
+def varnet_equal_parameters(*, small: bool) -> Experiment:
+    """E2E-VarNet with as many parameters as PromptMR+, on knees, R = 4, trained by its recipe."""
+    full = dataclasses.replace(promptmr_plus("knee_r4", small=False), model=VARNET_EQUAL_PARAMETERS)
+    return _small(full, SMALL_VARNET_EQUAL_PARAMETERS) if small else full
+
+
+def varnet_equal_memory(*, small: bool) -> Experiment:
+    """E2E-VarNet whose training step needs the memory of PromptMR+'s, chosen by measuring at the small size.
+
+    Raises:
+      ValueError: without small: for the published size none was chosen.
+    """
+    if not small:
+        raise ValueError("E2E-VarNet at equal memory was chosen at the small size only: give --small")
+    return _small(promptmr_plus("knee_r4", small=False), SMALL_VARNET_EQUAL_MEMORY)
+
+
+def _small(full: Experiment, model: ModelConfig) -> Experiment:
+    return dataclasses.replace(
+        smaller(full, model),
+        strategy="end_to_end",
+        n_updates=SMALL_UPDATES,
+        evaluate_every=SMALL_UPDATES,
+        checkpoint_every=SMALL_UPDATES,
+        acs=SMALL_ACS[full.mask or ""],
+        # R = 10 of 64 columns would leave next to nothing outside the center
+        acceleration=min(full.acceleration, 5.0),
+        shape=None,
+        # the challenge's rule leaves out the first and last 50 slices, which two slices of a head do not have
+        variant="calgary" if full.variant == "promptmr-plus-calgary" else full.variant,
+        seed=0,
+        simulated=SMALL_DATA,
+    )

@@ -1,0 +1,19 @@
+"""E2E-VarNet with as many parameters as PromptMR+ (full: 93.6 M to 92.9 M), fastMRI knee, R = 4.
+
+    jaxrecon train experiments/promptmr_plus/varnet_equal_parameters.py --data fastmri/multicoil_train --out runs/varnet
+    jaxrecon train experiments/promptmr_plus/varnet_equal_parameters.py --small --data simulated --out runs/small
+
+No published value: this comparison is ours, at equal updates, data, optimizer and loss.
+
+Deviations: R is one of the two that the published training mixes at random (4 and 8; Experiment has one); masks of the
+validation are seeded by file name in this library's way.
+"""
+
+from promptmr_plus_settings import varnet_equal_parameters
+
+from jaxrecon.training import Experiment
+
+
+def experiment(small: bool = False) -> Experiment:
+    """The published setting; small: the same on simulated heads, for minutes on two cores."""
+    return varnet_equal_parameters(small=small)
