@@ -1,0 +1,110 @@
+"""Beyond the paper: what raises GLEAM's quality in the same memory, at as many iterations. PGD, R = 12, small, on simulated heads.
+
+    python experiments/gleam/beyond.py --out experiments/gleam/results/beyond.json --seeds 0 1 2
+
+Variants of Table I's row: modules in halves (M = 4: local losses further apart), three times the depth in three modules,
+local losses weighted towards the last module (Adam undoes a weight but for the L2 penalty, hence the learning rates of the
+modules are weighted instead), and a last quarter of the iterations end to end with checkpointing, whose memory is about
+GLEAM's. The last weights are scored, on the test slices of run.py. What lowers the memory: ../benchmarks/memory.py.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import run
+from gleam_settings import pgd_mridata
+
+from jaxrecon.cli.training_data import find_data, preparation
+from jaxrecon.data.pipeline import batches
+from jaxrecon.data.write import atomic
+from jaxrecon.models import batched
+from jaxrecon.models import run as run_model
+from jaxrecon.strategies import per_module
+from jaxrecon.training import Experiment, evaluation_params, fit, from_grad_fn, optimizers
+from jaxrecon.training.experiment import LOSSES, make_strategy, make_update
+from jaxrecon.training.networks import build
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    options = parser.parse_args()
+    result = json.loads(options.out.read_text()) if options.out.exists() else {"psnr": {}}
+    for seed in options.seeds:
+        for name, phases in variants(seed).items():
+            of_seeds = result["psnr"].setdefault(name, {})
+            if str(seed) not in of_seeds:
+                of_seeds[str(seed)] = psnr(phases)
+                with atomic(options.out) as temporary:
+                    temporary.write_text(json.dumps(result, indent=1) + "\n")
+            print(f"seed {seed}, {name}: {of_seeds[str(seed)]:.2f} dB", flush=True)
+    for name, of_seeds in result["psnr"].items():
+        differences = [value - result["psnr"]["gleam"][seed] for seed, value in of_seeds.items()]
+        print(f"{name:40} {statistics.fmean(differences):+.2f} dB against gleam, seeds {', '.join(of_seeds)}")
+
+
+def variants(seed: int) -> dict[str, list[tuple[Experiment, Callable]]]:
+    """Name -> phases of a training: an experiment, and what makes an update of it."""
+    plain = dataclasses.replace(pgd_mridata(12.0, "gleam", small=True), seed=seed)
+    n = plain.n_updates
+    last = n // 4
+    finely = lambda experiment: make_update(experiment, steps_per_epoch=1)
+    deep = dataclasses.replace(plain, model=dataclasses.replace(plain.model, n_steps=24), n_modules=3)  # type: ignore[type-var]
+    tuned = dataclasses.replace(plain, strategy="checkpointed", n_updates=last)
+    return {
+        "gleam": [(plain, finely)],
+        "checkpointed (end to end)": [(dataclasses.replace(plain, strategy="checkpointed"), finely)],
+        "gleam, M = 4": [(dataclasses.replace(plain, n_modules=4), finely)],
+        "gleam, N = 24, M = 3": [(deep, finely)],
+        "gleam, rates rising over modules": [(plain, rising_rates)],
+        "gleam, last quarter checkpointed": [(dataclasses.replace(plain, n_updates=n - last), finely), (tuned, finely)],
+    }
+
+
+def rising_rates(experiment: Experiment):
+    """GLEAM with learning rates from a half of the experiment's (first module) to three halves (last)."""
+    model = batched(build(experiment.model, training=True))
+    n = model.n_steps
+    rates = [experiment.learning_rate * (0.5 + m / (n - 1)) for m in range(n)]
+    tx = per_module([optimizers.gleam(learning_rate=rate) for rate in rates], n)
+    return from_grad_fn(make_strategy(experiment)(model, LOSSES[experiment.loss]), tx)
+
+
+def psnr(phases: list[tuple[Experiment, Callable]]) -> float:
+    """Train through the phases, each with a new optimizer; mean PSNR on the test slices."""
+    first = phases[0][0]
+    data = find_data(first, "simulated", None).training
+    feed = batches(data, preparation(first), batch_size=first.batch_size, seed=first.seed)
+    problem, _ = next(iter(feed))
+    params_key, key = jax.random.split(jax.random.key(first.seed))
+    params = jax.jit(batched(build(first.model, training=True)).init)(params_key, problem)
+    for experiment, update in phases:
+        with tempfile.TemporaryDirectory() as folder:
+            state = fit(
+                update(experiment),
+                params,
+                feed,
+                out=Path(folder) / "run",
+                n_steps=experiment.n_updates,
+                checkpoint_every=experiment.n_updates,
+                evaluate_every=experiment.n_updates,
+                key=key,
+                progress=False,
+            )
+        params = evaluation_params(state)
+    model = build(first.model)
+    reconstruct = jax.jit(lambda params, problem: run_model(model, params, problem))
+    examples = run.test_examples(first, "simulated")
+    (scores,) = run.score(lambda problem: [reconstruct(params, problem)], examples, first.variant)
+    return scores["psnr"]["mean"]
+
+
+if __name__ == "__main__":
+    main()
