@@ -15,5 +15,5 @@ from jaxrecon.training import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:
-    """The published setting; small: the same on simulated heads, for minutes on two cores."""
+    """The published setting; small: the same at a small size on simulated heads."""
     return promptmr_plus("calgary_r10", small=small)

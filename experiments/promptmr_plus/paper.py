@@ -20,7 +20,7 @@ BENCHMARKS = {
     "cmrxrecon_r10": "CMRxRecon 2023, R = 10",
 }
 METHODS = {"promptmr_plus": "PromptMR+", "promptmr": "PromptMR", "varnet": "E2E-VarNet"}
-CMR = "cine LAX {}/{}, SAX {}/{}, T1 {}/{}, T2 {}/{}"
+CMR = "cine LAX {:.2f}/{:.4f}, SAX {:.2f}/{:.4f}, T1 {:.2f}/{:.4f}, T2 {:.2f}/{:.4f}"
 PUBLISHED = {
     "knee_r4_varnet": "39.37 / 0.9236",
     "knee_r4_promptmr": "39.71 / 0.9264",

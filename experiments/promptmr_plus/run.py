@@ -4,7 +4,7 @@
     python experiments/promptmr_plus/run.py --small --rows "knee_r4*" "varnet*" --seeds 0 1 2 --out experiments/promptmr_plus/results
     python experiments/promptmr_plus/run.py --rows "knee*" --data fastmri/multicoil_train --test fastmri/multicoil_val --out runs/knee
 
-With --small on simulated heads, a minute or two for each row; without it the published setting on your data. A row that has
+With --small on simulated heads; without it the published setting on your data. A row that has
 its JSON is not repeated, one that was stopped goes on from its last checkpoint in runs/<row>_seed<seed>. Rows are the
 configuration files beside this one.
 
