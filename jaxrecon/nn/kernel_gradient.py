@@ -75,7 +75,8 @@ def _blocks(x, cotangent, sizes, pad, dilation, stride):
         *z, y, x = (dilation * i for i in index)
         first = [*[0] * examples, *z, y, 0, x]
         extents = [*one_each, stride * (rows - 1) + 1, channels, stride * (width - 1) + 1]
-        lines = lax.slice(slab, first, np.add(first, extents), (*one_each, stride, 1, stride))
+        last = [f + e for f, e in zip(first, extents, strict=True)]
+        lines = lax.slice(slab, first, last, (*one_each, stride, 1, stride))
         return jnp.swapaxes(lines, -2, -3)
 
     def one_block(total, first):
