@@ -226,14 +226,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--scale", type=int, default=1, help="divide the image size by this")
-    parser.add_argument("--tables", nargs="+", choices=everything, default=list(everything))
+    parser.add_argument(
+        "--tables", nargs="+", choices=everything, default=list(everything), help="the others stay in --out as they are"
+    )
     options = parser.parse_args()
     report = {
         "backend": jax.default_backend(),
         "machine": {"device": str(jax.devices()[0]), "processor": platform.processor() or platform.machine()},
         "versions": {"python": platform.python_version(), "jax": jax.__version__},
         "scale": options.scale,
-        "tables": {},
+        "tables": json.loads(options.out.read_text())["tables"] if options.out and options.out.exists() else {},
     }
     for name in options.tables:
         table = everything[name]
