@@ -59,7 +59,7 @@ BENCHMARKS = {
 }
 
 SMALL_DATA = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(64, 56), coils=4)
-SMALL_UPDATES = 200
+SMALL_UPDATES = 1000
 SMALL_ACS = {"random": 6, "calgary-poisson": 5, "cmrxrecon": 6}
 SMALL_PLUS = dataclasses.replace(SMALL_PRESETS["promptmr-plus"].model, n_steps=3, n_history=2)  # type: ignore[type-var]
 SMALL_PROMPTMR = dataclasses.replace(SMALL_PRESETS["promptmr"].model, n_steps=3)  # type: ignore[type-var]
