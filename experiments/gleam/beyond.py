@@ -42,7 +42,7 @@ def main() -> None:
             of_seeds = result["psnr"].setdefault(name, {})
             if str(seed) not in of_seeds:
                 of_seeds[str(seed)] = psnr(phases)
-                with atomic(options.out) as temporary:
+                with atomic(options.out, overwrite=True) as temporary:
                     temporary.write_text(json.dumps(result, indent=1) + "\n")
             print(f"seed {seed}, {name}: {of_seeds[str(seed)]:.2f} dB", flush=True)
     for name, of_seeds in result["psnr"].items():
