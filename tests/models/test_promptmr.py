@@ -232,8 +232,11 @@ def test_latents_learn_with_two_cascades_in_a_module():
     assert (latent_gradients(gleam(4)) > 0).tolist() == [False] * 4
 
 
-def test_maps_of_adjacent_slices_take_less_memory():
+def test_maps_of_adjacent_slices_take_less_memory(monkeypatch):
     """Compiled for gradients; the full size is in experiments/benchmarks/promptmr_memory.py."""
+    # blocks as small beside these images as they are beside real ones
+    monkeypatch.setattr("jaxrecon.nn.kernel_gradient.BLOCK", 2**9)
+    monkeypatch.setattr("jaxrecon.nn.kernel_gradient.LEAST_PIXELS", 16)
 
     def temporary(**changes):
         config = dataclasses.replace(PLUS, sens_features=8, **changes)
