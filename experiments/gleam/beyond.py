@@ -1,8 +1,9 @@
-"""Beyond the paper: what raises GLEAM's quality in the same memory, at as many iterations. PGD, R = 12, small, on simulated heads.
+"""Beyond the paper: what raises GLEAM's quality at as many iterations. PGD, R = 12, small, on simulated heads.
 
     python experiments/gleam/beyond.py --out experiments/gleam/results/beyond.json --seeds 0 1 2
 
-Variants of Table I's row: modules in halves (M = 4: local losses further apart), three times the depth in three modules,
+Variants of Table I's row: modules of two steps (M = 4) and three times the depth in three modules, whose memory is GLEAM's
+only where their steps are recomputed (../benchmarks/memory.py),
 local losses weighted towards the last module (Adam undoes a weight but for the L2 penalty, hence the learning rates of the
 modules are weighted instead), and a last quarter of the iterations end to end with checkpointing, whose memory is about
 GLEAM's. The last weights are scored, on the test slices of run.py. What lowers the memory: ../benchmarks/memory.py.
@@ -55,16 +56,19 @@ def variants(seed: int) -> dict[str, list[tuple[Experiment, Callable]]]:
     plain = dataclasses.replace(pgd_mridata(12.0, "gleam", small=True), seed=seed)
     n = plain.n_updates
     last = n // 4
-    finely = lambda experiment: make_update(experiment, steps_per_epoch=1)
+    as_stated = lambda experiment: make_update(experiment, steps_per_epoch=1)
     deep = dataclasses.replace(plain, model=dataclasses.replace(plain.model, n_steps=24), n_modules=3)  # type: ignore[type-var]
     tuned = dataclasses.replace(plain, strategy="checkpointed", n_updates=last)
     return {
-        "gleam": [(plain, finely)],
-        "checkpointed (end to end)": [(dataclasses.replace(plain, strategy="checkpointed"), finely)],
-        "gleam, M = 4": [(dataclasses.replace(plain, n_modules=4), finely)],
-        "gleam, N = 24, M = 3": [(deep, finely)],
+        "gleam": [(plain, as_stated)],
+        "checkpointed (end to end)": [(dataclasses.replace(plain, strategy="checkpointed"), as_stated)],
+        "gleam, M = 4": [(dataclasses.replace(plain, n_modules=4), as_stated)],
+        "gleam, N = 24, M = 3": [(deep, as_stated)],
         "gleam, rates rising over modules": [(plain, rising_rates)],
-        "gleam, last quarter checkpointed": [(dataclasses.replace(plain, n_updates=n - last), finely), (tuned, finely)],
+        "gleam, last quarter checkpointed": [
+            (dataclasses.replace(plain, n_updates=n - last), as_stated),
+            (tuned, as_stated),
+        ],
     }
 
 

@@ -222,7 +222,7 @@ def beyond(path: Path) -> list[str]:
     psnr = json.loads(path.read_text())["psnr"]
     lines = [
         "",
-        "## Beyond the paper: quality in GLEAM's memory",
+        "## Beyond the paper: quality",
         "",
         "PGD, R = 12, small, equal iterations, last weights, PSNR in dB on the test slices of Table I; differences to GLEAM "
         "within each seed. What lowers the memory further is in experiments/benchmarks/results/memory.json.",
