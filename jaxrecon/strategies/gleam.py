@@ -19,7 +19,7 @@ def gleam(n_modules: int) -> Strategy:
     stop_gradient in one summed loss would keep them all. Parameters of `start` (learned maps) learn from module 0's loss only,
     later modules see a detached context: the paper has fixed maps, hence no such parameters.
 
-    Modules of several steps in the memory of one: hand it a model whose step is recomputed,
+    Modules of several steps in about the memory of one: hand it a model whose step is recomputed,
     `dataclasses.replace(model, step=jax.checkpoint(model.step))`.
 
     Args:
