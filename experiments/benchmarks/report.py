@@ -15,7 +15,7 @@ def classical(report: dict) -> str:
     rivals = list(dict.fromkeys(side for task in report["tasks"].values() for side in task["ratio"]))
     lines = [
         f"Data: {report['data']}, {' x '.join(map(str, report['shape']))}; {report['machine']['cores']} cores, "
-        f"jax {report['versions']['jax']}; median of {report['rounds']} rounds after compilation.",
+        f"jax {report['versions']['jax']}; median of {report['rounds']} rounds of {report['calls_per_round']} calls after compilation.",
         "",
         "| task | jaxrecon | " + " | ".join(f"{side} / jaxrecon" for side in rivals) + " | compile |",
         "|---|---|" + "---|" * len(rivals) + "---|",

@@ -90,16 +90,16 @@ class CartesianSense(LinearOperator):
     def _parts(self):
         """The coils in parts for the two cores of a CPU, whose FFT uses one: XLA runs independent chains side by side.
 
-        The parts are unequal (3 + 1 and 4 of 8 coils): of equal ones XLA puts the second's result where the first's input was,
-        and so makes one wait for the other.
+        A half and two quarters: with two halves XLA may put the second's result where the first's input was, and so make one
+        wait for the other.
         """
         axis = -self.ndim - 1
         per_coil_mask = self.mask is not None and self.mask.ndim > self.ndim and self.mask.shape[axis] > 1
         if self.maps is None or per_coil_mask or self.maps.size < _WORTH_SPLITTING or jax.default_backend() != "cpu":
             return [self]
         n_coils = self.maps.shape[axis]
-        cuts = [round(3 / 8 * n_coils), n_coils // 2]
-        return [CartesianSense(maps, self.mask, self.ndim) for maps in jnp.split(self.maps, cuts, axis) if maps.size]
+        parts = jnp.split(self.maps, [n_coils // 2, 3 * n_coils // 4], axis)
+        return [CartesianSense(maps, self.mask, self.ndim) for maps in parts if maps.size]
 
     @property
     def _axes(self):
