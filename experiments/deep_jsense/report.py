@@ -7,9 +7,8 @@ the results. Differences between methods are tested on pairs: each scan of each 
 by Wilcoxon's signed-rank test.
 """
 
-import argparse
-import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,17 @@ from deep_jsense_settings import ACCELERATIONS, ACS, SMALL_STEPS, STEPS, fig4_ro
 from paper import FIG3, FIG4, LABELS, PARAMETERS, SUPPLEMENT, TABLE1
 from scipy.stats import wilcoxon
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import reports
+from reports import Results, Run, spread
+
 HERE = Path(__file__).resolve().parent
 DIGITS = {"ssim": 4, "nmse": 4}
 COLORS = {"deep_jsense": "C3", "varnet": "C0", "modl": "C2"}
-Run = dict[str, Any]
-Results = dict[str, list[Run]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    folder = parser.parse_args().results
+    folder = reports.results_folder(__doc__, HERE / "results")
     results = read(folder)
     any_run = next(iter(results.values()))[0]
     text = [
@@ -53,17 +52,9 @@ def read(folder: Path) -> Results:
     """Row -> its runs, one for each seed.
 
     Raises:
-      SystemExit: there are none, small and published settings are mixed, or methods were not tested on the same data.
+      SystemExit: methods were not tested on the same data.
     """
-    results: Results = {}
-    for path in sorted(folder.glob("*_seed*.json")):
-        run = json.loads(path.read_text())
-        results.setdefault(run["row"], []).append(run)
-    runs = [run for found in results.values() for run in found]
-    if not runs:
-        raise SystemExit(f"{folder} holds no result of run.py")
-    if len({run["small"] for run in runs}) > 1:
-        raise SystemExit(f"{folder} holds runs with --small and without: keep them in two folders")
+    results = reports.read(folder)
     for name, found in results.items():
         method = method_of(name)
         for run in found:
@@ -95,12 +86,6 @@ def scores(run: Run, acceleration: int | None = None) -> dict[str, Any]:
     """Those of one acceleration; default: of the training."""
     found: dict[str, Any] = run["by_acceleration"][str(acceleration or round(run["config"]["acceleration"]))]
     return found
-
-
-def spread(values: list[float], digits: int = 4) -> str:
-    """Mean and standard deviation over seeds."""
-    std = f" +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{std}" if values else "not run"
 
 
 def paired(ours: list[Run], others: list[Run], acceleration: int | None = None) -> list[float]:

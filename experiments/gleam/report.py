@@ -6,10 +6,10 @@ Writes tables.md, fig7.png (forward and backward time) and fig8_9.png (PSNR agai
 the folder of the results.
 """
 
-import argparse
 import itertools
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from paper import ROWS, TABLES
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import reports
+from reports import Results
 
 HERE = Path(__file__).resolve().parent
 MEMORY = HERE.parent / "benchmarks" / "results" / "memory.json"
@@ -61,14 +65,11 @@ SLACK = 0.2
 COLORS = {"end_to_end": "C0", "checkpointed": "C1", "mel": "C2", "gleam": "C3"}
 NAMES = {"end_to_end": "end-to-end", "checkpointed": "checkpointing", "mel": "MEL", "gleam": "GLEAM"}
 DIGITS = {"ssim": 3, "nrmse": 3, "psnr": 2}
-Results = dict[str, list[dict[str, Any]]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    folder = parser.parse_args().results
-    results = read(folder)
+    folder = reports.results_folder(__doc__, HERE / "results")
+    results = reports.read(folder)
     text = [
         "# GLEAM, Tables I to V",
         "",
@@ -85,15 +86,6 @@ def main() -> None:
     (folder / "tables.md").write_text("\n".join(text) + "\n")
     draw_early_exit(results, folder / "fig8_9.png")
     print(f"wrote {folder / 'tables.md'}")
-
-
-def read(folder: Path) -> Results:
-    """Row -> its runs, one for each seed."""
-    results: Results = {}
-    for path in sorted(folder.glob("*_seed*.json")):
-        result = json.loads(path.read_text())
-        results.setdefault(result["row"], []).append(result)
-    return results
 
 
 def table_lines(table: str, results: Results) -> list[str]:

@@ -6,11 +6,9 @@ Writes tables.md, and picture.png (zero-filled, plain unrolled, E2E-VarNet, Prom
 runs of the first seed, to the folder of the results.
 """
 
-import argparse
-import json
 import statistics
+import sys
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,17 +17,17 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from paper import BENCHMARKS, LABELS, METHODS, PICTURE, PUBLISHED
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import reports
+from reports import Results, Run, spread
+
 HERE = Path(__file__).resolve().parent
 OURS = "knee_r4_promptmr_plus"
 SHOWN = {"ablation_baseline": "plain unrolled", "varnet_equal_parameters": "E2E-VarNet", OURS: "PromptMR+"}
-Run = dict[str, Any]
-Results = dict[str, list[Run]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    folder = parser.parse_args().results
+    folder = reports.results_folder(__doc__, HERE / "results")
     results = read(folder)
     run = next(iter(results.values()))[0]
     text = [
@@ -52,17 +50,10 @@ def read(folder: Path) -> Results:
     """Row -> its runs, one for each seed.
 
     Raises:
-      SystemExit: there are none, small and published settings are mixed, or rows of a table were tested on different data.
+      SystemExit: rows of a table were tested on different data.
     """
-    results: Results = {}
-    for path in sorted(folder.glob("*_seed*.json")):
-        run = json.loads(path.read_text())
-        results.setdefault(run["row"], []).append(run)
+    results = reports.read(folder)
     runs = [run for found in results.values() for run in found]
-    if not runs:
-        raise SystemExit(f"{folder} holds no result of run.py")
-    if len({run["small"] for run in runs}) > 1:
-        raise SystemExit(f"{folder} holds runs with --small and without: keep them in two folders")
     for seed in {run["seed"] for run in runs}:
         same = [run for name in LABELS for run in results.get(name, []) if run["seed"] == seed]
         if len({run["test"]["sha256"] for run in same}) > 1:
@@ -80,12 +71,6 @@ def data_in_words(run: Run) -> str:
         f"of {config['simulated']['heads']} simulated heads for training and {len(test['scans'])} others for the test, "
         f"{test['slices']} slices, {y} x {x}, {coils} coils, and of small networks trained for {config['n_updates']} updates"
     )
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean and standard deviation over seeds."""
-    std = f" +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{std}" if values else "not run"
 
 
 def value(runs: list[Run], metric: str, digits: int, scores: str = "scores") -> str:
