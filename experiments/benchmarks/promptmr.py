@@ -134,8 +134,9 @@ def contest(options: Options) -> Contest:
             return out
 
         def torch_arrays(mode, out):
-            gradients = {name: p.grad.numpy() for name, p in net.named_parameters() if p.requires_grad}
-            return {"image": out.detach().numpy(), **(gradients if mode == BOTH else {})}
+            parameters = dict(net.named_parameters())
+            gradients = {name: parameters[name].grad.numpy() for name in trained} if mode == BOTH else {}
+            return {"image": out.detach().numpy(), **gradients}
 
         return Side({FORWARD: only_forward, BOTH: forward_backward}, torch_arrays)
 
