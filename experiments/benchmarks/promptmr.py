@@ -1,6 +1,7 @@
 """Speed of PromptMR+ against PyTorch: the same weights, the same input, one core, one process, ratios in one run.
 
     python experiments/benchmarks/promptmr.py --out experiments/benchmarks/results/promptmr.json
+    python experiments/benchmarks/promptmr.py --features 48 --out experiments/benchmarks/results/promptmr_48.json
     python experiments/benchmarks/promptmr.py --small     # a small image, to try it
 
 Needs the extra `bench`. PyTorch's network (torch_promptmr.py) must first meet the golden files of --golden (those at
@@ -150,9 +151,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="folder that holds golden files")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--features", type=int, help="of the first level; 48 as published")
     parser.add_argument("--small", action="store_true", help="a small image and network")
     arguments = parser.parse_args()
     options = SMALL if arguments.small else Options()
+    options = dataclasses.replace(options, features=arguments.features or options.features)
 
     # before anything is computed: the thread pools count the cores when they start
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

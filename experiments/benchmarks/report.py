@@ -115,6 +115,7 @@ TABLES = {
     "networks": networks,
     "deep_jsense": deep_jsense,
     "promptmr": promptmr,
+    "promptmr_48": promptmr,
     "gleam_time": gleam_time,
 }
 
