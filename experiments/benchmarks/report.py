@@ -99,11 +99,23 @@ def deep_jsense(report: dict) -> str:
     return f"{head} {networks(report)}"
 
 
+def promptmr(report: dict) -> str:
+    """PromptMR+ beside PyTorch."""
+    size = report["networks"]["promptmr_plus"]["size"]
+    head = (
+        f"PromptMR+, {size['adjacent']} slices x {size['coils']} x {' x '.join(map(str, size['size']))}, {size['steps']} cascades, "
+        f"{size['features']} features, {size['parameters'] / 1e6:.1f} million parameters."
+    )
+    return f"{head} {networks(report)}"
+
+
 TABLES = {
     "classical": classical,
     "memory": memory,
     "networks": networks,
     "deep_jsense": deep_jsense,
+    "promptmr": promptmr,
+    "promptmr_48": promptmr,
     "gleam_time": gleam_time,
 }
 
