@@ -4,7 +4,7 @@
     python experiments/deep_jsense/run.py --small --rows "table1*" --seeds 0 1 2 --out experiments/deep_jsense/results
     python experiments/deep_jsense/run.py --data fastmri/multicoil_train --test fastmri/multicoil_val --out runs/knees
 
-With --small on simulated heads, a minute or two for each row on two cores; without it the published setting on your data:
+With --small on simulated heads, minutes for each row; without it the published setting on your data:
 five central slices of each test volume, as in the paper. A row that has its JSON is not repeated, one that was stopped goes
 on from its last checkpoint in runs/<row>_seed<seed>. Rows are those of deep_jsense_settings.py.
 
