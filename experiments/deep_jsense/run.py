@@ -89,12 +89,14 @@ def network(name: str, experiment: Experiment, options: argparse.Namespace, fold
         )
         if acceleration == experiment.acceleration:
             tested = fingerprint(examples)
+            zero_filled = rows.score(root_of_squares, experiment.variant, examples)
             _, _, *shown = examples[SHOWN["example"]]
             picture(*reconstruct(shown[0]), *shown, slices[SHOWN["example"]].kspace, folder / "picture.npz")
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "test": tested,
         "by_acceleration": by_acceleration,
+        "scores_zero_filled": zero_filled,
         "loss": [[r["step"], r["loss"]] for r in read_log(folder) if r["event"] == "training"],
     }
 
@@ -105,6 +107,11 @@ def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
         return rows.unseen(experiment)
     slices = Source([entry for entry in index_files(folder) if entry.index in CENTRAL])
     return WithMaps(slices, experiment) if needs_maps(experiment.model) else slices
+
+
+def root_of_squares(problem: Problem) -> Any:
+    """The zero-filled image."""
+    return rss(ifftc(np.asarray(problem.kspace)))
 
 
 def picture(image: Any, carry: Any, context: Any, problem: Problem, target: Target, full: Any, path: Path) -> None:
