@@ -90,8 +90,8 @@ class CartesianSense(LinearOperator):
     def _parts(self):
         """The coils in parts for the two cores of a CPU, whose FFT uses one: XLA runs independent chains side by side.
 
-        A half and two quarters: with two halves XLA may put the second's result where the first's input was, and so make one
-        wait for the other.
+        A half and two quarters were fastest for CG-SENSE and L1-wavelet taken together (8 coils, 230 x 180): with two halves XLA
+        may put the second's result where the first's input was, and so make one wait for the other.
         """
         axis = -self.ndim - 1
         per_coil_mask = self.mask is not None and self.mask.ndim > self.ndim and self.mask.shape[axis] > 1
