@@ -77,21 +77,65 @@ def conv(
     return y.reshape(*leading, *y.shape[1:])
 
 
-def _native(x, kernel, pad, dilation, stride):
+def _convolve(x, kernel, pad, dilation, stride):
     """The convolution with `pad` zeros on both sides of each axis; x is (batch, *space, channel)."""
+    on_cpu = _in_3d_on_cpu if len(pad) == 3 else _in_2d_on_cpu
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=lambda x, kernel: on_cpu(x, kernel, pad, dilation, stride),
+        default=lambda x, kernel: _native(x, kernel, [(p, p) for p in pad], dilation, stride),
+    )
+
+
+def _native(x, kernel, pad, dilation, stride):
+    """XLA's own, with zeros before and behind each axis."""
     ndim = len(pad)
     space = "DHW"[-ndim:]
     return lax.conv_general_dilated(
         x,
         kernel,
         (stride,) * ndim,
-        [(p, p) for p in pad],
+        pad,
         rhs_dilation=(dilation,) * ndim,
         dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
     )
 
 
-_conv = jax.custom_vjp(_native, nondiff_argnums=(2, 3, 4))
+def _in_2d_on_cpu(x, kernel, pad, dilation, stride):
+    """XLA's own; where there are no zeros around the image, one row of them behind it, which makes it 2 to 13 times as fast."""
+    if any(pad):
+        return _native(x, kernel, [(p, p) for p in pad], dilation, stride)
+    rows = (x.shape[1] - dilation * (kernel.shape[0] - 1) - 1) // stride + 1
+    return _native(x, kernel, [(0, 1), (0, 0)], dilation, stride)[:, :rows]
+
+
+def _in_3d_on_cpu(x, kernel, pad, dilation, stride):
+    """Plane by plane: a convolution in 2D, with the planes under the kernel as channels.
+
+    3 to 13 times as fast as XLA's own in 3D (50 to 2 channels), and one plane's copies live.
+    """
+    n, depth, *_ = x.shape
+    taps, *size, _, out = kernel.shape
+    kernel = jnp.moveaxis(kernel, 0, -3).reshape(*size, -1, out)
+    depth_out = (depth + 2 * pad[0] - dilation * (taps - 1) - 1) // stride + 1
+
+    def plane(index):
+        example, z = index // depth_out, index % depth_out
+
+        def under(tap):
+            at = stride * z + dilation * tap - pad[0]
+            found = lax.dynamic_slice(x, (example, at, 0, 0, 0), (1, 1, *x.shape[2:]))[0]
+            return jnp.where((at >= 0) & (at < depth), found, 0)
+
+        stacked = jnp.concatenate([under(tap) for tap in range(taps)], -1)
+        return _in_2d_on_cpu(stacked, kernel, pad[1:], dilation, stride)[0]
+
+    y = lax.map(plane, jnp.arange(n * depth_out))
+    return y.reshape(n, depth_out, *y.shape[1:])
+
+
+_conv = jax.custom_vjp(_convolve, nondiff_argnums=(2, 3, 4))
 
 
 def _conv_forward(x, kernel, pad, dilation, stride):
@@ -105,14 +149,15 @@ def _conv_backward(pad, dilation, stride, residuals, cotangent):
         return None, None
     x, kernel = residuals
     learned = len(x) > 0
+    zeros = [(p, p) for p in pad]
     padded = [n + 2 * p for n, p in zip(x.shape[1:], pad, strict=False)]
     full = [n - dilation * (k - 1) for n, k in zip(padded, kernel.shape, strict=False)]
 
     def native(x, kernel, cotangent):
         if learned:
-            return jax.vjp(lambda x, kernel: _native(x, kernel, pad, dilation, stride), x, kernel)[1](cotangent)
+            return jax.vjp(lambda x, kernel: _native(x, kernel, zeros, dilation, stride), x, kernel)[1](cotangent)
         like = jax.ShapeDtypeStruct((len(cotangent), *x.shape[1:]), x.dtype)
-        return jax.linear_transpose(lambda x: _native(x, kernel, pad, dilation, stride), like)(cotangent)
+        return jax.linear_transpose(lambda x: _native(x, kernel, zeros, dilation, stride), like)(cotangent)
 
     def fast_in_loops(x, kernel, cotangent):
         kernel_gradients: tuple[jax.Array, ...] = ()

@@ -41,7 +41,7 @@ def test_equals_correlation(rng, x64, padding, shape):
 
 
 @pytest.mark.parametrize("padding", NUMPY_MODES)
-@pytest.mark.parametrize(("size", "dilation"), [((7, 10), 1), ((9, 11), 2), ((5, 6, 8), 1)])
+@pytest.mark.parametrize(("size", "dilation"), [((7, 10), 1), ((9, 11), 2), ((5, 6, 8), 1), ((6, 9, 7), 2)])
 def test_gradient_equals_the_native_one(rng, x64, padding, size, dilation):
     x, kernel = arrays(rng, (*size, 2), (3,) * len(size) + (2, 4))
     weight = jnp.asarray(rng.standard_normal((*size, 4)))
