@@ -3,26 +3,22 @@
     python experiments/benchmarks/deep_jsense.py --out experiments/benchmarks/results/deep_jsense.json
     python experiments/benchmarks/deep_jsense.py --small     # a small image, to try it
 
-Needs the extra `bench`. PyTorch's network (torch_deep_jsense.py) must first meet the golden files of --golden, then
-agree with ours in image and gradient at the size that is timed. How it is measured stands in networks.py.
+Needs the extra `bench`. PyTorch's network (torch_deep_jsense.py) must first meet the golden files of --golden. How it is
+measured stands in contest.py.
 """
 
-import argparse
 import dataclasses
 import functools
-import json
-import os
-import platform
 from pathlib import Path
 
-import chex
+import contest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 import torch_deep_jsense as rival
 import torch_networks
-from networks import BOTH, FORWARD, LEAST, Contest, Side, processor, run_contest
+from contest import BOTH, FORWARD, LAYOUTS, LOOP, SCAN, Contest, our_side, state, torch_side
 
 from jaxrecon import models, sampling
 from jaxrecon.data import simulate
@@ -52,7 +48,7 @@ class Options:
 SMALL = Options((48, 40), 4, 2, 3, (7, 5), 4)
 
 
-def contest(options: Options) -> Contest:
+def deep_jsense_contest(options: Options) -> Contest:
     """Both sides: SSIM loss, checked weights."""
     config = DeepJSenseConfig(
         n_steps=options.steps,
@@ -63,7 +59,7 @@ def contest(options: Options) -> Contest:
     )
     build = functools.partial(rival.DeepJSense, options.steps, options.iterations, options.iterations, options.features)
     torch.manual_seed(0)
-    weights = {name: tensor.numpy().copy() for name, tensor in build().state_dict().items()}
+    weights = state(build())
     params, _ = from_published(weights, DEEP_JSENSE, config=config)
     params, model = jax.tree.map(jnp.asarray, params), deep_jsense(config)
     head = simulate.simulate(jax.random.key(0), shape=options.size, n_coils=options.coils)
@@ -75,77 +71,41 @@ def contest(options: Options) -> Contest:
     image = jnp.abs(head.image) / peak
     target = Target(image, jnp.max(image))
 
-    def forward(params, problem, target):
-        return models.run(model, params, problem)
+    def ours(loop):
+        forward = lambda params, problem, _: models.run(model, params, problem, loop=loop)
 
-    def loss(params, problem, target):
-        out = forward(params, problem, target)
-        return losses.ssim(out, target), out
+        def loss(params, problem, target):
+            out = forward(params, problem, target)
+            return losses.ssim(out, target), out
 
-    calls = {}
-    for mode, function in ((FORWARD, forward), (BOTH, jax.value_and_grad(loss, has_aux=True))):
-        # a second trace of the same shapes raises
-        jitted = jax.jit(chex.assert_max_traces(lambda *args, f=function: f(*args), n=1))
-        calls[mode] = lambda jitted=jitted: jax.block_until_ready(jitted(params, problem, target))
-
-    def arrays(mode, out):
-        if mode == FORWARD:
-            return {"image": np.asarray(out)}
-        return {"image": np.asarray(out[0][1]), **to_published(out[1], DEEP_JSENSE, config)}
+        published = lambda gradient: to_published(gradient, DEEP_JSENSE, config)
+        return our_side(forward, loss, (params, problem, target), published)
 
     given = [torch.from_numpy(np.array(a)) for a in (problem.kspace, mask, rss_kernels(problem.kspace, config.kernel))]
     truth = torch.from_numpy(np.array(image))[None]
 
-    def torch_side(channels_last):
+    def pytorch(channels_last):
         net = build(channels_last=channels_last)
         torch_networks.load(net, weights)
+        loss = lambda out: rival.ssim_loss(out[None], truth, truth.amax((1, 2)))
+        return torch_side(net, lambda: rival.magnitude(net(*given)[0]), loss)
 
-        def only_forward():
-            with torch.inference_mode():
-                return rival.magnitude(net(*given)[0])
-
-        def forward_backward():
-            net.zero_grad(set_to_none=True)
-            out = rival.magnitude(net(*given)[0])
-            rival.ssim_loss(out[None], truth, truth.amax((1, 2))).backward()
-            return out
-
-        def torch_arrays(mode, out):
-            gradients = {n: p.grad.numpy() for n, p in net.named_parameters()} if mode == BOTH else {}
-            return {"image": out.detach().numpy(), **gradients}
-
-        return Side({FORWARD: only_forward, BOTH: forward_backward}, torch_arrays)
-
-    size = dataclasses.asdict(options) | {"parameters": sum(a.size for a in weights.values())}
-    rivals = {"torch": torch_side(False), "torch, channels last": torch_side(True)}
-    return Contest(size, Side(calls, arrays), rivals)
+    return Contest(
+        dataclasses.asdict(options) | {"parameters": sum(a.size for a in weights.values())},
+        {SCAN: ours(loop=False), LOOP: ours(loop=True)},
+        {label: pytorch(channels_last) for label, channels_last in LAYOUTS.items()},
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--golden", type=Path, default=GOLDEN, help="folder that holds golden files")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--small", action="store_true", help="a small image and network")
-    arguments = parser.parse_args()
+    arguments = contest.parser(__doc__, GOLDEN).parse_args()
     options = SMALL if arguments.small else Options()
-
-    # before anything is computed: the thread pools count the cores when they start
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    torch.set_num_threads(1)
-    golden = torch_networks.check_golden(arguments.golden)
-    print("PyTorch's network on the golden files, largest error / tolerance:", golden, flush=True)
-    LEAST.update(dict.fromkeys(LEAST, BAR))
-    report = {
-        "rounds": arguments.rounds,
-        "machine": {"processor": processor(), "cores_used": 1},
-        "versions": {"python": platform.python_version(), "jax": jax.__version__, "torch": torch.__version__},
-        "golden": golden,
-        "networks": {"deep_jsense": run_contest("deep_jsense", contest(options), arguments.rounds)},
-    }
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    contest.measure(
+        arguments,
+        [("deep_jsense", functools.partial(deep_jsense_contest, options))],
+        torch_networks.check_golden,
+        bars={FORWARD: BAR, BOTH: BAR},
+    )
 
 
 if __name__ == "__main__":

@@ -1,34 +1,24 @@
-"""Speed of the networks against PyTorch: the same weights, the same input, one core, one process, ratios in one run.
+"""Speed of the U-Net, E2E-VarNet and MoDL against PyTorch: ratios in one run on one core, as contest.py measures them.
 
     python experiments/benchmarks/networks.py --out experiments/benchmarks/results/networks.json
     python experiments/benchmarks/networks.py --small        # small images, to try it
 
-Needs the extra `bench`. PyTorch's networks (torch_networks.py) must first meet the golden files of --golden, then agree
-with ours in image and gradient at the size that is timed. PyTorch runs in both of its memory layouts, the faster one
-counts. What is measured is the CPU time of the process, pinned to one core, with the sides taking turns; the ratio is
-that of the minima. Compile time is given apart: the CPU time of the first call less that of a later one.
+Needs the extra `bench`. PyTorch's networks (torch_networks.py) must first meet the golden files of --golden.
 
 Beside that: the gradient of a convolution in a loop (lax.scan) and in a Python loop, XLA's own and ours.
 """
 
-import argparse
 import dataclasses
 import functools
-import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import chex
+import contest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 import torch_networks as rival
+from contest import LAYOUTS, LOOP, SCAN, Contest, our_side, state, take_turns, torch_side
 from jax import lax
 
 from jaxrecon import models, nn, sampling
@@ -42,29 +32,6 @@ from jaxrecon.training import Target, losses
 from jaxrecon.weights import E2E_VARNET, FASTMRI_UNET, MODL, from_published, to_published
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
-FORWARD, BOTH = "forward", "forward + backward"
-LEAST = {FORWARD: 1.0, BOTH: 0.8}
-"""Bars: torch's time / ours. Aimed at: 1 for both."""
-AGREEMENT = {FORWARD: 1e-4, BOTH: 5e-3}
-"""Largest relative difference between the sides, of the image and of all gradients together; or twice that between PyTorch's own
-two layouts, where rounding alone makes more (batch norm over eight layers of ReLU)."""
-
-
-@dataclasses.dataclass
-class Side:
-    """One implementation: what to time for each mode, and arrays by name from what it returns, to be compared."""
-
-    calls: dict[str, Callable[[], Any]]
-    arrays: Callable[[str, Any], dict[str, np.ndarray]]
-
-
-@dataclasses.dataclass
-class Contest:
-    """One network on both sides."""
-
-    size: dict[str, Any]
-    ours: Side
-    rivals: dict[str, Side]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +56,7 @@ def unet(options: Options) -> Contest:
     """FastMRI's U-Net on a normalised image, L1 loss."""
     size, features = options.unet_size, options.unet_features
     torch.manual_seed(0)
-    weights = _state(rival.UNet(1, features))
+    weights = state(rival.UNet(1, features))
     params, config = from_published(weights, FASTMRI_UNET)
     net = nn.UNet(1, features)
     theta = jax.tree.map(lambda a: jnp.asarray(a[0]), params["steps"])
@@ -104,18 +71,17 @@ def unet(options: Options) -> Contest:
         tree = {"start": {}, "steps": jax.tree.map(lambda a: a[None], gradient)}
         return to_published(tree, FASTMRI_UNET, config)
 
-    def torch_side(channels_last):
+    def pytorch(channels_last):
         module = rival.UNet(1, features, channels_last=channels_last)
         rival.load(module, weights)
         x, t = (torch.from_numpy(a)[None, None] for a in (image, target))
-        return _torch_side(module, lambda: module(x)[0, 0], lambda out: torch.mean(torch.abs(out - t[0, 0])))
+        return torch_side(module, lambda: module(x)[0, 0], lambda out: torch.mean(torch.abs(out - t[0, 0])))
 
-    return _contest(
+    arguments = (theta, jnp.asarray(image), jnp.asarray(target))
+    return Contest(
         {"image": size, "features": features, "pools": 4, "parameters": sum(a.size for a in weights.values())},
-        loss,
-        (theta, jnp.asarray(image), jnp.asarray(target)),
-        published,
-        torch_side,
+        {SCAN: our_side(lambda *args: loss(*args)[1], loss, arguments, published)},
+        {label: pytorch(channels_last) for label, channels_last in LAYOUTS.items()},
     )
 
 
@@ -125,7 +91,7 @@ def e2e_varnet(options: Options) -> Contest:
     pools, sens_features, sens_pools = 4, 8, 4
     torch.manual_seed(0)
     build = functools.partial(rival.VarNet, n, features, pools, sens_features, sens_pools)
-    weights = _state(build())
+    weights = state(build())
     params, config = from_published(weights, E2E_VARNET)
     assert config == VarNetConfig(n, features, pools, sens_features, sens_pools)
     model = varnet(config)
@@ -135,24 +101,27 @@ def e2e_varnet(options: Options) -> Contest:
     kspace, image = head.kspace * mask, jnp.abs(head.image)
     target = Target(image, jnp.max(image))
 
-    def loss(params, problem, target):
-        out = models.run(model, params, problem)
-        return losses.ssim(out, target), out
+    def ours(loop):
+        def loss(params, problem, target):
+            out = models.run(model, params, problem, loop=loop)
+            return losses.ssim(out, target), out
 
-    def torch_side(channels_last):
+        arguments = (jax.tree.map(jnp.asarray, params), Problem(kspace, CartesianSense(None, mask)), target)
+        published = lambda gradient: to_published(gradient, E2E_VARNET, config)
+        return our_side(lambda *args: loss(*args)[1], loss, arguments, published)
+
+    def pytorch(channels_last):
         module = build(channels_last=channels_last)
         rival.load(module, weights)
         y, t = (torch.from_numpy(np.array(a))[None] for a in (kspace, image))
         m = torch.from_numpy(np.array(mask) != 0)
         peak = torch.amax(t, (1, 2))
-        return _torch_side(module, lambda: module(y, m)[0], lambda out: rival.ssim_loss(out[None], t, peak))
+        return torch_side(module, lambda: module(y, m)[0], lambda out: rival.ssim_loss(out[None], t, peak))
 
-    return _contest(
+    return Contest(
         {"kspace": kspace.shape, "cascades": n, "features": features, "pools": pools},
-        loss,
-        (jax.tree.map(jnp.asarray, params), Problem(kspace, CartesianSense(None, mask)), target),
-        lambda gradient: to_published(gradient, E2E_VARNET, config),
-        torch_side,
+        {SCAN: ours(loop=False), LOOP: ours(loop=True)},
+        {label: pytorch(channels_last) for label, channels_last in LAYOUTS.items()},
     )
 
 
@@ -172,14 +141,19 @@ def modl_network(options: Options) -> Contest:
     problem = Problem(head.kspace * mask / peak, CartesianSense(head.maps, mask))
     target = head.image / peak
 
-    def forward(params, problem, target):
-        return models.run(frozen, params, problem)
+    def ours(loop):
+        def loss(params, problem, target):
+            out = models.run(training, params, problem, loop=loop)
+            return jnp.mean(abs2(out - target)), out
 
-    def loss(params, problem, target):
-        out = models.run(training, params, problem)
-        return jnp.mean(abs2(out - target)), out
+        def published(gradient):
+            return {k: v for k, v in to_published(gradient, MODL, config).items() if "moving" not in k}
 
-    def torch_side(channels_last):
+        arguments = (jax.tree.map(jnp.asarray, params), problem, target)
+        forward = lambda params, problem, _: models.run(frozen, params, problem, loop=loop)
+        return our_side(forward, loss, arguments, published)
+
+    def pytorch(channels_last):
         module = rival.MoDL(n_steps, features, channels_last=channels_last)
         rival.load_modl(module, weights)
         # its transform is uncentred: the same operator with the mask shifted
@@ -188,7 +162,7 @@ def modl_network(options: Options) -> Contest:
             torch.from_numpy(np.array(a))[None] for a in (head.maps, problem.op.adjoint(problem.kspace), target)
         )
         out = lambda training: module.train(training)(start, maps, m)[-1][0]
-        return _torch_side(
+        return torch_side(
             module,
             lambda: out(False),
             lambda image: torch.mean(rival.abs2(image - t[0])),
@@ -196,126 +170,11 @@ def modl_network(options: Options) -> Contest:
             named=functools.partial(rival.published_modl, module),
         )
 
-    return _contest(
+    return Contest(
         {"kspace": problem.kspace.shape, "steps": n_steps, "features": features, "cg_iterations": config.cg_iters},
-        loss,
-        (jax.tree.map(jnp.asarray, params), problem, target),
-        lambda gradient: {k: v for k, v in to_published(gradient, MODL, config).items() if "moving" not in k},
-        torch_side,
-        forward=forward,
+        {SCAN: ours(loop=False), LOOP: ours(loop=True)},
+        {label: pytorch(channels_last) for label, channels_last in LAYOUTS.items()},
     )
-
-
-def _contest(size, loss, arguments, published, torch_side, forward=None) -> Contest:
-    """Both sides of a network; loss: (params, ...) -> (scalar, image); published: gradient -> arrays by name."""
-    functions = {
-        FORWARD: forward or (lambda *args: loss(*args)[1]),
-        BOTH: jax.value_and_grad(loss, has_aux=True),
-    }
-    calls = {}
-    for mode, function in functions.items():
-        # a second trace of the same shapes raises
-        jitted = jax.jit(chex.assert_max_traces(lambda *args, f=function: f(*args), n=1))
-        calls[mode] = lambda jitted=jitted: jax.block_until_ready(jitted(*arguments))
-
-    def arrays(mode, out):
-        if mode == FORWARD:
-            return {"image": np.asarray(out)}
-        return {"image": np.asarray(out[0][1]), **published(out[1])}
-
-    return Contest(size, Side(calls, arrays), {"torch": torch_side(False), "torch, channels last": torch_side(True)})
-
-
-def _torch_side(module, forward, loss, training=None, named=lambda tensors: tensors) -> Side:
-    """A PyTorch module; forward, training: () -> image; named: parameters' gradients -> arrays by published name."""
-
-    def only_forward():
-        with torch.inference_mode():
-            return forward()
-
-    def forward_backward():
-        module.zero_grad(set_to_none=True)
-        out = (training or forward)()
-        loss(out).backward()
-        return out
-
-    def arrays(mode, out):
-        gradients = {name: p.grad for name, p in module.named_parameters()} if mode == BOTH else {}
-        return {"image": out.detach().numpy(), **{k: np.asarray(v) for k, v in named(gradients).items()}}
-
-    return Side({FORWARD: only_forward, BOTH: forward_backward}, arrays)
-
-
-def _state(module):
-    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
-
-
-def run_contest(name: str, contest: Contest, rounds: int) -> dict:
-    """Warm up, check that the sides agree, time them in turn, for both modes."""
-    result: dict = {"size": contest.size}
-    sides = {"jaxrecon": contest.ours, **contest.rivals}
-    for mode in (FORWARD, BOTH):
-        chex.clear_trace_counter()  # it counts by the place in the source, which all networks share
-        first, arrays = {}, {}
-        for label, side in sides.items():
-            first[label], out = cpu_seconds(side.calls[mode])
-            arrays[label] = side.arrays(mode, out)
-        differences = {label: _difference(arrays["jaxrecon"], arrays[label]) for label in contest.rivals}
-        worst = max(max(d.values()) for d in differences.values())
-        among_rivals = max(_difference(*(arrays[label] for label in contest.rivals)).values())
-        if not worst <= max(AGREEMENT[mode], 2 * among_rivals):
-            raise SystemExit(f"{name}, {mode}: the two sides differ by {worst:.2g}: no fair comparison")
-        seconds = take_turns({label: side.calls[mode] for label, side in sides.items()}, rounds)
-        best = min(contest.rivals, key=lambda label: min(seconds[label]))
-        ratio = min(seconds[best]) / min(seconds["jaxrecon"])
-        result[mode] = {
-            "minimum_seconds": {label: min(s) for label, s in seconds.items()},
-            "median_seconds": {label: statistics.median(s) for label, s in seconds.items()},
-            "faster_rival": best,
-            "ratio": ratio,
-            "ratio_of_medians": statistics.median(seconds[best]) / statistics.median(seconds["jaxrecon"]),
-            "bar": LEAST[mode],
-            "met": ratio >= LEAST[mode],
-            "compile_cpu_seconds": first["jaxrecon"] - min(seconds["jaxrecon"]),
-            "difference": worst,
-            "difference_among_rivals": among_rivals,
-        }
-        words = ", ".join(f"{label} {min(s) * 1e3:.0f}" for label, s in seconds.items())
-        print(
-            f"{name:8} {mode:19} {ratio:5.2f} x torch (bar {LEAST[mode]:g}); ms: {words}; compiled in "
-            f"{result[mode]['compile_cpu_seconds']:.1f} s; sides differ by {worst:.1e}",
-            flush=True,
-        )
-    return result
-
-
-def _difference(ours, other):
-    """Relative l2 differences: of the image, and of all gradients as one vector."""
-    if set(ours) != set(other):
-        raise SystemExit(f"the sides return different arrays: {sorted(set(ours) ^ set(other))}")
-    groups = [["image"], sorted(set(ours) - {"image"})]
-    vector = lambda arrays, names: np.concatenate([np.ravel(arrays[n]) for n in names])
-    out = {}
-    for names in filter(None, groups):
-        a, b = vector(ours, names), vector(other, names)
-        out[names[0]] = float(np.linalg.norm(a - b) / np.linalg.norm(b))
-    return out
-
-
-def cpu_seconds(call: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU time of the whole process for one call, and what it returns."""
-    start = time.process_time()
-    out = call()
-    return time.process_time() - start, out
-
-
-def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each call in each round; a busy moment of the machine hits all of them."""
-    seconds: dict[str, list[float]] = {label: [] for label in calls}
-    for _ in range(rounds):
-        for label, call in calls.items():
-            seconds[label].append(cpu_seconds(call)[0])
-    return seconds
 
 
 def convolution_in_loops(rounds: int, *, layers: int = 8, features: int = 32, size: int = 64) -> dict:
@@ -359,54 +218,16 @@ NETWORKS = {"unet": unet, "varnet": e2e_varnet, "modl": modl_network}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--golden", type=Path, default=GOLDEN, help="folder that holds golden files")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--core", type=int, help="default: the last one of this process")
+    parser = contest.parser(__doc__, GOLDEN)
     parser.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--small", action="store_true", help="small images and networks")
-    for field in dataclasses.fields(Options):
-        kind: dict = {"nargs": 2} if field.name.endswith("size") else {}
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, **kind)
     arguments = parser.parse_args()
-    given = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(Options)}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if v is not None}
-    options = dataclasses.replace(SMALL if arguments.small else Options(), **given)
-
-    # before anything is computed: the thread pools count the cores when they start
-    core = max(os.sched_getaffinity(0)) if arguments.core is None else arguments.core
-    os.sched_setaffinity(0, {core})
-    torch.set_num_threads(1)
-    report = {
-        "rounds": arguments.rounds,
-        "options": dataclasses.asdict(options),
-        "machine": {"processor": processor(), "cores_used": 1},
-        "versions": {
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "golden": rival.check_golden(arguments.golden),
-    }
-    print("PyTorch's networks on the golden files, largest error / tolerance:")
-    print(", ".join(f"{name} {part:.2g}" for name, part in report["golden"].items()) + "\n", flush=True)
-    report["networks"] = {
-        name: run_contest(name, NETWORKS[name](options), arguments.rounds) for name in arguments.networks
-    }
-    report["convolution_gradient"] = convolution_in_loops(max(arguments.rounds, 7))
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-
-
-def processor() -> str:
-    """The model's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    options = SMALL if arguments.small else Options()
+    contest.measure(
+        arguments,
+        [(name, functools.partial(NETWORKS[name], options)) for name in arguments.networks],
+        rival.check_golden,
+        beside=[("convolution_gradient", lambda: convolution_in_loops(max(arguments.rounds, 7)))],
+    )
 
 
 if __name__ == "__main__":

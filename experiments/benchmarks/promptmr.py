@@ -5,25 +5,21 @@
     python experiments/benchmarks/promptmr.py --small     # a small image, to try it
 
 Needs the extra `bench`. PyTorch's network (torch_promptmr.py) must first meet the golden files of --golden (those at
-the default place hold only blocks of it), then agree with ours in image and gradient at the size that is timed. How it
-is measured stands in networks.py.
+the default place hold only blocks of it). How it is measured stands in contest.py.
 """
 
-import argparse
 import dataclasses
-import json
-import os
-import platform
+import functools
 from pathlib import Path
 
-import chex
+import contest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 import torch_networks
 import torch_promptmr as rival
-from networks import BOTH, FORWARD, Contest, Side, processor, run_contest
+from contest import LAYOUTS, LOOP, SCAN, Contest, our_side, state, torch_side
 
 from jaxrecon import models, sampling
 from jaxrecon.data import simulate
@@ -76,11 +72,11 @@ class Options:
 SMALL = Options((40, 32), 3, 3, 2, 16)
 
 
-def contest(options: Options) -> Contest:
+def promptmr_contest(options: Options) -> Contest:
     """Both sides: SSIM loss of the middle slice, checked weights."""
     torch.manual_seed(0)
     first = rival.PromptMRPlus(options.published())
-    weights = {name: tensor.numpy().copy() for name, tensor in first.state_dict().items()}
+    weights = state(first)
     params, config = from_published(weights, PROMPTMR_PLUS)
     params, model = jax.tree.map(jnp.asarray, params), promptmr_plus(config)
     # each trained parameter once: the shared slope under the first of its names, no prompts
@@ -98,80 +94,47 @@ def contest(options: Options) -> Contest:
     image = jnp.abs(head.image[options.adjacent // 2])
     target = Target(image, jnp.max(image))
 
-    def forward(params, problem, target):
-        return models.run(model, params, problem)
+    def ours(loop):
+        forward = lambda params, problem, _: models.run(model, params, problem, loop=loop)
 
-    def loss(params, problem, target):
-        out = forward(params, problem, target)
-        return losses.ssim(out, target), out
+        def loss(params, problem, target):
+            out = forward(params, problem, target)
+            return losses.ssim(out, target), out
 
-    calls = {}
-    for mode, function in ((FORWARD, forward), (BOTH, jax.value_and_grad(loss, has_aux=True))):
-        # a second trace of the same shapes raises
-        jitted = jax.jit(chex.assert_max_traces(lambda *args, f=function: f(*args), n=1))
-        calls[mode] = lambda jitted=jitted: jax.block_until_ready(jitted(params, problem, target))
+        def published(gradient):
+            named = to_published(gradient, PROMPTMR_PLUS, config)
+            return {name: named[name] for name in trained}
 
-    def arrays(mode, out):
-        if mode == FORWARD:
-            return {"image": np.asarray(out)}
-        gradients = to_published(out[1], PROMPTMR_PLUS, config)
-        return {"image": np.asarray(out[0][1]), **{name: gradients[name] for name in trained}}
+        return our_side(forward, loss, (params, problem, target), published)
 
     kspace, truth = (torch.from_numpy(np.array(a)) for a in (problem.kspace, image))
     lines, centre = (torch.from_numpy(np.array(a)[0] != 0) for a in (mask, acs))
 
-    def torch_side(channels_last):
+    def pytorch(channels_last):
         net = rival.PromptMRPlus(options.published(), channels_last=channels_last)
         torch_networks.load(net, weights)
+        loss = lambda out: torch_networks.ssim_loss(out[None], truth[None], truth.max()[None])
+        named = lambda gradients: {name: gradients[name] for name in trained} if gradients else {}
+        return torch_side(net, lambda: net(kspace, lines, centre)[0], loss, named=named)
 
-        def only_forward():
-            with torch.inference_mode():
-                return net(kspace, lines, centre)[0]
-
-        def forward_backward():
-            net.zero_grad(set_to_none=True)
-            out, _ = net(kspace, lines, centre)
-            torch_networks.ssim_loss(out[None], truth[None], truth.max()[None]).backward()
-            return out
-
-        def torch_arrays(mode, out):
-            parameters = dict(net.named_parameters())
-            gradients = {name: parameters[name].grad.numpy() for name in trained} if mode == BOTH else {}
-            return {"image": out.detach().numpy(), **gradients}
-
-        return Side({FORWARD: only_forward, BOTH: forward_backward}, torch_arrays)
-
-    size = dataclasses.asdict(options) | {"parameters": sum(p.numel() for p in first.parameters())}
-    rivals = {"torch": torch_side(False), "torch, channels last": torch_side(True)}
-    return Contest(size, Side(calls, arrays), rivals)
+    return Contest(
+        dataclasses.asdict(options) | {"parameters": sum(p.numel() for p in first.parameters())},
+        {SCAN: ours(loop=False), LOOP: ours(loop=True)},
+        {label: pytorch(channels_last) for label, channels_last in LAYOUTS.items()},
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--golden", type=Path, default=GOLDEN, help="folder that holds golden files")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = contest.parser(__doc__, GOLDEN)
     parser.add_argument("--features", type=int, help="of the first level; 48 as published")
-    parser.add_argument("--small", action="store_true", help="a small image and network")
     arguments = parser.parse_args()
     options = SMALL if arguments.small else Options()
     options = dataclasses.replace(options, features=arguments.features or options.features)
-
-    # before anything is computed: the thread pools count the cores when they start
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    torch.set_num_threads(1)
-    golden = torch_networks.check_golden(arguments.golden)
-    print("PyTorch's network on the golden files, largest error / tolerance:", golden, flush=True)
-    report = {
-        "rounds": arguments.rounds,
-        "machine": {"processor": processor(), "cores_used": 1},
-        "versions": {"python": platform.python_version(), "jax": jax.__version__, "torch": torch.__version__},
-        "golden": golden,
-        "networks": {"promptmr_plus": run_contest("promptmr_plus", contest(options), arguments.rounds)},
-    }
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    contest.measure(
+        arguments,
+        [("promptmr_plus", functools.partial(promptmr_contest, options))],
+        torch_networks.check_golden,
+    )
 
 
 if __name__ == "__main__":

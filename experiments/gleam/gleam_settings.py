@@ -22,6 +22,7 @@ SMALL_EQUAL_MEMORY = dataclasses.replace(SMALL_FLAT, shape=(40, 64), heads=48)
 SMALL_CINE = SimulatedHeads(heads=16, validation_heads=2, frames=6, shape=(32, 40), coils=4)
 SMALL_ACS = {"random": 6, "kt-variable-density": 5}
 SMALL_CG = 6
+SMALL_CINE_UPDATES = 1000
 
 
 def pgd_mridata(acceleration: float, strategy: StrategyName, *, small: bool) -> Experiment:
@@ -114,7 +115,7 @@ def _cine(model: PGDConfig | MoDLConfig, strategy: StrategyName) -> Experiment:
 
 def _small_cine(full: Experiment, **network: int) -> Experiment:
     # of 40 columns R = 10 would leave 4 to a frame
-    return _small(dataclasses.replace(full, acceleration=5.0), SMALL_CINE, 150, features=4, **network)
+    return _small(dataclasses.replace(full, acceleration=5.0), SMALL_CINE, SMALL_CINE_UPDATES, features=8, **network)
 
 
 def _small(full: Experiment, data: SimulatedHeads, n_updates: int, **network: int) -> Experiment:
