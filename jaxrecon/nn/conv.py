@@ -117,11 +117,14 @@ def _in_3d_on_cpu(x, kernel, pad, dilation, stride):
     """
     n, depth, *_ = x.shape
     taps, *size, _, out = kernel.shape
+    outputs = [
+        (m + 2 * p - dilation * (k - 1) - 1) // stride + 1
+        for m, p, k in zip(x.shape[1:-1], pad, (taps, *size), strict=True)
+    ]
     kernel = jnp.moveaxis(kernel, 0, -3).reshape(*size, -1, out)
-    depth_out = (depth + 2 * pad[0] - dilation * (taps - 1) - 1) // stride + 1
 
-    def plane(index):
-        example, z = index // depth_out, index % depth_out
+    def plane(index, y):
+        example, z = index // outputs[0], index % outputs[0]
 
         def under(tap):
             at = stride * z + dilation * tap - pad[0]
@@ -129,10 +132,12 @@ def _in_3d_on_cpu(x, kernel, pad, dilation, stride):
             return jnp.where((at >= 0) & (at < depth), found, 0)
 
         stacked = jnp.concatenate([under(tap) for tap in range(taps)], -1)
-        return _in_2d_on_cpu(stacked, kernel, pad[1:], dilation, stride)[0]
+        of_plane = _in_2d_on_cpu(stacked, kernel, pad[1:], dilation, stride)
+        return lax.dynamic_update_slice(y, of_plane[None], (example, z, 0, 0, 0))
 
-    y = lax.map(plane, jnp.arange(n * depth_out))
-    return y.reshape(n, depth_out, *y.shape[1:])
+    # filled by something of x: zeros would be one constant of all layers, which lives as long as the network
+    y = jnp.broadcast_to(x[0, 0, 0, 0, 0], (n, *outputs, out))
+    return lax.fori_loop(0, n * outputs[0], plane, y)
 
 
 _conv = jax.custom_vjp(_convolve, nondiff_argnums=(2, 3, 4))
