@@ -273,6 +273,25 @@ def test_evaluation_with_pictures_and_tensorboard(tmp_path):
         fit(update, params, data, out=tmp_path / "x", n_steps=1, evaluate=scores, best=("ssim", "max"), progress=False)
 
 
+def test_evaluation_that_fails_costs_no_step(tmp_path):
+    update, params, data = simple_parts()
+
+    def scores(params):
+        raise ValueError("validation data are bad")
+
+    options = dict(out=tmp_path, evaluate_every=3, log_every=1, progress=False)
+    with pytest.raises(ValueError, match="validation data are bad"):
+        fit(update, params, data, n_steps=9, evaluate=scores, best=("psnr", "max"), **options)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 3
+    # mended, the run goes on from there and the best is of those that were evaluated
+    better = lambda params: Scores({"psnr": float(params["steps"]["a"].sum())})
+    state = fit(update, params, data, n_steps=9, evaluate=better, best=("psnr", "max"), **options)
+    assert [r["step"] for r in read_log(tmp_path) if r["event"] == "training"] == list(range(1, 10))
+    assert_equal_states(state, fit(update, params, data, out=tmp_path / "whole", n_steps=9, progress=False))
+    assert load_params(tmp_path, state.params)["steps"]["a"].shape == state.params["steps"]["a"].shape
+
+
 def test_configurations_become_json():
     import dataclasses
 
