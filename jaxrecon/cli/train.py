@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -137,7 +137,7 @@ def run(options: Options) -> None:
         n_steps=experiment.n_updates,
         evaluate=evaluate,
         evaluate_every=experiment.evaluate_every,
-        best=("nmse", "min") if evaluate else None,
+        best=rank_by(experiment.variant) if evaluate else None,
         checkpoint_every=experiment.checkpoint_every,
         log_every=experiment.log_every,
         config=to_json(experiment, data=data.named),
@@ -228,6 +228,13 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
         )
 
 
+def rank_by(variant: str) -> tuple[str, Literal["min", "max"]]:
+    """The metric that chooses the best weights, and whether its smallest or largest value does."""
+    from ..metrics import VARIANTS
+
+    return ("nmse", "min") if "nmse" in VARIANTS[variant].metrics else ("psnr", "max")
+
+
 def _flat(content, prefix=""):
     out: dict[str, Any] = {}
     for name, value in content.items():
@@ -256,7 +263,8 @@ def _finish(out: Path, experiment: Experiment) -> None:
         plots.save(figure, out / "curves.png")
     evaluations = [r for r in records if r["event"] == "evaluation"]
     if evaluations:
-        best = min(evaluations, key=lambda r: r["nmse"])
+        name, mode = rank_by(experiment.variant)
+        best = (min if mode == "min" else max)(evaluations, key=lambda r: r[name])
         scores = ", ".join(f"{name.upper()} {best[name]:.4g}" for name in ("psnr", "ssim", "nmse") if name in best)
         say(f"validation, variant {experiment.variant}: {scores} at step {best['step']}, whose weights are used")
     say(f"trained: {out}; to use it: jaxrecon recon SCAN --checkpoint {out} --out recon.h5")

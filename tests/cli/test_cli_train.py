@@ -209,6 +209,7 @@ def test_refused(tmp_path, capsys):
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
     assert "learning rate" in refused("--learning-rate", "-1")
+    assert "'none'" in refused("--variant", "none") and not (tmp_path / "run").exists()
     occupied = tmp_path / "occupied"
     occupied.write_text("in the way")
     assert train(occupied, *TINY, "--n-updates", "1") == 2
@@ -222,6 +223,13 @@ def test_refused(tmp_path, capsys):
     assert "broken.py" in error and "ZeroDivisionError" in error
     assert main(["train", str(tmp_path / "none.py"), "--data", "simulated", "--out", "x"]) == 2
     assert "none.py" in capsys.readouterr().err
+
+
+def test_best_weights_by_a_variant_without_nmse(tmp_path, capsys):
+    assert train(tmp_path / "run", *TINY, "--n-updates", "2", "--evaluate-every", "1", "--variant", "modl") == 0
+    psnr = {r["step"]: r["psnr"] for r in read_log(tmp_path / "run") if r["event"] == "evaluation"}
+    best = max(psnr, key=psnr.get)
+    assert f"PSNR {psnr[best]:.4g} at step {best}" in capsys.readouterr().out
 
 
 def test_not_a_number_is_told(tmp_path, capsys):
