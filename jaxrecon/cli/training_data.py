@@ -230,15 +230,17 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
       first_mask: number of the first of its masks.
 
     Raises:
-      ValueError: a mask that does not exist.
+      ValueError: a mask that does not exist, or a size below 1.
     """
     names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
     if in_time(experiment.model):
         names, images = names + typing.get_args(masks.FramesName), "frames"
     if experiment.mask is not None and experiment.mask not in names:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
-    if experiment.n_masks < 1 or experiment.batch_size < 1:
-        raise ValueError("n_masks and batch_size must be 1 or more")
+    for name in ("n_masks", "batch_size", "shape", "n_coils"):
+        size = getattr(experiment, name)
+        if size is not None and np.min(size) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {size}")
     targets = {"file": file_target, "rss": rss_target, "combined": combined_target, "auto": magnitude_target}
     maps = needs_maps(experiment.model)
     if has_complex_image(experiment.model):

@@ -209,6 +209,11 @@ def test_refused(tmp_path, capsys):
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
     assert "learning rate" in refused("--learning-rate", "-1")
+    assert "features must be 1 or more, not 0" in refused("--model.features", "0")
+    assert "blocks must be 1 or more, not -1" in refused("--model.blocks", "-1")
+    assert "ndim must be 2 for images or 3 for frames, not 4" in refused("--model.ndim", "4")
+    assert "shape must be 1 or more, not (-4, 4)" in refused("--shape", "-4", "4")
+    assert "n_coils must be 1 or more, not 0" in refused("--n-coils", "0")
     assert "'none'" in refused("--variant", "none") and not (tmp_path / "run").exists()
     occupied = tmp_path / "occupied"
     occupied.write_text("in the way")
@@ -221,6 +226,16 @@ def test_refused(tmp_path, capsys):
     assert main(["train", str(tmp_path / "broken.py"), "--data", "simulated", "--out", "x"]) == 2
     error = capsys.readouterr().err
     assert "broken.py" in error and "ZeroDivisionError" in error
+    (tmp_path / "wrong.py").write_text(
+        "from jaxrecon.models import PGDConfig\nfrom jaxrecon.training import Experiment\n"
+        "def experiment(small=False):\n"
+        "    return Experiment(PGDConfig(features='many'), loss='l7', batch_size=1.5, learning_rate=1)\n"
+    )
+    for command in (["train", "--data", "simulated", "--out", "x"], ["memory"]):
+        assert main([command[0], str(tmp_path / "wrong.py"), *command[1:]]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "wrong.py" in error and "learning_rate" not in error
+        assert all(word in error for word in ("model.features is 'many'", "loss is 'l7'", "batch_size is 1.5"))
     assert main(["train", str(tmp_path / "none.py"), "--data", "simulated", "--out", "x"]) == 2
     assert "none.py" in capsys.readouterr().err
 
