@@ -210,7 +210,11 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
         return
     stored = load_config(out)
-    before = _flat(to_json(from_json(stored, where=out), data=data and stored.get("data", data)))
+    recorded = None
+    if data is not None:
+        # what a run of an earlier version has no record of, is not compared
+        recorded = {name: data[name] for name in ("files",) if name in data} | stored.get("data", data)
+    before = _flat(to_json(from_json(stored, where=out), data=recorded))
     after = _flat(to_json(experiment, data=data))
     names = sorted(before.keys() | after.keys())
     different = [

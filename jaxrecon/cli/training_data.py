@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import hashlib
+import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -53,7 +55,7 @@ class TrainingData(NamedTuple):
       validation: likewise.
       test: likewise, those that a split leaves for it.
       described: in words.
-      named: the same for the record of a run: paths, and how much was found there.
+      named: the same for the record of a run: paths, how much was found there, and a fingerprint of the files.
     """
 
     training: Sequence[Slice]
@@ -83,6 +85,9 @@ def find_data(
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
+    paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
+    if validation is not None:
+        paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
         make: Any = functools.partial(simulate_heads, n_adjacent=window(experiment.model))
@@ -109,17 +114,32 @@ def find_data(
         source = SeriesSource if in_time(experiment.model) else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]
         described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
+        paths["files"] = fingerprint({e.file for part in lists for e in part})
     if needs_maps(experiment.model):
         parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
     what = "time series" if in_time(experiment.model) else "slices"
     sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
     if len(parts) > 2:
         sizes += f", {len(parts[2])} left for the test"
-    paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
-    if validation is not None:
-        paths["validation"] = str(validation.absolute())
     test = parts[2] if len(parts) > 2 else ()
     return TrainingData(parts[0], parts[1], sizes, paths | {"found": sizes}, test)
+
+
+def fingerprint(files: Collection[str]) -> str:
+    """A text that changes with the files: their number and bytes, and a hash of names, sizes and samples of the content.
+
+    Of each file eight blocks of 4 KiB are read, evenly spread: data sets may be terabytes.
+    """
+    digest, total = hashlib.sha256(), 0
+    for file in sorted(files):
+        size = os.path.getsize(file)
+        total += size
+        digest.update(f"{Path(file).name} {size}\n".encode())
+        with open(file, "rb") as stream:
+            for i in range(8):
+                stream.seek(i * max(size - 4096, 0) // 7)
+                digest.update(stream.read(4096))
+    return f"{len(files)} with {total} bytes, {digest.hexdigest()[:12]}"
 
 
 def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int, n_adjacent: int | None = None) -> list[Slice]:

@@ -10,6 +10,7 @@ from cli_files import line_mask, measured, nrmse
 from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main
+from jaxrecon.cli.train import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
@@ -108,11 +109,28 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "other data" in error and "data.found 2 slices" in error and "now 3" in error
     (data / "file3.h5").unlink()
+    # as many files and bytes, but others
+    kept = (data / "file1.h5").read_bytes()
+    with h5py.File(data / "file1.h5", "r+") as file:
+        file["reconstruction_rss"][()] *= 2
+    assert (data / "file1.h5").stat().st_size == len(kept)
+    assert main([*command, "--learning-rate", "0.01"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "other data: data.files 3 with" in error
+    (data / "file1.h5").write_bytes(kept)
+    assert main([*command, "--learning-rate", "0.01"]) == 0
     data.rename(tmp_path / "moved")
     command[command.index(str(data))] = str(tmp_path / "moved")
     assert main([*command, "--learning-rate", "0.01"]) == 2
     error = capsys.readouterr().err
     assert f"data.training {data}, now {tmp_path / 'moved'}" in error and "found" not in error
+    # a run from before there were fingerprints is not refused for want of one
+    for about in out.glob("checkpoints/*/about/metadata"):
+        content = json.loads(about.read_text())
+        del content["config"]["data"]["files"]
+        about.write_text(json.dumps(content))
+    stored = load_config(out)
+    check_resume(from_json(stored, where=out), out, data=stored["data"] | {"files": "3 with 10 bytes, abc"})
 
 
 def test_frames_train_and_reconstruct(tmp_path, capsys):
