@@ -219,6 +219,8 @@ class WithMaps:
             return np.ones_like(kspace[(0,) * (kspace.ndim - 3)])
         name = f"{part.file}, slice {part.index}"
         kspace, mask = time_average(kspace * mask, mask)
+        if not kspace.any():
+            raise ValueError(f"{name}: expected k-space with a signal, found zeros only: leave it out")
         width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
