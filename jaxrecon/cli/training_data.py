@@ -79,7 +79,8 @@ def find_data(
 
     Raises:
       DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space; split_into for simulated data, or beside a validation folder.
+      ValueError: files without Cartesian k-space, or still images for a network of frames; split_into for simulated
+        data, or beside a validation folder.
     """
     if split_into is not None and (data == SIMULATED or validation is not None):
         raise ValueError(
@@ -110,6 +111,9 @@ def find_data(
         without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
+        still = [e.file for part in lists for e in part if e.n_frames < 2]
+        if still and in_time(experiment.model):
+            raise ValueError(f"file {still[0]}: expected time frames for a network of frames, found still images")
         source: Any = functools.partial(Source, adjacent=window(experiment.model))
         source = SeriesSource if in_time(experiment.model) else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]

@@ -155,10 +155,18 @@ def test_frames_train_and_reconstruct(tmp_path, capsys):
     assert train(tmp_path / "simulated", *cine, model="pgd-cine") == 0
     text = capsys.readouterr().out
     assert "1 of 4 frames of 33 x 24, 3 coils" in text and "2 and 1 simulated hearts" in text and "NMSE" in text
-    assert train(tmp_path / "files", *cine, model="pgd-cine", data=data) == 0
+    modl = ["--model.ndim", "3", "--model.padding", "edge", "--model.layers", "2"]
+    assert train(tmp_path / "files", *cine, *modl, model="modl-gleam", data=data) == 0
     assert "2 time series for training, 2 for validation" in capsys.readouterr().out
     assert train(tmp_path / "still", *cine, model="pgd") == 2
     assert "no mask 'kt-uniform' for still images" in capsys.readouterr().err
+    still = write_fastmri(tmp_path / "scan.h5", kspace[0])
+    assert train(tmp_path / "frames", *cine, model="pgd-cine", data=still) == 2
+    assert "scan.h5: expected time frames" in capsys.readouterr().err
+    use = ["recon", str(still), "--checkpoint", str(tmp_path / "files"), "--out", str(tmp_path / "still.npy")]
+    assert main(use) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "scan.h5: expected time frames" in error and "found still images" in error
 
     command = ["recon", str(data / "P0.mat"), "--checkpoint", str(tmp_path / "files"), "--undersample", "kt-uniform"]
     assert main([*command, "--acs", "8", "--out", str(tmp_path / "r.npy")]) == 0
