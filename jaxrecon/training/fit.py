@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -266,5 +266,11 @@ def _picture(path, step, scores):
 
     images = dict(scores.images)
     reference = images.pop("target")
-    captions = {"reconstruction": ", ".join(f"{k} {v:.4g}" for k, v in scores.metrics.items())}
+    captions = {"reconstruction": caption(scores.metrics)}
     plots.save(plots.comparison(reference, images, captions=captions, title=f"step {step}"), path)
+
+
+def caption(metrics: Mapping[str, float]) -> str:
+    """PSNR and SSIM, else the first two metrics: what has room above a picture."""
+    names = [name for name in ("psnr", "ssim") if name in metrics] or list(metrics)[:2]
+    return ", ".join(f"{name.upper()} {metrics[name]:.3g}" for name in names)

@@ -35,6 +35,7 @@ from jaxrecon.training import (
     read_log,
 )
 from jaxrecon.training.checkpoints import as_json
+from jaxrecon.training.fit import caption
 
 N_STEPS = 24
 
@@ -271,6 +272,12 @@ def test_evaluation_with_pictures_and_tensorboard(tmp_path):
     assert [r["psnr"] for r in read_log(tmp_path) if r["event"] == "evaluation"] == [1.0, 1.0]
     with pytest.raises(ValueError, match="no finite 'ssim'"):
         fit(update, params, data, out=tmp_path / "x", n_steps=1, evaluate=scores, best=("ssim", "max"), progress=False)
+
+
+def test_caption_has_room_above_a_picture():
+    metrics = {"mse": 2.77e-10, "nmse": 0.0045, "nrmse": 0.067, "psnr": 30.22, "ssim": 0.9121, "hfen": 0.1}
+    assert caption(metrics) == "PSNR 30.2, SSIM 0.912"
+    assert caption({"mse": 2.77e-10, "nmse": 0.0045, "hfen": 0.1}) == "MSE 2.77e-10, NMSE 0.0045"
 
 
 def test_evaluation_that_fails_costs_no_step(tmp_path):
