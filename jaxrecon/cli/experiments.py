@@ -14,7 +14,7 @@ from ..training.presets import PRESETS, SMALL
 
 OptionsType = TypeVar("OptionsType")
 ModelName = Literal[
-    "unet", "varnet", "modl", "modl-gleam", "pgd", "pgd-cine", "deep-jsense", "promptmr", "promptmr-plus"
+    "unet", "varnet", "modl", "modl-gleam", "modl-cine", "pgd", "pgd-cine", "deep-jsense", "promptmr", "promptmr-plus"
 ]
 NO_EXPERIMENT = PRESETS["varnet"]
 """What --help shows the options of."""

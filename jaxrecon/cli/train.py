@@ -40,8 +40,8 @@ class Options:
     config: tyro.conf.Positional[Path | None] = None
     """The configuration file."""
     data: str = tyro.MISSING
-    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine)
-    learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
+    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine,
+    modl-cine) learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
     out: Path = tyro.MISSING
     """The run folder. One that holds a run of the same experiment on the same data is gone on with."""
     model: experiments.ModelName | None = None

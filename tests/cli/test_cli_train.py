@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import get_args
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ from cli_files import line_mask, measured, nrmse
 from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main
+from jaxrecon.cli.experiments import ModelName
 from jaxrecon.cli.train import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
@@ -155,8 +157,7 @@ def test_frames_train_and_reconstruct(tmp_path, capsys):
     assert train(tmp_path / "simulated", *cine, model="pgd-cine") == 0
     text = capsys.readouterr().out
     assert "1 of 4 frames of 33 x 24, 3 coils" in text and "2 and 1 simulated hearts" in text and "NMSE" in text
-    modl = ["--model.ndim", "3", "--model.padding", "edge", "--model.layers", "2"]
-    assert train(tmp_path / "files", *cine, *modl, model="modl-gleam", data=data) == 0
+    assert train(tmp_path / "files", *cine, "--model.layers", "2", model="modl-cine", data=data) == 0
     assert "2 time series for training, 2 for validation" in capsys.readouterr().out
     assert train(tmp_path / "still", *cine, model="pgd") == 2
     assert "no mask 'kt-uniform' for still images" in capsys.readouterr().err
@@ -330,7 +331,7 @@ def test_experiments_survive_json(config):
 
 
 def test_presets(tmp_path):
-    assert SMALL.keys() == PRESETS.keys()
+    assert SMALL.keys() == PRESETS.keys() == set(get_args(ModelName))
     for name, experiment in (PRESETS | SMALL).items():
         assert build(experiment.model).n_steps == getattr(experiment.model, "n_steps", 1), name
     (tmp_path / "three.py").write_text("experiment = 3\n")
