@@ -105,8 +105,10 @@ def train_networks(
         experiment, out = experiment_for(options, strategy), options.out / "runs" / strategy
         if options.overwrite and out.is_dir():
             shutil.rmtree(out)
-        check_resume(experiment, out)
-        one = _train(experiment, out, slices, mask)
+        first = options.validation_slices + options.test_slices
+        data = {"training": f"{len(slices)} simulated heads from number {first}, SNR {options.snr:g}"}
+        check_resume(experiment, out, data=data)
+        one = _train(experiment, out, slices, mask, data=data)
         trained[name] = one._replace(psnr_by_step=early_exit(one.network, test, mask))
     return trained
 
@@ -120,7 +122,9 @@ def early_exit(network: Network, cases: Sequence["Case"], mask: np.ndarray) -> l
     return np.mean(values, 0).tolist()
 
 
-def _train(experiment: Experiment, out: Path, slices: list[Slice], mask: np.ndarray) -> Trained:
+def _train(
+    experiment: Experiment, out: Path, slices: list[Slice], mask: np.ndarray, *, data: dict[str, str]
+) -> Trained:
     scale = SCALES[experiment.scale]
     how = Preparation(mask=lambda part, rng: mask.astype(np.float32), scale=scale)
     feed = batches(slices, how, batch_size=experiment.batch_size, seed=experiment.seed)
@@ -139,7 +143,7 @@ def _train(experiment: Experiment, out: Path, slices: list[Slice], mask: np.ndar
         n_steps=experiment.n_updates,
         checkpoint_every=experiment.checkpoint_every,
         log_every=experiment.log_every,
-        config=to_json(experiment),
+        config=to_json(experiment, data=data),
         key=training_key,
         progress=Console().is_terminal,
     )

@@ -175,7 +175,12 @@ def _figures(options: "Options", results: "Results") -> dict[str, Figure]:
         xlabel="steps of the network that are run",
         ylabel="PSNR of the test slices / dB",
     )
-    early_exit.axes[0].set_xticks(range(1, n_steps + 1))
+    axes = early_exit.axes[0]
+    axes.set_xticks(range(1, n_steps + 1))
+    for line in axes.lines:
+        if line.get_label() not in results.trained:  # has no steps
+            line.set(linestyle="--", marker="")
+    axes.legend()
     return {"figure.png": images, "training.png": training, "early_exit.png": early_exit}
 
 

@@ -8,12 +8,13 @@ from typing import Any, Literal, TypeVar
 import tyro
 
 from ..training.experiment import Experiment, load_experiment
+from ..training.experiment_json import check_types
 from ..training.networks import model_name
 from ..training.presets import PRESETS, SMALL
 
 OptionsType = TypeVar("OptionsType")
 ModelName = Literal[
-    "unet", "varnet", "modl", "modl-gleam", "pgd", "pgd-cine", "deep-jsense", "promptmr", "promptmr-plus"
+    "unet", "varnet", "modl", "modl-gleam", "modl-cine", "pgd", "pgd-cine", "deep-jsense", "promptmr", "promptmr-plus"
 ]
 NO_EXPERIMENT = PRESETS["varnet"]
 """What --help shows the options of."""
@@ -42,6 +43,7 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         )
     if file and not asks_for_help:
         experiment = load_experiment(file, small=small)
+        check_types(experiment, where=file)
     else:
         experiment = (SMALL if small else PRESETS).get(model or "", NO_EXPERIMENT)
     default: Any = options

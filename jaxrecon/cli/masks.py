@@ -149,6 +149,8 @@ def draw(
     if min(shape) < 1:
         raise ValueError(f"--shape {shape[0]} {shape[1]}: both sizes must be positive")
     acs = default_acs(name, shape, acceleration) if acs is None else acs
+    if not 0 <= acs <= shape[1]:
+        raise ValueError(f"--acs {acs}: the center of a mask of {shape[0]} x {shape[1]} is 0 to {shape[1]} wide")
     random_source: Any = seed if published else jax.random.key(seed)
     functions = _functions(published)
     if name not in functions:

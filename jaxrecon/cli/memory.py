@@ -14,6 +14,10 @@ from . import experiments, masks
 from .common import choices, say
 
 if TYPE_CHECKING:
+    import optax
+
+    from ..models import Unrolled
+    from ..strategies import Strategy, UpdateStrategy
     from ..training.memory import Row
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
@@ -61,16 +65,18 @@ def run(options: Options) -> None:
     """Compile a step for every strategy; refuse what is over the limit."""
     experiment = options.experiment
     limit = None if options.limit is None else parse_bytes(options.limit)
-    from ..training import carry_bytes, format_memory, memory_report, standard_strategies
-    from ..training.experiment import LOSSES, make_optimizer, make_strategy
+    from ..training import carry_bytes, format_memory, memory_report
+    from ..training.experiment import LOSSES, make_optimizer
     from ..training.networks import after_update, build
+    from .training_data import preparation
 
+    preparation(experiment)  # refuses masks and sizes that do not exist
     problem, target = abstract_batch(options)
     model = build(experiment.model, training=True)
     own = experiments.strategy_label(experiment)
     after = after_update(experiment.model)
-    strategies = standard_strategies(model, keep_carry=after is not None)
-    strategies.setdefault(own, make_strategy(experiment))
+    tx = make_optimizer(experiment, steps_per_epoch=1)
+    strategies = every_strategy(experiment, model, tx)
     network, _ = experiments.describe(experiment)
     size = experiments.describe_size(problem.kspace.shape[1:])
     rows = [
@@ -81,12 +87,33 @@ def run(options: Options) -> None:
         ("optimizer", experiment.optimizer, "--optimizer"),
     ]
     choices("memory of a training step", rows)
-    tx = make_optimizer(experiment, steps_per_epoch=1)
     report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies, after=after)
     say(format_memory(report))
+    if after is not None:
+        say("batch norm is trained by end_to_end and checkpointed only; for the other strategies: --model.norm none")
     check_report(report, own, limit)
     if limit is not None:
         say(f"strategy {own} fits into {options.limit}")
+
+
+def every_strategy(
+    experiment: Experiment, model: "Unrolled", tx: "optax.GradientTransformation"
+) -> "dict[str, Strategy | UpdateStrategy]":
+    """Those of `standard_strategies`, for shared weights gleam_shared too, and the experiment's own."""
+    from ..strategies import gleam_shared
+    from ..training import standard_strategies
+    from ..training.experiment import make_strategy
+    from ..training.networks import after_update
+
+    has_norm, own = after_update(experiment.model) is not None, experiments.strategy_label(experiment)
+    strategies: dict[str, Strategy | UpdateStrategy] = {**standard_strategies(model, keep_carry=has_norm)}
+    if model.shared and not has_norm:
+        strategies[f"gleam_shared, {model.n_steps} modules"] = gleam_shared(model.n_steps, tx)
+    if own in strategies:
+        return strategies
+    if experiment.strategy == "gleam_shared" and not has_norm:
+        return strategies | {own: gleam_shared(experiment.n_modules or model.n_steps, tx)}
+    return strategies | {own: make_strategy(experiment)}
 
 
 def _carry(parts: dict[str, int]) -> str:

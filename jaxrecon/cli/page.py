@@ -21,6 +21,7 @@ figcaption, .note { color: #555; font-size: 0.9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.9rem 0.3rem 0; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+.text td + td { white-space: normal; }
 th:first-child, td:first-child, .text th, .text td { text-align: left; }
 """
 

@@ -182,6 +182,10 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
         network = load_network(options.checkpoint)
         if options.map_sets > 1:
             raise ValueError("--map-sets: networks take one map set")
+        if network.in_time and scan.header.n_frames < 2:
+            raise ValueError(
+                f"file {options.file}: expected time frames for the network of {options.checkpoint}, found still images"
+            )
         if not network.needs_maps:
             maps = "none"
     settings = Settings(

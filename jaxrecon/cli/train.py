@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -40,8 +40,8 @@ class Options:
     config: tyro.conf.Positional[Path | None] = None
     """The configuration file."""
     data: str = tyro.MISSING
-    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine)
-    learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
+    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine,
+    modl-cine) learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
     out: Path = tyro.MISSING
     """The run folder. One that holds a run of the same experiment on the same data is gone on with."""
     model: experiments.ModelName | None = None
@@ -137,7 +137,7 @@ def run(options: Options) -> None:
         n_steps=experiment.n_updates,
         evaluate=evaluate,
         evaluate_every=experiment.evaluate_every,
-        best=("nmse", "min") if evaluate else None,
+        best=rank_by(experiment.variant) if evaluate else None,
         checkpoint_every=experiment.checkpoint_every,
         log_every=experiment.log_every,
         config=to_json(experiment, data=data.named),
@@ -210,7 +210,11 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
         return
     stored = load_config(out)
-    before = _flat(to_json(from_json(stored, where=out), data=data and stored.get("data", data)))
+    recorded = None
+    if data is not None:
+        # what a run of an earlier version has no record of, is not compared
+        recorded = {name: data[name] for name in ("files",) if name in data} | stored.get("data", data)
+    before = _flat(to_json(from_json(stored, where=out), data=recorded))
     after = _flat(to_json(experiment, data=data))
     names = sorted(before.keys() | after.keys())
     different = [
@@ -226,6 +230,13 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
             f"{out} holds a run of another experiment or of other data: {'; '.join(different)}. Choose another folder, "
             "or the options that it was made with"
         )
+
+
+def rank_by(variant: str) -> tuple[str, Literal["min", "max"]]:
+    """The metric that chooses the best weights, and whether its smallest or largest value does."""
+    from ..metrics import VARIANTS
+
+    return ("nmse", "min") if "nmse" in VARIANTS[variant].metrics else ("psnr", "max")
 
 
 def _flat(content, prefix=""):
@@ -256,7 +267,8 @@ def _finish(out: Path, experiment: Experiment) -> None:
         plots.save(figure, out / "curves.png")
     evaluations = [r for r in records if r["event"] == "evaluation"]
     if evaluations:
-        best = min(evaluations, key=lambda r: r["nmse"])
+        name, mode = rank_by(experiment.variant)
+        best = (min if mode == "min" else max)(evaluations, key=lambda r: r[name])
         scores = ", ".join(f"{name.upper()} {best[name]:.4g}" for name in ("psnr", "ssim", "nmse") if name in best)
         say(f"validation, variant {experiment.variant}: {scores} at step {best['step']}, whose weights are used")
     say(f"trained: {out}; to use it: jaxrecon recon SCAN --checkpoint {out} --out recon.h5")

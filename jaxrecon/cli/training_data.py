@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import hashlib
+import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -53,7 +55,7 @@ class TrainingData(NamedTuple):
       validation: likewise.
       test: likewise, those that a split leaves for it.
       described: in words.
-      named: the same for the record of a run: paths, and how much was found there.
+      named: the same for the record of a run: paths, how much was found there, and a fingerprint of the files.
     """
 
     training: Sequence[Slice]
@@ -77,12 +79,16 @@ def find_data(
 
     Raises:
       DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space; split_into for simulated data, or beside a validation folder.
+      ValueError: files without Cartesian k-space, or still images for a network of frames; split_into for simulated
+        data, or beside a validation folder.
     """
     if split_into is not None and (data == SIMULATED or validation is not None):
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
+    paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
+    if validation is not None:
+        paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
         make: Any = functools.partial(simulate_heads, n_adjacent=window(experiment.model))
@@ -105,21 +111,39 @@ def find_data(
         without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
+        still = [e.file for part in lists for e in part if e.n_frames < 2]
+        if still and in_time(experiment.model):
+            raise ValueError(f"file {still[0]}: expected time frames for a network of frames, found still images")
         source: Any = functools.partial(Source, adjacent=window(experiment.model))
         source = SeriesSource if in_time(experiment.model) else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]
         described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
+        paths["files"] = fingerprint({e.file for part in lists for e in part})
     if needs_maps(experiment.model):
         parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
     what = "time series" if in_time(experiment.model) else "slices"
     sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
     if len(parts) > 2:
         sizes += f", {len(parts[2])} left for the test"
-    paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
-    if validation is not None:
-        paths["validation"] = str(validation.absolute())
     test = parts[2] if len(parts) > 2 else ()
     return TrainingData(parts[0], parts[1], sizes, paths | {"found": sizes}, test)
+
+
+def fingerprint(files: Collection[str]) -> str:
+    """A text that changes with the files: their number and bytes, and a hash of names, sizes and samples of the content.
+
+    Of each file eight blocks of 4 KiB are read, evenly spread: data sets may be terabytes.
+    """
+    digest, total = hashlib.sha256(), 0
+    for file in sorted(files):
+        size = os.path.getsize(file)
+        total += size
+        digest.update(f"{Path(file).name} {size}\n".encode())
+        with open(file, "rb") as stream:
+            for i in range(8):
+                stream.seek(i * max(size - 4096, 0) // 7)
+                digest.update(stream.read(4096))
+    return f"{len(files)} with {total} bytes, {digest.hexdigest()[:12]}"
 
 
 def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int, n_adjacent: int | None = None) -> list[Slice]:
@@ -199,6 +223,8 @@ class WithMaps:
             return np.ones_like(kspace[(0,) * (kspace.ndim - 3)])
         name = f"{part.file}, slice {part.index}"
         kspace, mask = time_average(kspace * mask, mask)
+        if not kspace.any():
+            raise ValueError(f"{name}: expected k-space with a signal, found zeros only: leave it out")
         width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
@@ -230,15 +256,17 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
       first_mask: number of the first of its masks.
 
     Raises:
-      ValueError: a mask that does not exist.
+      ValueError: a mask that does not exist, or a size below 1.
     """
     names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
     if in_time(experiment.model):
         names, images = names + typing.get_args(masks.FramesName), "frames"
     if experiment.mask is not None and experiment.mask not in names:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
-    if experiment.n_masks < 1 or experiment.batch_size < 1:
-        raise ValueError("n_masks and batch_size must be 1 or more")
+    for name in ("n_masks", "batch_size", "shape", "n_coils"):
+        size = getattr(experiment, name)
+        if size is not None and np.min(size) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {size}")
     targets = {"file": file_target, "rss": rss_target, "combined": combined_target, "auto": magnitude_target}
     maps = needs_maps(experiment.model)
     if has_complex_image(experiment.model):

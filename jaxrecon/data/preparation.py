@@ -152,8 +152,8 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
       Arrays by name, complex64 and float32; the mask has the axes (y, x) at least.
 
     Raises:
-      ValueError: no Cartesian k-space, an empty mask, more coils than n_coils, an empty slice (scale 0), a crop along
-        an axis that the file is undersampled on.
+      ValueError: no Cartesian k-space, a target larger than the image along both axes, an empty mask, more coils than
+        n_coils, an empty slice (scale 0), a crop along an axis that the file is undersampled on.
     """
     if part.kspace is None or part.trajectory is not None:
         raise ValueError(f"{name_of(part)} has no Cartesian k-space: simulate it from the image first")
@@ -164,6 +164,11 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
         part = _with_coils(part, how.n_coils)
     kspace = np.asarray(part.kspace, np.complex64)
     target = np.asarray(how.target(part))
+    if all(t > k for t, k in zip(target.shape[-2:], kspace.shape[-2:], strict=True)):
+        raise ValueError(
+            f"{name_of(part)}: expected a target of at most {kspace.shape[-2:]}, the size of the image, found "
+            f"{target.shape[-2:]}: interpolated, or of another scan? rss or combined targets are made from k-space"
+        )
     mask = _mask(part, stored, how, rng)
     example: Example = {"kspace": kspace * mask, "mask": mask}
     if how.maps and part.maps is not None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..metrics import Evaluation, collect_volumes, crop_to_target, summarize
+from ..metrics import VARIANTS, Evaluation, collect_volumes, crop_to_target, summarize
 from ..metrics import evaluate as evaluate_volume
 from ..models import Unrolled, run
 from ..problem import Problem
@@ -46,7 +46,12 @@ def evaluator(
       examples: as `evaluate`; iterated anew at each call.
       variant: a name of `jaxrecon.metrics.VARIANTS`.
       data_range: as `evaluate`.
+
+    Raises:
+      ValueError: an unknown variant.
     """
+    if variant not in VARIANTS:
+        raise ValueError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
     reconstruct = jax.jit(lambda params, problem: run(model, params, problem))
     return lambda params: evaluate(
         lambda problem: reconstruct(params, problem), examples, variant=variant, data_range=data_range

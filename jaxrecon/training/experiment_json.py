@@ -37,17 +37,38 @@ def from_json(content: Any, *, where: str | Path) -> Experiment:
     kind = content["model"].get("kind")
     if kind not in MODELS:
         raise ValueError(f"{where}: there is no network '{kind}'; there are {', '.join(MODELS)}")
-    wrong: list[str] = []
-    model = _fill(MODELS[kind][0], {k: v for k, v in content["model"].items() if k != "kind"}, "model.", wrong)
-    simulated = _fill(SimulatedHeads, content.get("simulated", {}), "simulated.", wrong)
-    rest = {k: v for k, v in content.items() if k not in ("model", "simulated", "data")}
-    experiment = _fill(Experiment, rest, "", wrong, model=model, simulated=simulated)
+    experiment, wrong = _read(content)
     if wrong:
         raise ValueError(
             f"{where}: its configuration does not fit this version of jaxrecon: {'; '.join(wrong)}. Use the version "
             "that it was made with"
         )
     return experiment
+
+
+def check_types(experiment: Experiment, *, where: str | Path) -> None:
+    """Refuse values that a dataclass lets pass: of a wrong type, or none of a field's names.
+
+    Args:
+      experiment: from a configuration file.
+      where: that file, for messages.
+
+    Raises:
+      ValueError: all of them are listed.
+    """
+    _, wrong = _read(to_json(experiment))
+    if wrong:
+        raise ValueError(f"configuration {where}: {'; '.join(wrong)}")
+
+
+def _read(content):
+    """(experiment, what does not fit)."""
+    wrong: list[str] = []
+    model = {k: v for k, v in content["model"].items() if k != "kind"}
+    model = _fill(MODELS[content["model"]["kind"]][0], model, "model.", wrong)
+    simulated = _fill(SimulatedHeads, content.get("simulated", {}), "simulated.", wrong)
+    rest = {k: v for k, v in content.items() if k not in ("model", "simulated", "data")}
+    return _fill(Experiment, rest, "", wrong, model=model, simulated=simulated), wrong
 
 
 def _fill(kind, values, prefix, wrong, **given):

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,13 +122,18 @@ def fit(
                         _flush(pending, step, log, time.monotonic() - started, state.params, checkpoints)
                         pending, started = [], time.monotonic()
                     if saves:
-                        # before any picture or score: whatever fails there costs no step
-                        scores = evaluate(gather(evaluation_params(state))) if evaluates and evaluate else None
                         if not bool(_all_finite(state)):
                             raise _stop(step, "the weights are not finite", checkpoints, log)
-                        if scores is not None:
-                            _check_best(best, scores)
-                            log.record("evaluation", step, scores.metrics)
+                        scores = None
+                        try:
+                            if evaluates and evaluate:
+                                scores = evaluate(gather(evaluation_params(state)))
+                                _check_best(best, scores)
+                                log.record("evaluation", step, scores.metrics)
+                        except Exception:
+                            # whatever fails there costs no step
+                            checkpoints.save(state, data=feed.position, config=config)
+                            raise
                         checkpoints.save(state, data=feed.position, metrics=scores and scores.metrics, config=config)
                         if scores is not None and scores.images and jax.process_index() == 0:
                             _picture(out / "images" / f"step_{step:08d}.png", step, scores)
@@ -202,7 +207,7 @@ def _check_folder(out: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(out).free
     if free < n_bytes:
         raise OSError(
-            f"{out} has {free / 2**20:.0f} MiB free, but the checkpoints of this model need {n_bytes / 2**20:.0f} MiB: "
+            f"{out} has {free / 2**20:.3g} MiB free, but the checkpoints of this model need {n_bytes / 2**20:.3g} MiB: "
             "free some space, choose another folder, or keep fewer of them"
         )
 
@@ -261,5 +266,11 @@ def _picture(path, step, scores):
 
     images = dict(scores.images)
     reference = images.pop("target")
-    captions = {"reconstruction": ", ".join(f"{k} {v:.4g}" for k, v in scores.metrics.items())}
+    captions = {"reconstruction": caption(scores.metrics)}
     plots.save(plots.comparison(reference, images, captions=captions, title=f"step {step}"), path)
+
+
+def caption(metrics: Mapping[str, float]) -> str:
+    """PSNR and SSIM, else the first two metrics: what has room above a picture."""
+    names = [name for name in ("psnr", "ssim") if name in metrics] or list(metrics)[:2]
+    return ", ".join(f"{name.upper()} {metrics[name]:.3g}" for name in names)

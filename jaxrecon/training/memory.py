@@ -9,7 +9,7 @@ import optax
 from ..models import Unrolled, batched
 from ..problem import Problem
 from ..strategies import Loss, Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
-from ..strategies.update import Metrics, Update, from_grad_fn
+from ..strategies.update import Metrics, Update, UpdateStrategy, from_grad_fn
 from ..typing import Params
 from .state import Target
 
@@ -100,7 +100,7 @@ def memory_report(
     problem: Problem,
     target: Target,
     *,
-    strategies: Mapping[str, Strategy] | None = None,
+    strategies: Mapping[str, Strategy | UpdateStrategy] | None = None,
     after: Callable[[Params, Metrics], tuple[Params, Metrics]] | None = None,
 ) -> list[Row]:
     """Memory of one training step under every strategy, compile only: the whole step with optimizer and donation.
@@ -108,7 +108,7 @@ def memory_report(
     Args:
       model: one example at a time, not batched.
       loss: over a batch.
-      tx: the optimizer.
+      tx: the optimizer; update strategies have their own.
       problem: a batch, arrays or ShapeDtypeStructs.
       target: likewise.
       strategies: by name; None: `standard_strategies`, then ratios to the first row are to the Python-loop baseline.
@@ -123,7 +123,8 @@ def memory_report(
     rows = []
     for name, strategy in (standard_strategies(model) if strategies is None else strategies).items():
         try:
-            update = from_grad_fn(strategy(model, loss), tx, after=after)
+            made = strategy(model, loss)
+            update = made if isinstance(made, Update) else from_grad_fn(made, tx, after=after)
             state = jax.eval_shape(update.init, params, key)
             rows.append(Row(name, compiled_memory(update, state, problem, target)))
         except ValueError as error:

@@ -54,10 +54,26 @@ def model_name(config: ModelConfig) -> str:
 
 
 def build(config: ModelConfig, *, training: bool = False) -> Unrolled:
-    """The network of a configuration; MoDL reconstructs with its moving averages and trains with the batch's statistics."""
+    """The network of a configuration; MoDL reconstructs with its moving averages and trains with the batch's statistics.
+
+    Raises:
+      ValueError: a size that makes no network.
+    """
+    _check_sizes(config)
     if isinstance(config, MoDLConfig) and config.norm == "batch" and not training:
         config = dataclasses.replace(config, norm="frozen")
     return MODELS[model_name(config)][1](config)
+
+
+def _check_sizes(config: ModelConfig) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        sizes = value if isinstance(value, tuple) else (value,)
+        least = 1 if field.name.endswith("features") or field.name in ("n_steps", "layers", "blocks") else 0
+        if any(isinstance(size, int) and size < least for size in sizes):
+            raise ValueError(f"{field.name} must be {least} or more, not {value}")
+    if getattr(config, "ndim", 2) not in (2, 3):
+        raise ValueError(f"ndim must be 2 for images or 3 for frames, not {getattr(config, 'ndim', 2)}")
 
 
 def needs_maps(config: ModelConfig) -> bool:

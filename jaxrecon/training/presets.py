@@ -5,6 +5,7 @@ from typing import Any
 
 from ..models import (
     MODL_2D_GLEAM,
+    MODL_3D_GLEAM,
     PGD_3D_CINE,
     VARNET_DEMO,
     DeepJSenseConfig,
@@ -18,15 +19,19 @@ from ..models import (
 from .experiment import Experiment, SimulatedHeads
 from .networks import ModelConfig
 
+
+def _cine(model: ModelConfig) -> Experiment:
+    return Experiment(model, optimizer="gleam", mask="kt-variable-density", acceleration=10.0, scale="top_magnitude")
+
+
 PRESETS = {
     "unet": Experiment(UNetConfig(), loss="l1", optimizer="fastmri_unet", scale="instance_std"),
     "varnet": Experiment(VARNET_DEMO, loss="ssim", optimizer="fastmri_varnet"),
     "modl": Experiment(MoDLConfig(), loss="mse", optimizer="modl", mask="poisson", acceleration=6.0),
     "modl-gleam": Experiment(MODL_2D_GLEAM, optimizer="gleam", mask="poisson", scale="top_magnitude"),
     "pgd": Experiment(PGDConfig(), optimizer="gleam", mask="poisson", scale="top_magnitude"),
-    "pgd-cine": Experiment(
-        PGD_3D_CINE, optimizer="gleam", mask="kt-variable-density", acceleration=10.0, scale="top_magnitude"
-    ),
+    "modl-cine": _cine(MODL_3D_GLEAM),
+    "pgd-cine": _cine(PGD_3D_CINE),
     "deep-jsense": Experiment(
         DeepJSenseConfig(), strategy="checkpointed", loss="ssim", optimizer="deep_jsense", scale="kspace_maximum"
     ),
@@ -57,6 +62,7 @@ _SMALL_MODELS: dict[str, ModelConfig] = {
     "modl": MoDLConfig(n_steps=4, features=24, layers=4),
     "modl-gleam": dataclasses.replace(MODL_2D_GLEAM, n_steps=4, features=24, layers=4),
     "pgd": PGDConfig(n_steps=4, features=24),
+    "modl-cine": dataclasses.replace(MODL_3D_GLEAM, features=8, layers=4),
     "pgd-cine": dataclasses.replace(PGD_3D_CINE, features=8),
     "deep-jsense": DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16),
     "promptmr": PromptMRConfig(n_steps=4, **_SMALL_PROMPTS),

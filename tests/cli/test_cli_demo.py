@@ -71,6 +71,16 @@ def test_networks(tmp_path, capsys, short_grids):
     assert not {"script", "link", "iframe"} & {tag for tag, _ in tags} and "url(" not in page
     assert not re.search(r"https?://", page)
 
+    # a demo that was stopped is gone on with on its own data only
+    (out / "index.html").unlink()
+    for name in ("figure.png", "training.png", "early_exit.png", "results.json"):
+        (out / name).unlink()
+    capsys.readouterr()
+    assert main(["demo", "--out", str(out), *options, "--snr", "10"]) == 2
+    error = capsys.readouterr().err
+    before, now = (f"2 simulated heads from number 2, SNR {snr}" for snr in (30, 10))
+    assert error.count("\n") == 1 and f"data.training {before}, now {now}" in error
+
     np.save(tmp_path / "scan.npy", np.ones((4, 48, 40), np.complex64))
     run = ["--checkpoint", str(out / "runs" / "gleam"), "--no-figure"]
     assert main(["recon", str(tmp_path / "scan.npy"), "--out", str(tmp_path / "r.npy"), *run]) == 0

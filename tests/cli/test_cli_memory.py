@@ -28,6 +28,19 @@ def test_table_and_limit(capsys):
     assert error.count("\n") == 1 and "gleam, 2 modules needs" in error and "no strategy fits" in error
 
 
+def test_shared_weights_have_a_strategy_of_their_own(capsys):
+    gleam = ["--model", "pgd", *SMALL, "--strategy", "gleam_shared"]
+    assert memory(*gleam, "--model.shared", "--n-modules", "2") == 0
+    text = capsys.readouterr().out
+    assert total(text, "gleam_shared, 4 modules") < total(text, "gleam_shared, 2 modules") < total(text, "end_to_end")
+    assert "gleam, 4 modules" in text and "separate weights" in text
+    assert memory(*gleam) == 2
+    text, error = capsys.readouterr()
+    assert error.count("\n") == 1 and "gleam_shared needs a model with shared weights" in error
+    assert memory(*gleam, "--model.shared", "--n-modules", "3") == 2
+    assert "3 modules do not divide" in capsys.readouterr().err
+
+
 def test_frames(capsys):
     assert (
         memory("--model", "pgd-cine", "--model.features", "4", *SMALL[4:], "--frames", "5", "--model.n-steps", "2") == 0
@@ -39,8 +52,11 @@ def test_batch_norm_with_its_moving_averages(capsys):
     small = ["--model", "modl", "--model.n-steps", "2", *SMALL[2:], "--model.layers", "2", "--batch-size", "2"]
     assert memory(*small) == 0
     text = capsys.readouterr().out
-    rows = text.split("total MiB\n")[1].splitlines()
+    rows = text.split("total MiB\n")[1].splitlines()[:-1]
     assert [row.split("  ")[0] for row in rows] == ["end_to_end, Python loop", "end_to_end", "checkpointed"]
+    assert "--model.norm none" in text.splitlines()[-1]
+    assert memory(*small, "--strategy", "gleam_shared") == 2
+    assert "batch norm" in capsys.readouterr().err
     assert memory(*small, "--model.no-shared", "--strategy", "gleam") == 2
     assert "batch norm" in capsys.readouterr().err
 
@@ -60,6 +76,8 @@ def test_refused(capsys):
     assert "12GiB" in capsys.readouterr().err
     assert memory("--model", "pgd", *SMALL, "--coils", "0") == 2
     assert "--coils" in capsys.readouterr().err
+    assert memory("--model", "pgd", *SMALL, "--mask", "sparkling") == 2
+    assert "'sparkling'" in capsys.readouterr().err
     assert memory("--size", "40", "32") == 2
     assert "--model" in capsys.readouterr().err
 

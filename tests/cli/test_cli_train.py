@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import get_args
 
 import h5py
 import numpy as np
@@ -10,6 +11,8 @@ from cli_files import line_mask, measured, nrmse
 from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main
+from jaxrecon.cli.experiments import ModelName
+from jaxrecon.cli.train import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
@@ -108,11 +111,28 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "other data" in error and "data.found 2 slices" in error and "now 3" in error
     (data / "file3.h5").unlink()
+    # as many files and bytes, but others
+    kept = (data / "file1.h5").read_bytes()
+    with h5py.File(data / "file1.h5", "r+") as file:
+        file["reconstruction_rss"][()] *= 2
+    assert (data / "file1.h5").stat().st_size == len(kept)
+    assert main([*command, "--learning-rate", "0.01"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "other data: data.files 3 with" in error
+    (data / "file1.h5").write_bytes(kept)
+    assert main([*command, "--learning-rate", "0.01"]) == 0
     data.rename(tmp_path / "moved")
     command[command.index(str(data))] = str(tmp_path / "moved")
     assert main([*command, "--learning-rate", "0.01"]) == 2
     error = capsys.readouterr().err
     assert f"data.training {data}, now {tmp_path / 'moved'}" in error and "found" not in error
+    # a run from before there were fingerprints is not refused for want of one
+    for about in out.glob("checkpoints/*/about/metadata"):
+        content = json.loads(about.read_text())
+        del content["config"]["data"]["files"]
+        about.write_text(json.dumps(content))
+    stored = load_config(out)
+    check_resume(from_json(stored, where=out), out, data=stored["data"] | {"files": "3 with 10 bytes, abc"})
 
 
 def test_frames_train_and_reconstruct(tmp_path, capsys):
@@ -137,10 +157,17 @@ def test_frames_train_and_reconstruct(tmp_path, capsys):
     assert train(tmp_path / "simulated", *cine, model="pgd-cine") == 0
     text = capsys.readouterr().out
     assert "1 of 4 frames of 33 x 24, 3 coils" in text and "2 and 1 simulated hearts" in text and "NMSE" in text
-    assert train(tmp_path / "files", *cine, model="pgd-cine", data=data) == 0
+    assert train(tmp_path / "files", *cine, "--model.layers", "2", model="modl-cine", data=data) == 0
     assert "2 time series for training, 2 for validation" in capsys.readouterr().out
     assert train(tmp_path / "still", *cine, model="pgd") == 2
     assert "no mask 'kt-uniform' for still images" in capsys.readouterr().err
+    still = write_fastmri(tmp_path / "scan.h5", kspace[0])
+    assert train(tmp_path / "frames", *cine, model="pgd-cine", data=still) == 2
+    assert "scan.h5: expected time frames" in capsys.readouterr().err
+    use = ["recon", str(still), "--checkpoint", str(tmp_path / "files"), "--out", str(tmp_path / "still.npy")]
+    assert main(use) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "scan.h5: expected time frames" in error and "found still images" in error
 
     command = ["recon", str(data / "P0.mat"), "--checkpoint", str(tmp_path / "files"), "--undersample", "kt-uniform"]
     assert main([*command, "--acs", "8", "--out", str(tmp_path / "r.npy")]) == 0
@@ -209,6 +236,17 @@ def test_refused(tmp_path, capsys):
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
     assert "learning rate" in refused("--learning-rate", "-1")
+    assert "features must be 1 or more, not 0" in refused("--model.features", "0")
+    assert "blocks must be 1 or more, not -1" in refused("--model.blocks", "-1")
+    assert "ndim must be 2 for images or 3 for frames, not 4" in refused("--model.ndim", "4")
+    assert "shape must be 1 or more, not (-4, 4)" in refused("--shape", "-4", "4")
+    assert "n_coils must be 1 or more, not 0" in refused("--n-coils", "0")
+    assert "--acs 25: the center of a mask of 33 x 24 is 0 to 24 wide" in refused("--acs", "25")
+    assert "--shape, --n-coils" in refused("--batch-size", "3")
+    write_fastmri(tmp_path / "silent.h5", np.zeros((1, 3, 33, 24), np.complex64))
+    assert "silent.h5, slice 0: expected k-space with a signal" in refused(data=tmp_path / "silent.h5")
+    (tmp_path / "silent.h5").unlink()
+    assert "'none'" in refused("--variant", "none") and not (tmp_path / "run").exists()
     occupied = tmp_path / "occupied"
     occupied.write_text("in the way")
     assert train(occupied, *TINY, "--n-updates", "1") == 2
@@ -220,8 +258,25 @@ def test_refused(tmp_path, capsys):
     assert main(["train", str(tmp_path / "broken.py"), "--data", "simulated", "--out", "x"]) == 2
     error = capsys.readouterr().err
     assert "broken.py" in error and "ZeroDivisionError" in error
+    (tmp_path / "wrong.py").write_text(
+        "from jaxrecon.models import PGDConfig\nfrom jaxrecon.training import Experiment\n"
+        "def experiment(small=False):\n"
+        "    return Experiment(PGDConfig(features='many'), loss='l7', batch_size=1.5, learning_rate=1)\n"
+    )
+    for command in (["train", "--data", "simulated", "--out", "x"], ["memory"]):
+        assert main([command[0], str(tmp_path / "wrong.py"), *command[1:]]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "wrong.py" in error and "learning_rate" not in error
+        assert all(word in error for word in ("model.features is 'many'", "loss is 'l7'", "batch_size is 1.5"))
     assert main(["train", str(tmp_path / "none.py"), "--data", "simulated", "--out", "x"]) == 2
     assert "none.py" in capsys.readouterr().err
+
+
+def test_best_weights_by_a_variant_without_nmse(tmp_path, capsys):
+    assert train(tmp_path / "run", *TINY, "--n-updates", "2", "--evaluate-every", "1", "--variant", "modl") == 0
+    psnr = {r["step"]: r["psnr"] for r in read_log(tmp_path / "run") if r["event"] == "evaluation"}
+    best = max(psnr, key=psnr.get)
+    assert f"PSNR {psnr[best]:.4g} at step {best}" in capsys.readouterr().out
 
 
 def test_not_a_number_is_told(tmp_path, capsys):
@@ -276,7 +331,7 @@ def test_experiments_survive_json(config):
 
 
 def test_presets(tmp_path):
-    assert SMALL.keys() == PRESETS.keys()
+    assert SMALL.keys() == PRESETS.keys() == set(get_args(ModelName))
     for name, experiment in (PRESETS | SMALL).items():
         assert build(experiment.model).n_steps == getattr(experiment.model, "n_steps", 1), name
     (tmp_path / "three.py").write_text("experiment = 3\n")

@@ -167,6 +167,13 @@ def test_errors_name_the_slice_and_the_cure(part, generator):
     refuses(part, "no target: choose combined_target")
     refuses(Slice(kspace=part.kspace), "rss_target", target=combined_target)
     refuses(Slice(image=np.ones((3, 3))), "simulate it")
+    larger = np.ones((Y + 1, X + 2), np.float32)
+    refuses(
+        Slice(kspace=part.kspace, target=larger),
+        rf"expected a target of at most \({Y}, {X}\).*found \({Y + 1}, {X + 2}\)",
+    )
+    # fastMRI has targets wider than a narrow image
+    prepare(Slice(kspace=part.kspace, target=larger[:Y]), Preparation(), generator)
     refuses(part, "more than n_coils = 2", target=rss_target, n_coils=2)
     refuses(part, "is empty", target=rss_target, mask=lambda part, rng: np.zeros(X))
     refuses(Slice(kspace=0 * part.kspace), "leave it out", target=rss_target, scale=maximum)

@@ -67,6 +67,9 @@ def test_errors(examples):
         evaluate(lambda p: p, [], variant="gleam")
     with pytest.raises(ValueError, match="no metric variant"):
         evaluate(lambda p: p.op.adjoint(p.kspace), examples, variant="none")
+    # before training, not after its first part
+    with pytest.raises(ValueError, match="no metric variant"):
+        evaluator(toy(), examples, variant="none")
     a, b, *_ = examples
     other = ("other", *b[1:])
     with pytest.raises(ValueError, match="sort the examples"):

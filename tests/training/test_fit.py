@@ -35,6 +35,7 @@ from jaxrecon.training import (
     read_log,
 )
 from jaxrecon.training.checkpoints import as_json
+from jaxrecon.training.fit import caption
 
 N_STEPS = 24
 
@@ -271,6 +272,31 @@ def test_evaluation_with_pictures_and_tensorboard(tmp_path):
     assert [r["psnr"] for r in read_log(tmp_path) if r["event"] == "evaluation"] == [1.0, 1.0]
     with pytest.raises(ValueError, match="no finite 'ssim'"):
         fit(update, params, data, out=tmp_path / "x", n_steps=1, evaluate=scores, best=("ssim", "max"), progress=False)
+
+
+def test_caption_has_room_above_a_picture():
+    metrics = {"mse": 2.77e-10, "nmse": 0.0045, "nrmse": 0.067, "psnr": 30.22, "ssim": 0.9121, "hfen": 0.1}
+    assert caption(metrics) == "PSNR 30.2, SSIM 0.912"
+    assert caption({"mse": 2.77e-10, "nmse": 0.0045, "hfen": 0.1}) == "MSE 2.77e-10, NMSE 0.0045"
+
+
+def test_evaluation_that_fails_costs_no_step(tmp_path):
+    update, params, data = simple_parts()
+
+    def scores(params):
+        raise ValueError("validation data are bad")
+
+    options = dict(out=tmp_path, evaluate_every=3, log_every=1, progress=False)
+    with pytest.raises(ValueError, match="validation data are bad"):
+        fit(update, params, data, n_steps=9, evaluate=scores, best=("psnr", "max"), **options)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 3
+    # mended, the run goes on from there and the best is of those that were evaluated
+    better = lambda params: Scores({"psnr": float(params["steps"]["a"].sum())})
+    state = fit(update, params, data, n_steps=9, evaluate=better, best=("psnr", "max"), **options)
+    assert [r["step"] for r in read_log(tmp_path) if r["event"] == "training"] == list(range(1, 10))
+    assert_equal_states(state, fit(update, params, data, out=tmp_path / "whole", n_steps=9, progress=False))
+    assert load_params(tmp_path, state.params)["steps"]["a"].shape == state.params["steps"]["a"].shape
 
 
 def test_configurations_become_json():
