@@ -49,6 +49,7 @@ StrategyName = Literal[
 LossName = Literal["complex_l1", "l1", "mse", "nmse", "ssim", "l1_ssim"]
 OptimizerName = Literal[
     "adam",
+    "adam_cosine",
     "gleam",
     "modl",
     "fastmri_unet",
@@ -100,7 +101,7 @@ class Experiment:
       every: of checkpointed: steps between checkpoints.
       n_checkpoints: of invertible; None: all but the last step.
       loss: a function of jaxrecon.losses.
-      optimizer: adam, or a recipe of jaxrecon.training.optimizers.
+      optimizer: adam, or a recipe of jaxrecon.training.optimizers (adam_cosine: falling to zero over n_updates).
       learning_rate: None: that of the recipe (adam: 0.001).
       ema_decay: of a moving average of the weights, to reconstruct with; None: no average.
       n_updates: training steps.
@@ -212,10 +213,11 @@ def make_strategy(experiment: Experiment) -> Strategy:
 
 
 def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.GradientTransformation:
-    """The optimizer of an experiment; fastMRI's recipes count epochs."""
+    """The optimizer of an experiment; some recipes count epochs or the updates of the run."""
     prompts = functools.partial(_promptmr, steps_per_epoch, getattr(experiment.model, "learn_prompts", False))
     recipes: dict[str, Callable[..., optax.GradientTransformation]] = {
         "adam": lambda learning_rate=1e-3: optax.adam(learning_rate),
+        "adam_cosine": functools.partial(optimizers.adam_cosine, experiment.n_updates),
         "gleam": optimizers.gleam,
         "modl": optimizers.modl,
         "fastmri_unet": functools.partial(optimizers.fastmri_unet, steps_per_epoch),

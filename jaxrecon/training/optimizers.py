@@ -1,4 +1,5 @@
-"""Optimizers of the source works, one function each, and their parts: clipping, step decay, Lookahead, frozen leaves.
+"""Optimizers of the source works, one function each, and Adam with a falling rate; their parts: clipping, step decay,
+Lookahead, frozen leaves.
 
 Schedules count updates: a recipe whose paper counts epochs is given `steps_per_epoch`. Rules that look beyond single
 elements (the norm of the gradient) act on the whole network; wrapped in `jaxrecon.strategies.per_module` on each module
@@ -20,6 +21,16 @@ def step_decay(learning_rate: float, *, factor: float, every: int) -> optax.Sche
     if every < 1:
         raise ValueError(f"step_decay needs every >= 1 update, not {every}")
     return lambda step: learning_rate * jnp.power(factor, step // every)
+
+
+def adam_cosine(n_steps: int, *, learning_rate: float = 1e-3) -> optax.GradientTransformation:
+    """Adam whose learning rate falls to zero along half a cosine.
+
+    Args:
+      n_steps: updates of the run.
+      learning_rate: at the start.
+    """
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, n_steps))
 
 
 def gleam(learning_rate: float = 1e-4, *, weight_decay: float = 1e-4) -> optax.GradientTransformation:

@@ -1,6 +1,20 @@
 """One module per topic; each maps a kind of golden file to a handler(case) -> {output name: value | Masked | Error | Unknown}."""
 
-from . import classical, coils, data, deep_jsense, gleam, gleam_step, masks, metrics, modl, operators, promptmr, varnet
+from . import (
+    classical,
+    coils,
+    data,
+    deep_jsense,
+    gleam,
+    gleam_step,
+    masks,
+    metrics,
+    modl,
+    operators,
+    promptmr,
+    promptmr_masks,
+    varnet,
+)
 
 HANDLERS = {}
 for _module in (
@@ -15,6 +29,7 @@ for _module in (
     modl,
     operators,
     promptmr,
+    promptmr_masks,
     varnet,
 ):
     for _kind, _handler in _module.HANDLERS.items():

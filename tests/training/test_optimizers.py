@@ -43,6 +43,14 @@ def close(a, b):
     np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
+def test_adam_cosine_falls_to_zero_over_the_run(problem):
+    theta, gradients = problem
+    expected = adam(theta, gradients, lambda t: 1e-2 * (1 + np.cos(np.pi * t / N_STEPS)) / 2)
+    close(run(optimizers.adam_cosine(N_STEPS, learning_rate=1e-2), theta, gradients), expected)
+    more = np.concatenate([gradients, gradients])
+    close(run(optimizers.adam_cosine(N_STEPS, learning_rate=1e-2), theta, more), expected)
+
+
 def test_gleam_adds_the_penalty_to_the_gradient(problem):
     theta, gradients = problem
     # the penalty depends on the weights of the moment
