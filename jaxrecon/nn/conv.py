@@ -103,7 +103,10 @@ def _native(x, kernel, pad, dilation, stride):
 
 
 def _in_2d_on_cpu(x, kernel, pad, dilation, stride):
-    """XLA's own; where there are no zeros around the image, one row of them behind it, which makes it 2 to 13 times as fast."""
+    """XLA's own; where there are no zeros around the image, one row of them behind it.
+
+    With jaxlib 0.10 that makes large images 2 to 13 times as fast (2 to 100 channels); with 0.12 it costs up to 15 %.
+    """
     if any(pad):
         return _native(x, kernel, [(p, p) for p in pad], dilation, stride)
     rows = (x.shape[1] - dilation * (kernel.shape[0] - 1) - 1) // stride + 1
