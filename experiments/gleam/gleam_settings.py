@@ -23,7 +23,7 @@ SMALL_EQUAL_MEMORY = dataclasses.replace(SMALL_FLAT, shape=(40, 64), heads=48)
 SMALL_CINE = SimulatedHeads(heads=16, validation_heads=2, frames=6, shape=(32, 40), coils=4)
 SMALL_ACS = {"random": 6, "kt-variable-density": 5}
 SMALL_CG = 6
-SMALL_EQUAL_MEMORY_UPDATES = 3000
+SMALL_EQUAL_MEMORY_UPDATES = 2000
 SMALL_CINE_UPDATES = 1000
 
 
