@@ -136,7 +136,10 @@ def data_in_words(result: dict[str, Any]) -> str:
 
 
 def rate(config: dict[str, Any]) -> str:
-    return "1e-4" if config["learning_rate"] is None else f"{config['learning_rate']:g}"
+    start = "1e-4" if config["learning_rate"] is None else f"{config['learning_rate']:g}"
+    falls = " falling to zero" if config["optimizer"] == "adam_cosine" else ""
+    averaged = f", weights averaged with decay {config['ema_decay']:g}" if config.get("ema_decay") else ""
+    return f"{start}{falls}{averaged}"
 
 
 def ours(runs: list[dict[str, Any]], metric: str, scores: str = "scores") -> str:
