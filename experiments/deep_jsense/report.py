@@ -39,8 +39,9 @@ def main() -> None:
         "",
         "Written by report.py from the JSON files beside it. **The paper's values are of measured fastMRI knees; ours are "
         f"{data_in_words(any_run)}: they show how the methods relate to each other there, not whether the paper's numbers are met.** "
-        "Each slice is scored by itself, on subjects that training has not seen; seeds change subjects, masks and weights, and "
-        "within a seed all methods have the same. p: Wilcoxon's signed-rank test, two-sided, of the mean SSIM of each test subject.",
+        f"Each slice is scored by itself, on subjects that training has not seen, against {reference_in_words(any_run)}; seeds "
+        "change subjects, masks and weights, and within a seed all methods have the same. p: Wilcoxon's signed-rank test, "
+        "two-sided, of the mean SSIM of each test subject.",
     ]
     text += table1(results) + fig3(results, folder) + fig4(results, folder) + supplement(results)
     draw_images(results, folder)
@@ -80,6 +81,12 @@ def data_in_words(run: Run) -> str:
         f"of {config['simulated']['heads']} simulated heads for training and {test['scans']} others for the test, "
         f"{test['slices']} slices, {y} x {x}, {coils} coils, and of small networks trained for {config['n_updates']} steps"
     )
+
+
+def reference_in_words(run: Run) -> str:
+    """What the rows were trained towards and scored against."""
+    rss = "the root of the sum of squares of its full k-space"
+    return rss if run["config"]["target"] == "rss" else "the reference of its file"
 
 
 def scores(run: Run, acceleration: int | None = None) -> dict[str, Any]:
@@ -135,8 +142,24 @@ def table1(results: Results) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     zero = [spread([run["scores_zero_filled"][metric]["mean"] for run in ours]) for metric in DIGITS]
     lines.append(f"| zero-filled | {zero[0]} | | {zero[1]} | | | | |")
-    lines += ["", "MoDL is given ESPIRiT's maps, cropped by default: where they are zero, so is its image (fig2.png)."]
+    lines.append("")
+    falls = {m: [last_fall(run) for run in results.get(f"table1_{m}", [])] for m in LABELS}
+    lines.append(
+        "Training loss, mean of the last fifth of the steps less that of the fifth before: "
+        + ", ".join(f"{LABELS[m]} {spread(found, 3)}" for m, found in falls.items())
+        + ". The faster it still falls, the further is a network from what a longer training would make of it."
+    )
     return lines
+
+
+def last_fall(run: Run) -> float:
+    """Mean training loss of the last fifth of the steps less that of the fifth before."""
+    n = run["config"]["n_updates"]
+    before, last = (
+        statistics.fmean(loss for step, loss in run["loss"] if fifth * n < 5 * step <= (fifth + 1) * n)
+        for fifth in (3, 4)
+    )
+    return last - before
 
 
 def fig3(results: Results, folder: Path) -> list[str]:
@@ -162,6 +185,7 @@ def fig4(results: Results, folder: Path) -> list[str]:
     small = next(iter(results.values()))[0]["small"]
     runs = {(m, n): results.get(fig4_row(m, n, small=small), []) for m in LABELS for n in ACS}
     widths = {n: ACS[n] if small else n for n in ACS}
+    least, most = min(ACS), max(ACS)
     lines = ["", "## Fig. 4: calibration region, trained and tested at each", "", f"The paper: {FIG4}", ""]
     lines.append(
         "SSIM, mean +- standard deviation over seeds, number of seeds. "
@@ -174,18 +198,23 @@ def fig4(results: Results, folder: Path) -> list[str]:
     )
     lines += [
         "",
-        "| | " + " | ".join(f"{w} ({n})" if small else f"{n}" for n, w in widths.items()) + " |",
-        "|---" * 6 + "|",
+        "| | "
+        + " | ".join(f"{w} ({n})" if small else f"{n}" for n, w in widths.items())
+        + f" | from {widths[most]} to {widths[least]} |",
+        "|---" * 7 + "|",
     ]
     for method, label in LABELS.items():
         cells = []
         for n in ACS:
             found = [scores(run)["ssim"]["mean"] for run in runs[method, n]]
             cells.append(f"{spread(found)} ({len(found)})" if found else "")
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        wide = {run["seed"]: scores(run)["ssim"]["mean"] for run in runs[method, most]}
+        narrow = {run["seed"]: scores(run)["ssim"]["mean"] for run in runs[method, least]}
+        change = [narrow[seed] - wide[seed] for seed in narrow if seed in wide]
+        lines.append(f"| {label} | {' | '.join(cells)} | {spread(change) if change else ''} |")
     for method in ("varnet", "modl"):
         cells = [compared(runs["deep_jsense", n], runs[method, n]) for n in ACS]
-        lines.append(f"| Deep J-Sense less {LABELS[method]} | {' | '.join(cells)} |")
+        lines.append(f"| Deep J-Sense less {LABELS[method]} | {' | '.join(cells)} | |")
     # a point of fewer seeds would give the curves a slope that is the seeds': drawn are those that every point has
     seeds = [{run["seed"] for run in found} for found in runs.values() if found]
     common = set.intersection(*seeds) if seeds else set()
@@ -221,7 +250,8 @@ def plot(curves: dict[str, dict[int, list[float]]], path: Path, xlabel: str) -> 
             axes.plot(list(found), mean, marker="o", ms=4, color=COLORS[method], label=LABELS[method])
             low, high = ([edge(values) for values in found.values()] for edge in (min, max))
             axes.fill_between(list(found), low, high, color=COLORS[method], alpha=0.15, lw=0)
-    axes.set(xlabel=xlabel, ylabel="SSIM on unseen slices")
+    measured = sorted({x for points in curves.values() for x, values in points.items() if values})
+    axes.set(xlabel=xlabel, ylabel="SSIM on unseen slices", xticks=measured)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=130)
