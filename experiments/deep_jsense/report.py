@@ -332,7 +332,7 @@ def draw_images(results: Results, folder: Path) -> None:
     first = next(iter(shown.values()))
     target = first["target"]
     figure, axes = plt.subplots(3, len(shown) + 1, figsize=(2.1 * (len(shown) + 1), 7.2), layout="constrained")
-    object_ = target > 0.05 * target.max()
+    object_ = target > 0.1 * target.max()
     top = np.quantile(target, 0.995)
     axes[0, 0].imshow(target, cmap="gray", vmin=0, vmax=top)
     axes[0, 0].set_title("full k-space", fontsize=10)
