@@ -5,8 +5,8 @@
 
 The paper: average SSIM 0.815, median 0.843, standard deviation 0.115; NMSE 0.0162, 0.0086, 0.0724; about 14 h of training.
 
-Deviations: maps come from the file or are estimated by this library's ESPIRiT (the paper: BART's, one set, soft weights, from
-the calibration lines); else as in table1_deep_jsense.py.
+Deviations: maps come from the file or are estimated by this library's ESPIRiT (the paper: BART's, with soft weights), one set, not
+cropped, from the calibration lines; else as in table1_deep_jsense.py.
 """
 
 from deep_jsense_settings import table1

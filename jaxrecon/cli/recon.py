@@ -199,6 +199,8 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
         n_sets=options.map_sets,
         network=network,
     )
+    if network is not None:
+        settings = dataclasses.replace(settings, crop=network.experiment.espirit_crop)
     return settings.complete(scan.header.shape)
 
 

@@ -44,6 +44,7 @@ class Settings:
       maps: "espirit", "jsense", "file" (those of the scan), "none" (one coil), or the path of maps.
       calib_size: width of the calibration region; None: what is complete, at most LARGEST_CALIBRATION.
       n_sets: map sets of ESPIRiT.
+      crop: ESPIRiT's maps are 0 where the eigenvalue is not above it.
       network: of the method "network".
     """
 
@@ -55,6 +56,7 @@ class Settings:
     maps: str
     calib_size: int | None
     n_sets: int
+    crop: float = 0.95
     network: "Network | None" = None
 
     @property
@@ -223,8 +225,8 @@ def estimate_maps(kspace, mask, settings: Settings, *, name: str = "k-space") ->
     size, kernel = calibration(mask, kspace.shape[1:], settings, name=name)
     if settings.maps == "jsense":
         return np.asarray(jsense(kspace, calib_size=size, kernel_width=kernel))
-    n_sets = settings.n_sets
-    return np.asarray(espirit(jnp.asarray(kspace), calib_size=size, kernel_size=kernel, n_maps=n_sets))
+    n_sets, crop = settings.n_sets, settings.crop
+    return np.asarray(espirit(jnp.asarray(kspace), calib_size=size, kernel_size=kernel, n_maps=n_sets, crop=crop))
 
 
 def read_maps(path: str, scan: Scan, index: int) -> Complex[np.ndarray, "..."]:

@@ -231,11 +231,11 @@ class WithMaps:
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
                 f"but it is {width} wide: give --acs 16 (or files that have maps)"
             )
-        return estimate_maps(kspace, mask, espirit_settings(), name=name)
+        return estimate_maps(kspace, mask, espirit_settings(self._experiment), name=name)
 
 
-def espirit_settings() -> Settings:
-    """Maps from ESPIRiT with the defaults of `jaxrecon recon`."""
+def espirit_settings(experiment: Experiment) -> Settings:
+    """Maps from ESPIRiT, as `jaxrecon recon` estimates them for the trained network."""
     return Settings(
         method="zero-filled",
         lam=None,
@@ -245,6 +245,7 @@ def espirit_settings() -> Settings:
         maps="espirit",
         calib_size=None,
         n_sets=1,
+        crop=experiment.espirit_crop,
     )
 
 

@@ -116,6 +116,8 @@ class Experiment:
         percentile (GLEAM; of frames that of the image averaged over time), its standard deviation (fastMRI's U-Net).
       shape: (y, x) that all slices are cropped or padded to; None: as they are.
       n_coils: coils are filled up to this number with zeros; None: as they are.
+      espirit_crop: of maps that are estimated for the network: they are 0 where ESPIRiT's eigenvalue is not above it;
+        0: nowhere.
       variant: rule of the evaluation.
       evaluate_every: steps.
       checkpoint_every: steps.
@@ -143,6 +145,7 @@ class Experiment:
     scale: ScaleName = "maximum"
     shape: tuple[int, int] | None = None
     n_coils: int | None = None
+    espirit_crop: float = 0.95
     variant: str = "fastmri"
     evaluate_every: int = 1000
     checkpoint_every: int = 1000

@@ -10,9 +10,10 @@ import pytest
 from cli_files import line_mask, measured, nrmse
 from data.data_files import write_fastmri, write_matlab
 
-from jaxrecon.cli import main
+from jaxrecon.cli import main, reconstruct
 from jaxrecon.cli.experiments import ModelName
 from jaxrecon.cli.train import check_resume
+from jaxrecon.coils import espirit
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
@@ -75,6 +76,25 @@ def test_train_resume_and_use(tmp_path, capsys):
             file["reconstruction"][()], 1e-5 * np.abs(recon), rtol=1e-3, atol=1e-8 * np.abs(recon).max()
         )
         assert file["reconstruction"].file.attrs.get("checkpoint", str(twice)) == str(twice)
+
+
+def test_maps_of_a_network_are_estimated_as_in_its_training(tmp_path, monkeypatch):
+    used = []
+
+    def noted(*args, crop, **options):
+        used.append(crop)
+        return espirit(*args, crop=crop, **options)
+
+    monkeypatch.setattr(reconstruct, "espirit", noted)
+    assert train(tmp_path / "run", *TINY, "--espirit-crop", "0", "--n-updates", "1") == 0
+    kspace, _ = measured(n_coils=3)
+    path = write_fastmri(tmp_path / "scan.h5", kspace[None] * line_mask(n_acs=8))
+    command = ["recon", str(path), "--out", str(tmp_path / "r.npy"), "--no-figure"]
+    assert main([*command, "--checkpoint", str(tmp_path / "run")]) == 0
+    assert used and set(used) == {0}
+    n_used = len(used)
+    assert main([*command, "--overwrite", "--method", "cg-sense"]) == 0
+    assert set(used[n_used:]) == {0.95}
 
 
 def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
