@@ -119,7 +119,7 @@ def fit(
                                 for m in jax.device_get(pending)
                                 for i in range(n_batches)
                             ]
-                        _flush(pending, step, log, time.monotonic() - started, state.params, checkpoints)
+                        _flush(pending, step, log, started, state.params, checkpoints)
                         pending, started = [], time.monotonic()
                     if saves:
                         if not bool(_all_finite(state)):
@@ -212,7 +212,7 @@ def _check_folder(out: Path, n_bytes: int) -> None:
         )
 
 
-def _flush(pending, step, log, seconds, params, checkpoints):
+def _flush(pending, step, log, started, params, checkpoints):
     """Fetch the metrics since the last call in one transfer, write their means; stop at what is not finite."""
     records = jax.device_get(pending)
     for i, metrics in enumerate(records):
@@ -221,7 +221,8 @@ def _flush(pending, step, log, seconds, params, checkpoints):
             raise _stop(step - len(records) + 1 + i, _what_is_nonfinite(flags, metrics, params), checkpoints, log)
     names = [name for name in records[-1] if name != "nonfinite"]
     means = {name: np.mean([m[name] for m in records], axis=0, dtype=float).tolist() for name in names}
-    speed = len(records) / max(seconds, 1e-9)
+    # only now: the steps were dispatched without waiting for them
+    speed = len(records) / max(time.monotonic() - started, 1e-9)
     log.record("training", step, {**means, "steps_per_second": speed})
     log.advance(step, means["loss"], speed)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -62,6 +63,22 @@ def test_two_runs_are_equal_bit_for_bit(whole_run, tmp_path):
     assert_equal_states(train(tmp_path, N_STEPS), state)
     assert curve(tmp_path) == curve(out)
     assert int(state.step) == N_STEPS and len(curve(out)) > N_STEPS // 2
+
+
+def test_speed_counts_the_time_that_steps_are_waited_for(tmp_path, monkeypatch):
+    """Steps are dispatched without waiting: most of their time passes when their metrics are fetched."""
+    clock, fetch = itertools.count(), jax.device_get
+    waited = []
+
+    def slow_fetch(tree):
+        waited.append(1000)
+        return fetch(tree)
+
+    fake = types.SimpleNamespace(monotonic=lambda: next(clock) + sum(waited))
+    monkeypatch.setattr(sys.modules["jaxrecon.training.fit"], "time", fake)
+    monkeypatch.setattr(jax, "device_get", slow_fetch)
+    train(tmp_path, 4)
+    assert all(r["steps_per_second"] < 0.01 for r in read_log(tmp_path) if r["event"] == "training")
 
 
 def test_stopped_and_resumed_equals_one_run(whole_run, tmp_path):
