@@ -53,7 +53,8 @@ def networks(report: dict) -> str:
     """Forward and forward + backward of the networks beside PyTorch."""
     lines = [
         f"The same weights and input on both sides, one core; jax {report['versions']['jax']}, torch {report['versions']['torch']} in the "
-        f"faster of its two layouts, ours in the faster of scan and Python loop; least CPU time of {report['rounds']} rounds.",
+        f"faster of its two layouts, ours, where a form is named, in the faster of scan and Python loop; least CPU time of "
+        f"{report['rounds']} rounds.",
         "",
         "| network | mode | jaxrecon | form | torch / jaxrecon | compile |",
         "|---|---|---|---|---|---|",
@@ -115,6 +116,7 @@ TABLES = {
     "classical": classical,
     "memory": memory,
     "networks": networks,
+    "networks_huge_pages": networks,
     "deep_jsense": deep_jsense,
     "promptmr": promptmr,
     "promptmr_48": promptmr,

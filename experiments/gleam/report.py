@@ -79,7 +79,8 @@ def main() -> None:
         "test slices of subjects that training has not seen, magnitudes, variant gleam; of cine each frame by itself. The best "
         "weights by validation are scored. Memory: temporaries of the compiled training step at the paper's size (one image size "
         "for all: 320 x 256 with 8 coils, cine 20 x 200 x 200), of experiments/benchmarks/memory.py. Seconds per iteration are of a "
-        "machine that did other work at the same time; experiments/benchmarks/gleam_time.py compares times.",
+        "machine that did other work at the same time, and do not count the wait for a run's last steps: experiments/benchmarks/"
+        "gleam_time.py compares times.",
     ]
     text += [line for table in TABLES for line in table_lines(table, results)]
     text += equal_memory(results) + beyond(folder / "beyond.json") + early_exit(results) + times(results, folder)
