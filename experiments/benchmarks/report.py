@@ -116,7 +116,6 @@ TABLES = {
     "classical": classical,
     "memory": memory,
     "networks": networks,
-    "networks_huge_pages": networks,
     "deep_jsense": deep_jsense,
     "promptmr": promptmr,
     "promptmr_48": promptmr,
