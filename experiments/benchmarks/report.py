@@ -69,6 +69,18 @@ def networks(report: dict) -> str:
     return "\n".join(lines)
 
 
+def promptmr_memory(report: dict) -> str:
+    """PromptMR+'s memory as a part of its predecessor's."""
+    parts = [
+        f"{name} {ratio:.1%} ({report['published'][name]['ratio']:.1%})".replace("%", " %")
+        for name, ratio in report["ratios"].items()
+    ]
+    return (
+        "PromptMR+ at its published size, compiled the same way, takes of PromptMR's memory (in brackets: what its authors report of "
+        f"their code): {', '.join(parts)}."
+    )
+
+
 def gleam_time(report: dict) -> str:
     """Time of a training step under each strategy, and P-GLEAM's gain."""
     options = report["options"]
@@ -115,6 +127,7 @@ def promptmr(report: dict) -> str:
 TABLES = {
     "classical": classical,
     "memory": memory,
+    "promptmr_memory": promptmr_memory,
     "networks": networks,
     "deep_jsense": deep_jsense,
     "promptmr": promptmr,
