@@ -320,7 +320,7 @@ def times(results: Results, folder: Path) -> list[str]:
     axes.bar(names, [m - forward for m in medians.values()], bottom=forward, color="C0", label="backward")
     axes.set_ylabel("s per iteration")
     axes.set_title(f"MoDL, N = 8, {y} x {x}, {coils} coils", fontsize=10)
-    axes.legend()
+    axes.legend(loc="upper left")
     figure.savefig(folder / "fig7.png", dpi=130)
     plt.close(figure)
     return lines
