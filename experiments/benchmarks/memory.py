@@ -6,7 +6,7 @@
 Temporary bytes of the whole jitted step: loss, gradient, Adam, donated state. Two baselines: `end to end, Python loop`,
 as most would write it, and `end to end` by lax.scan; all rows use the same convolution and the same unrolled CG, no
 baseline rematerialises. A ratio says how many times larger the baseline is; bars hold at full size. Workspace of FFT
-and convolution libraries is in none of the numbers. About ten minutes on one core.
+and convolution libraries is in none of the numbers. Took 45 minutes on a shared core.
 """
 
 import argparse

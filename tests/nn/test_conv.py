@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -214,3 +216,18 @@ def test_frozen_kernels_cost_no_gradient():
 
     assert "while" in program(0, 1)
     assert "while" not in program(0)
+
+
+def test_layers_in_3d_share_no_buffer_that_outlives_them():
+    """What is alive at the peak does not grow with the layers: a padded input, an output, one plane's copies."""
+    size, features = (20, 48, 40), 8
+
+    def peak(layers):
+        chain = lambda x, kernels: functools.reduce(lambda x, k: jnp.tanh(conv(x, k, padding="edge")), kernels, x)
+        shapes = [jax.ShapeDtypeStruct((3, 3, 3, features, features), jnp.float32)] * layers
+        x = jax.ShapeDtypeStruct((*size, features), jnp.float32)
+        return jax.jit(chain).lower(x, shapes).compile().memory_analysis().temp_size_in_bytes
+
+    activation = 4 * features * size[0] * size[1] * size[2]
+    assert peak(5) < peak(3) + 0.5 * activation
+    assert peak(5) < 4 * activation
