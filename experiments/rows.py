@@ -17,7 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrecon.cli.training_data import WithMaps, simulate_heads, simulate_hearts
+from jaxrecon.cli.simulated_data import simulated_slices
+from jaxrecon.cli.training_data import WithMaps
 from jaxrecon.data.write import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched
@@ -27,7 +28,7 @@ from jaxrecon.training.checkpoints import as_json
 from jaxrecon.training.evaluate import Labelled
 from jaxrecon.training.experiment import make_update
 from jaxrecon.training.experiment_json import to_json
-from jaxrecon.training.networks import build, in_time, needs_maps, window
+from jaxrecon.training.networks import build, needs_maps
 
 TEST_HEADS = 8
 """Simulated heads (hearts) to test on, after those for training and validation."""
@@ -92,14 +93,8 @@ def measure(
 
 def unseen(experiment: Experiment) -> Sequence:
     """Slices (of networks of frames: series) of simulated subjects that neither training nor validation sees."""
-    heads, adjacent = experiment.simulated, window(experiment.model)
-    first = heads.heads + heads.validation_heads
-    subjects = range(first, first + TEST_HEADS)
-    slices: Sequence
-    if in_time(experiment.model):
-        slices = simulate_hearts(heads, subjects, seed=experiment.seed)
-    else:
-        slices = simulate_heads(heads, subjects, seed=experiment.seed, n_adjacent=adjacent)
+    first = experiment.simulated.heads + experiment.simulated.validation_heads
+    slices: Sequence = simulated_slices(experiment, range(first, first + TEST_HEADS))
     return WithMaps(slices, experiment) if needs_maps(experiment.model) else slices
 
 

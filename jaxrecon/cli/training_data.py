@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import jax
 import numpy as np
 
 from ..data import SeriesSource, Slice, Source, index_files, split, split_scans, subject
@@ -25,16 +24,14 @@ from ..data.preparation import (
     top_magnitude,
     volume_maximum,
 )
-from ..data.simulate import CONTRASTS, simulate, simulate_cine
-from ..training.experiment import Experiment, SimulatedHeads
+from ..training.experiment import Experiment
 from ..training.networks import has_complex_image, in_time, needs_maps, window
 from . import masks
 from .common import SMALLEST_CALIBRATION, complete_square
 from .reconstruct import Settings, estimate_maps, time_average
+from .simulated_data import simulated_slices
 
 SIMULATED = "simulated"
-NEIGHBOUR_DISTANCE = 0.01
-"""Between neighbouring slices of a simulated head, as a part of its height."""
 SCALES = {
     "none": None,
     "maximum": maximum,
@@ -91,11 +88,11 @@ def find_data(
         paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
-        make: Any = functools.partial(simulate_heads, n_adjacent=window(experiment.model))
-        make, what = (simulate_hearts, "hearts") if in_time(experiment.model) else (make, "heads")
+        what = "hearts" if heads.hearts or in_time(experiment.model) else "heads"
+        last = heads.heads + heads.validation_heads
         parts: list[Sequence[Slice]] = [
-            make(heads, range(heads.heads), seed=experiment.seed),
-            make(heads, range(heads.heads, heads.heads + heads.validation_heads), seed=experiment.seed),
+            simulated_slices(experiment, range(heads.heads)),
+            simulated_slices(experiment, range(heads.heads, last)),
         ]
         described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
@@ -144,52 +141,6 @@ def fingerprint(files: Collection[str]) -> str:
                 stream.seek(i * max(size - 4096, 0) // 7)
                 digest.update(stream.read(4096))
     return f"{len(files)} with {total} bytes, {digest.hexdigest()[:12]}"
-
-
-def simulate_heads(heads: SimulatedHeads, subjects: range, *, seed: int, n_adjacent: int | None = None) -> list[Slice]:
-    """Fully sampled slices whose target is the true magnitude; each subject has one contrast.
-
-    With n_adjacent windows of so many neighbouring slices, (adjacent, coil, y, x).
-    """
-    reach = (n_adjacent or 1) // 2
-    slices = []
-    names = [name for name in CONTRASTS if name != "bssfp"]
-    for head in subjects:
-        for i in range(heads.slices):
-            scans = [
-                simulate(
-                    jax.random.fold_in(jax.random.key(seed), head),
-                    shape=heads.shape,
-                    n_coils=heads.coils,
-                    position=0.15 + 0.5 * (i + 0.5) / heads.slices + offset * NEIGHBOUR_DISTANCE,
-                    contrast=CONTRASTS[names[head % len(names)]],
-                    snr=heads.snr,
-                )
-                for offset in range(-reach, reach + 1)
-            ]
-            slices.append(
-                Slice(
-                    kspace=np.stack([scan.kspace for scan in scans]) if n_adjacent else np.asarray(scans[0].kspace),
-                    target=np.abs(scans[reach].image),
-                    index=i,
-                    file=f"simulated head {head}",
-                )
-            )
-    return slices
-
-
-def simulate_hearts(hearts: SimulatedHeads, subjects: range, *, seed: int) -> list[Slice]:
-    """Fully sampled time series of one beat, whose target is the true magnitude."""
-    series = []
-    for heart in subjects:
-        scan = simulate_cine(
-            jax.random.fold_in(jax.random.key(seed), heart),
-            shape=(hearts.frames, *hearts.shape),
-            n_coils=hearts.coils,
-            snr=hearts.snr,
-        )
-        series.append(Slice(kspace=np.asarray(scan.kspace), target=np.abs(scan.image), file=f"simulated heart {heart}"))
-    return series
 
 
 class WithMaps:

@@ -69,12 +69,13 @@ ScaleName = Literal["none", "maximum", "kspace_maximum", "top_magnitude", "insta
 
 @dataclasses.dataclass(frozen=True)
 class SimulatedHeads:
-    """Heads, for networks of frames beating hearts, that are simulated in place of files (`--data simulated`).
+    """Heads, or beating hearts, that are simulated in place of files (`--data simulated`).
 
     Attributes:
       heads: subjects for training.
       validation_heads: others, for validation.
-      slices: slices of each head; of a heart there is one.
+      slices: slices of each head; of a heart, which has one, frames to reconstruct (networks of frames: the whole beat).
+      hearts: hearts in place of heads, windows of neighbouring frames in place of slices; networks of frames have hearts.
       frames: of a heart, over one beat.
       shape: matrix (y, x).
       coils: receive coils.
@@ -84,6 +85,7 @@ class SimulatedHeads:
     heads: int = 24
     validation_heads: int = 4
     slices: int = 2
+    hearts: bool = False
     frames: int = 16
     shape: tuple[int, int] = (192, 160)
     coils: int = 8

@@ -5,11 +5,13 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 from cli_files import line_mask, measured
 from data.data_files import write_fastmri
 
 from jaxrecon.cli import main
 from jaxrecon.cli.memory import Options, abstract_batch
+from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.models import PromptMRPlusConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.training import carry_bytes, load_config
@@ -113,3 +115,24 @@ def test_configuration_survives_json():
     for name in ("promptmr", "promptmr-plus"):
         experiment = dataclasses.replace(SMALL[name], seed=3)
         assert from_json(to_json(experiment), where="run") == experiment
+
+
+def test_windows_of_frames():
+    """Simulated hearts give windows of neighbouring frames; time is periodic, single slices are the windows' middles."""
+    hearts = dataclasses.replace(
+        SMALL["promptmr-plus"].simulated, heads=2, slices=2, hearts=True, frames=5, shape=(24, 20), coils=2
+    )
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, simulated=hearts)
+    whole = dataclasses.replace(experiment, model=SMALL["pgd-cine"].model)
+    still = dataclasses.replace(experiment, model=SMALL["varnet"].model)
+    windows, beats, frames = (simulated_slices(e, range(2)) for e in (experiment, whole, still))
+    assert [(w.file, w.index) for w in windows] == [(beats[i].file, frame) for i in (0, 1) for frame in (0, 2)]
+    for w, frame in zip(windows, frames, strict=True):
+        beat = next(b for b in beats if b.file == w.file)
+        np.testing.assert_array_equal(w.kspace, beat.kspace[[(w.index - 1) % 5, w.index, w.index + 1]])
+        np.testing.assert_array_equal(w.kspace[1], frame.kspace)
+        np.testing.assert_array_equal(w.target, beat.target[w.index])
+    assert not np.array_equal(windows[0].kspace[0], windows[0].kspace[1])
+    few = dataclasses.replace(experiment, simulated=dataclasses.replace(hearts, frames=1))
+    with pytest.raises(ValueError, match="2 slices or more, found 1 frames"):
+        simulated_slices(few, range(1))
