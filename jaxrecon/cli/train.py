@@ -107,8 +107,9 @@ def run(options: Options) -> None:
     size = problem.kspace.shape[1:]
     sampling = "that of the files"
     if experiment.mask:
+        number = "a new one for each slice" if experiment.n_masks is None else f"{experiment.n_masks} different ones"
         measured = 1 / np.mean(draw_mask(experiment, size, 0) != 0)
-        sampling = f"{experiment.mask}, R = {measured:.2f}, {experiment.n_masks} different ones"
+        sampling = f"{experiment.mask}, R = {measured:.2f}, {number}"
     rate = "" if experiment.learning_rate is None else f", learning rate {experiment.learning_rate:g}"
     rows = [
         ("network", f"{network}; {n_params:,} parameters", "--model.*"),
@@ -127,7 +128,7 @@ def run(options: Options) -> None:
         choices(f"{options.data} -> {out}", rows)
     evaluate = None
     if len(data.validation):
-        validation = labelled(data.validation, preparation(experiment, first_mask=experiment.n_masks))
+        validation = labelled(data.validation, preparation(experiment, use="validation"))
         evaluate = evaluator(build(experiment.model), validation, variant=experiment.variant)
     fit(
         update,

@@ -7,11 +7,11 @@ import os
 import typing
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from ..data import SeriesSource, Slice, Source, index_files, split, split_scans, subject
+from ..data import SeriesSource, Slice, Source, index_files, select, split, split_scans, subject
 from ..data.preparation import (
     Preparation,
     combined_target,
@@ -96,15 +96,22 @@ def find_data(
         ]
         described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
-        entries = index_files(data)
+        chosen = functools.partial(select, slices=experiment.slices or (None, None))
+        entries = chosen(index_files(data))
         if validation is not None:
-            lists = [entries, index_files(validation)]
+            lists = [entries, chosen(index_files(validation))]
         elif split_into is not None:
             lists = split_scans(entries, split_into, group=subject)
         else:
             n = len({subject(entry.file) for entry in entries})
             n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
             lists = split(entries, (n - n_validation, n_validation), group=subject)
+        if experiment.slices and (in_time(experiment.model) or not all(lists[:1])):
+            first, last = experiment.slices
+            found = "a network of whole time series" if in_time(experiment.model) else f"none in {data}"
+            raise ValueError(
+                f"--slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}"
+            )
         without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
@@ -200,12 +207,12 @@ def espirit_settings(experiment: Experiment) -> Settings:
     )
 
 
-def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
+def preparation(experiment: Experiment, *, use: Literal["training", "validation", "test"] = "training") -> Preparation:
     """How slices of an experiment become examples.
 
     Args:
       experiment: its fields mask ... n_coils.
-      first_mask: number of the first of its masks.
+      use: each has masks of its own.
 
     Raises:
       ValueError: a mask that does not exist, or a size below 1.
@@ -225,12 +232,12 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
         targets["auto"] = combined_target
     if window(experiment.model) is not None:
         targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
-    drawn = functools.partial(_random_mask, experiment=experiment, first=first_mask)
+    drawn = functools.partial(_random_mask, experiment=experiment, place=("training", "validation", "test").index(use))
     return Preparation(
         mask=drawn if experiment.mask else None,
         target=targets[experiment.target],
         scale=SCALES[experiment.scale],
-        data_range=peak,
+        data_range=peak if experiment.data_range == "volume" else target_maximum,
         shape=experiment.shape,
         n_coils=experiment.n_coils,
         maps=maps,
@@ -275,6 +282,8 @@ def _drawn(
     return mask if mask.ndim == 2 else mask[:, None]
 
 
-def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, first: int) -> np.ndarray:
+def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, place: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return draw_mask(experiment, part.kspace.shape, first + int(rng.integers(experiment.n_masks)))
+    n = experiment.n_masks
+    number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
+    return draw_mask(experiment, part.kspace.shape, number)
