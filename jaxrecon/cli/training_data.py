@@ -19,13 +19,14 @@ from ..data.preparation import (
     instance_std,
     kspace_maximum,
     maximum,
+    name_of,
     rss_target,
     target_maximum,
     top_magnitude,
     volume_maximum,
 )
 from ..training.experiment import Experiment
-from ..training.networks import has_complex_image, in_time, needs_maps, window
+from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
 from . import masks
 from .common import SMALLEST_CALIBRATION, complete_square
 from .reconstruct import Settings, estimate_maps, time_average
@@ -233,6 +234,7 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
         data_range=peak,
         shape=experiment.shape,
         n_coils=experiment.n_coils,
+        acs=functools.partial(_calibration, experiment=experiment) if estimates_maps(experiment.model) else None,
         maps=maps,
     )
 
@@ -265,6 +267,17 @@ def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np
     *frames, _, y, x = shape
     seed = experiment.seed * 100_003 + number
     return _drawn(experiment.mask, (y, x), *frames, acceleration=experiment.acceleration, acs=experiment.acs, seed=seed)
+
+
+def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np.ndarray | None:
+    """The center of the drawn masks; of those of the files the network finds it."""
+    assert part.kspace is not None  # `prepare` has seen to it
+    y, x = part.kspace.shape[-2:]
+    region = None
+    if experiment.mask is not None:
+        region = masks.calibration(experiment.mask, (y, x), acceleration=experiment.acceleration, acs=experiment.acs)
+    masks.check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
+    return region
 
 
 @functools.lru_cache(maxsize=1024)
