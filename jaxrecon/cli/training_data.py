@@ -25,6 +25,7 @@ from ..data.preparation import (
     top_magnitude,
     volume_maximum,
 )
+from ..sampling import adjacent_frames
 from ..training.experiment import Experiment
 from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
 from . import masks
@@ -77,19 +78,23 @@ def find_data(
 
     Raises:
       DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space, or still images for a network of frames; split_into for simulated
-        data, or beside a validation folder.
+      ValueError: files without Cartesian k-space, or still images for a network of frames or a mask of frames;
+        split_into for simulated data, or beside a validation folder.
     """
     if split_into is not None and (data == SIMULATED or validation is not None):
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
+    of_frames = in_time(experiment.model) or experiment.mask in typing.get_args(masks.FramesName)
+    wants_frames = "a network of frames" if in_time(experiment.model) else f"the mask {experiment.mask}"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
         paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
         what = "hearts" if heads.hearts or in_time(experiment.model) else "heads"
+        if of_frames and what == "heads":
+            raise ValueError(f"expected time frames for {wants_frames}, found simulated heads: give --simulated.hearts")
         last = heads.heads + heads.validation_heads
         parts: list[Sequence[Slice]] = [
             simulated_slices(experiment, range(heads.heads)),
@@ -110,8 +115,8 @@ def find_data(
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
         still = [e.file for part in lists for e in part if e.n_frames < 2]
-        if still and in_time(experiment.model):
-            raise ValueError(f"file {still[0]}: expected time frames for a network of frames, found still images")
+        if still and of_frames:
+            raise ValueError(f"file {still[0]}: expected time frames for {wants_frames}, found still images")
         source: Any = functools.partial(Source, adjacent=window(experiment.model))
         source = SeriesSource if in_time(experiment.model) else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]
@@ -212,7 +217,7 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
       ValueError: a mask that does not exist, or a size below 1.
     """
     names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
-    if in_time(experiment.model):
+    if in_time(experiment.model) or window(experiment.model) is not None:
         names, images = names + typing.get_args(masks.FramesName), "frames"
     if experiment.mask is not None and experiment.mask not in names:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
@@ -290,4 +295,13 @@ def _drawn(
 
 def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, first: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return draw_mask(experiment, part.kspace.shape, first + int(rng.integers(experiment.n_masks)))
+    number, shape, n_adjacent = (
+        first + int(rng.integers(experiment.n_masks)),
+        part.kspace.shape,
+        window(experiment.model),
+    )
+    if n_adjacent is None or experiment.mask not in typing.get_args(masks.FramesName):
+        return draw_mask(experiment, shape, number)
+    # of the mask of the whole series that of the frames in the window
+    series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)
+    return series[adjacent_frames(part.frame, part.n_frames, n_adjacent)]

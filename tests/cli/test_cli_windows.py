@@ -7,18 +7,18 @@ import jax
 import numpy as np
 import pytest
 from cli_files import line_mask, measured
-from data.data_files import write_fastmri
+from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main, masks
 from jaxrecon.cli.memory import Options, abstract_batch
 from jaxrecon.cli.simulated_data import simulated_slices
-from jaxrecon.cli.training_data import preparation
+from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import Slice
 from jaxrecon.data.pipeline import to_problem
 from jaxrecon.data.preparation import prepare
 from jaxrecon.models import PromptMRPlusConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
-from jaxrecon.sampling import acs_disc
+from jaxrecon.sampling import acs_disc, adjacent_frames
 from jaxrecon.sampling.acs import acs_columns
 from jaxrecon.training import carry_bytes, load_config
 from jaxrecon.training.experiment_json import from_json, to_json
@@ -192,6 +192,51 @@ def test_configuration_survives_json():
         assert from_json(to_json(experiment), where="run") == experiment
 
 
+def test_masks_of_windows_of_frames(tmp_path, random_complex):
+    """A window has the masks of its frames, of a mask of the whole series, which is one for all slices of a volume."""
+    kspace = np.asarray(random_complex((5, 2, 2, 20, 24)))  # (time, slice, coil, ky, kx)
+    scans = [
+        Slice(kspace=kspace[t, z].swapaxes(-1, -2), index=2 * t + z, frame=t, n_frames=5)
+        for t in range(5)
+        for z in range(2)
+    ]
+    write_matlab(tmp_path / "cine.mat", kspace_full=kspace)
+    model = dataclasses.replace(TINY, n_adjacent=3)
+    experiment = dataclasses.replace(
+        SMALL["promptmr-plus"], model=model, mask="kt-uniform", acs=4, target="rss", n_masks=3
+    )
+    how = preparation(experiment, first_mask=1)
+    found = find_data(experiment, str(tmp_path), None).training
+    assert [(part.frame, part.n_frames, part.index) for part in found] == [(p.frame, 5, p.index) for p in scans]
+    random = preparation(dataclasses.replace(experiment, mask="kt-random"))
+    whole = masks.draw("kt-uniform", (24, 20), acceleration=4, acs=4, frames=5)[:, None]
+    seen = {}
+    for part in found:
+        example = prepare(part, how, np.random.default_rng(0))
+        np.testing.assert_array_equal(example["mask"], whole[adjacent_frames(part.frame, 5, 3)])
+        np.testing.assert_array_equal(example["acs"], acs_columns(20, 4)[None])
+        drawn = prepare(part, random, np.random.default_rng(0))["mask"]
+        for frame, mask in zip(adjacent_frames(part.frame, 5, 3), drawn, strict=True):
+            np.testing.assert_array_equal(seen.setdefault(int(frame), mask), mask)
+    assert len({mask.tobytes() for mask in seen.values()}) == 5
+    problem, _ = to_problem(example)
+    params = jax.tree.map(lambda a: np.full(a.shape, 0.1, a.dtype), abstract_params(model))
+    assert np.isfinite(jax.jit(functools.partial(run, build(model)))(params, problem)).all()
+
+
+def test_still_images_have_no_masks_of_frames(tmp_path):
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, mask="kt-uniform")
+    with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: give --simulated\.hearts"):
+        find_data(experiment, "simulated", None)
+    write_fastmri(tmp_path / "scan.h5", measured(n_coils=2)[0][None])
+    with pytest.raises(ValueError, match=r"scan\.h5: expected time frames for the mask kt-uniform, found still images"):
+        find_data(experiment, str(tmp_path), None)
+    with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
+        preparation(dataclasses.replace(SMALL["varnet"], mask="kt-uniform"))
+    problem, _ = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
+    assert problem.op.mask.shape == (1, 3, 1, 1, 16)
+
+
 def test_windows_of_frames():
     """Simulated hearts give windows of neighbouring frames; time is periodic, single slices are the windows' middles."""
     hearts = dataclasses.replace(
@@ -201,6 +246,7 @@ def test_windows_of_frames():
     whole = dataclasses.replace(experiment, model=SMALL["pgd-cine"].model)
     still = dataclasses.replace(experiment, model=SMALL["varnet"].model)
     windows, beats, frames = (simulated_slices(e, range(2)) for e in (experiment, whole, still))
+    assert all(w.frame == w.index and w.n_frames == 5 for w in (*windows, *frames))
     assert [(w.file, w.index) for w in windows] == [(beats[i].file, frame) for i in (0, 1) for frame in (0, 2)]
     for w, frame in zip(windows, frames, strict=True):
         beat = next(b for b in beats if b.file == w.file)
