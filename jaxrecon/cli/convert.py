@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import tyro
 
+from . import masks
 from .common import check_output, choices, say
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Options:
     Examples:
       jaxrecon convert knee_leaderboard_state_dict.pt --model e2e-varnet --out runs/varnet
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5
+      jaxrecon convert calgary.ckpt --model promptmr-plus --mask calgary-poisson --acs 18 --out runs/calgary
       jaxrecon convert runs/varnet --out weights.npz
     """
 
@@ -39,6 +41,11 @@ class Options:
     """Which dict of tensors is wanted, where a PyTorch checkpoint holds several."""
     n_steps: int | None = None
     """Steps, where the weights do not tell: MoDL and Deep J-Sense share theirs (default 10 and 6, as published)."""
+    mask: masks.PlaneName | None = None
+    """Masks of two phase encodes that the weights were trained with: networks that estimate maps do so from the center
+    that these have (of columns it is found in the mask of the scan)."""
+    acs: int | None = None
+    """Width of that center; radius for calgary-poisson: 18 for the published PromptMR+ of Calgary-Campinas."""
     overwrite: bool = False
     """Replace an existing .npz."""
 
@@ -66,6 +73,8 @@ def _to_run(options: Options) -> None:
         raise FileExistsError(f"{options.out} holds a run already: choose another folder")
     if options.out.suffix == ".npz":
         raise ValueError(f"cannot write {options.out}: {options.source} is no run folder; weights become a folder")
+    if (options.mask is None) != (options.acs is None):
+        raise ValueError("--mask and --acs say together what the calibration region was: give both, or none of them")
     import jax
     import jax.numpy as jnp
 
@@ -76,7 +85,7 @@ def _to_run(options: Options) -> None:
         config = dataclasses.replace(config, n_steps=options.n_steps)
     build(config)  # refuses sizes that make no network
     params = jax.tree.map(jnp.asarray, params)
-    experiment = experiment_of(options.model, config)
+    experiment = dataclasses.replace(experiment_of(options.model, config), mask=options.mask, acs=options.acs)
     state = TrainState(jnp.zeros((), jnp.int32), params, (), jax.random.key(0))
     try:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -19,13 +19,15 @@ from ..data.preparation import (
     instance_std,
     kspace_maximum,
     maximum,
+    name_of,
     rss_target,
     target_maximum,
     top_magnitude,
     volume_maximum,
 )
+from ..sampling import adjacent_frames
 from ..training.experiment import Experiment
-from ..training.networks import has_complex_image, in_time, needs_maps, window
+from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
 from . import masks
 from .common import SMALLEST_CALIBRATION, complete_square
 from .reconstruct import Settings, estimate_maps, time_average
@@ -76,19 +78,23 @@ def find_data(
 
     Raises:
       DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space, or still images for a network of frames; split_into for simulated
-        data, or beside a validation folder.
+      ValueError: files without Cartesian k-space, or still images for a network of frames or a mask of frames;
+        split_into for simulated data, or beside a validation folder.
     """
     if split_into is not None and (data == SIMULATED or validation is not None):
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
+    of_frames = in_time(experiment.model) or experiment.mask in typing.get_args(masks.FramesName)
+    wants_frames = "a network of frames" if in_time(experiment.model) else f"the mask {experiment.mask}"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
         paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
         what = "hearts" if heads.hearts or in_time(experiment.model) else "heads"
+        if of_frames and what == "heads":
+            raise ValueError(f"expected time frames for {wants_frames}, found simulated heads: give --simulated.hearts")
         last = heads.heads + heads.validation_heads
         parts: list[Sequence[Slice]] = [
             simulated_slices(experiment, range(heads.heads)),
@@ -116,8 +122,8 @@ def find_data(
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
         still = [e.file for part in lists for e in part if e.n_frames < 2]
-        if still and in_time(experiment.model):
-            raise ValueError(f"file {still[0]}: expected time frames for a network of frames, found still images")
+        if still and of_frames:
+            raise ValueError(f"file {still[0]}: expected time frames for {wants_frames}, found still images")
         source: Any = functools.partial(Source, adjacent=window(experiment.model))
         source = SeriesSource if in_time(experiment.model) else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]
@@ -218,7 +224,7 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
       ValueError: a mask that does not exist, or a size below 1.
     """
     names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
-    if in_time(experiment.model):
+    if in_time(experiment.model) or window(experiment.model) is not None:
         names, images = names + typing.get_args(masks.FramesName), "frames"
     if experiment.mask is not None and experiment.mask not in names:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
@@ -240,6 +246,7 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
         data_range=peak if experiment.data_range == "volume" else target_maximum,
         shape=experiment.shape,
         n_coils=experiment.n_coils,
+        acs=functools.partial(_calibration, experiment=experiment) if estimates_maps(experiment.model) else None,
         maps=maps,
     )
 
@@ -274,6 +281,17 @@ def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np
     return _drawn(experiment.mask, (y, x), *frames, acceleration=experiment.acceleration, acs=experiment.acs, seed=seed)
 
 
+def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np.ndarray | None:
+    """The center of the drawn masks; of those of the files the network finds it."""
+    assert part.kspace is not None  # `prepare` has seen to it
+    y, x = part.kspace.shape[-2:]
+    region = None
+    if experiment.mask is not None:
+        region = masks.calibration(experiment.mask, (y, x), acceleration=experiment.acceleration, acs=experiment.acs)
+    masks.check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
+    return region
+
+
 @functools.lru_cache(maxsize=1024)
 def _drawn(
     name: Any, shape: tuple[int, int], frames: int = 1, *, acceleration: float, acs: int | None, seed: int
@@ -284,6 +302,10 @@ def _drawn(
 
 def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, place: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    n = experiment.n_masks
+    n, shape, n_adjacent = experiment.n_masks, part.kspace.shape, window(experiment.model)
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
-    return draw_mask(experiment, part.kspace.shape, number)
+    if n_adjacent is None or experiment.mask not in typing.get_args(masks.FramesName):
+        return draw_mask(experiment, shape, number)
+    # of the mask of the whole series that of the frames in the window
+    series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)
+    return series[adjacent_frames(part.frame, part.n_frames, n_adjacent)]

@@ -3,7 +3,7 @@
 from . import simulate
 from .bart import BartScan, read_cfl
 from .calgary import CalgaryScan
-from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan
+from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan, read_radial_bank
 from .dead_columns import dead_columns, restore_columns
 from .detect import open
 from .fastmri import FastMRIScan, crop_to_recon_size
@@ -39,6 +39,7 @@ __all__ = [
     "n_positions",
     "open",
     "read_cfl",
+    "read_radial_bank",
     "remove_oversampling",
     "restore_columns",
     "sampled",

@@ -122,7 +122,8 @@ class Preparation:
       shape: (y, x) that k-space and maps are cropped or zero-padded to in the image domain; targets are cropped to it
         where larger. None: as they are.
       n_coils: coils are filled up with zeros to this number; None: as they are.
-      acs: mask (as drawn) -> mask of the calibration region, for models that estimate maps; None: left to the model.
+      acs: (slice, its whole mask) -> mask of the calibration region, for models that estimate maps; None, also as its
+        result: left to the model.
       maps: hand the slice's maps on; False leaves them to the model.
       keys: give each problem a random key, for models that draw noise or drop channels.
     """
@@ -133,7 +134,7 @@ class Preparation:
     data_range: Callable[[Slice, np.ndarray], float] = target_maximum
     shape: tuple[int, int] | None = None
     n_coils: int | None = None
-    acs: Callable[[np.ndarray], np.ndarray] | None = None
+    acs: Callable[[Slice, np.ndarray], np.ndarray | None] | None = None
     maps: bool = True
     keys: bool = False
 
@@ -173,8 +174,8 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     example: Example = {"kspace": kspace * mask, "mask": mask}
     if how.maps and part.maps is not None:
         example["maps"] = np.asarray(part.maps, np.complex64)
-    if how.acs is not None:
-        example["acs"] = np.asarray(how.acs(mask), np.float32)
+    if how.acs is not None and (acs := how.acs(part, mask)) is not None:
+        example["acs"] = np.asarray(acs, np.float32)
     example["target"] = target.astype(np.complex64 if np.iscomplexobj(target) else np.float32)
     scale = 1.0 if how.scale is None else how.scale(example)
     if not scale > 0:

@@ -109,7 +109,8 @@ class Experiment:
       ema_decay: of a moving average of the weights, to reconstruct with; None: no average.
       n_updates: training steps.
       batch_size: slices per step.
-      mask: name as in `jaxrecon masks`, for networks of frames the kt- masks too; None: the samples that the files have.
+      mask: name as in `jaxrecon masks`, of time frames the kt- masks too, for networks of frames or of neighbouring ones; None:
+        the samples that the files have.
       acceleration: R of the mask.
       acs: width of its fully sampled center; None: by size and R, as `jaxrecon masks`.
       n_masks: how many different masks are drawn for training; validation has as many others. None: a new one whenever

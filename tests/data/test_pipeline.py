@@ -35,7 +35,7 @@ def draw_lines(part, rng):
     return mask
 
 
-def middle(mask):
+def middle(part, mask):
     return np.arange(mask.shape[-1])[None] == mask.shape[-1] // 2
 
 
