@@ -42,7 +42,7 @@ class DeepJSenseConfig:
       lam: weight of both priors, their first value: both are learned, raw (nothing keeps them positive).
       prior: what a solve is drawn to: the estimate before it ("previous": the networks' output), or "zero".
       start: "rss": maps are coil images over their root of sum of squares, the image is A^H y; "delta": maps 0, image
-        constant.
+        constant (of further sets with a linear phase).
       given_maps: MoDL with the image network of this model: maps are those of the problem, in the image domain, and
         stay; nothing is padded.
       grid: (P, Q) of the image, larger than `linear_grid` where that has slow transforms, e.g. (672, 384) for
@@ -214,13 +214,21 @@ def _first_estimates(kspace, coil_images, image_op, config):
     if config.start == "delta":
         # in k-space (P Q)^(1/4) at the centre: with 1 there for the unscaled convolution, as J-Sense starts
         image = jnp.full((*sets, *grid), math.prod(grid) ** -0.25, kspace.dtype)
+        if sets:
+            # set e at the e-th sample along x from there: sets that start equal would stay equal
+            image = image * _turns(config.n_sets, grid[1], grid[1], kspace.dtype)
         return {"image": image, "kernels": jnp.zeros((*sets, len(kspace), *config.kernel), kspace.dtype)}
     kernels = rss_kernels(kspace, config.kernel)
     if sets:
         # set e sees the maps from e / n_sets of the field of view further along x: another place, hence independent
-        turns = np.outer(np.arange(config.n_sets), np.arange(config.kernel[1]) - config.kernel[1] // 2) / config.n_sets
-        kernels = kernels[None] * jnp.asarray(np.exp(-2j * np.pi * turns), kernels.dtype)[:, None, None]
+        kernels = kernels[None] * _turns(config.n_sets, config.kernel[1], -config.n_sets, kernels.dtype)[:, None]
     return {"image": image_op.replace(kernels=kernels).combine(coil_images), "kernels": kernels}
+
+
+def _turns(n_sets, width, period, dtype):
+    """Linear phase along x (set, 1, width), of set e e turns in a period, 1 at the centre."""
+    turns = np.outer(np.arange(n_sets), np.arange(width) - width // 2) / period
+    return jnp.asarray(np.exp(2j * np.pi * turns), dtype)[:, None]
 
 
 def _grid(config, shape):

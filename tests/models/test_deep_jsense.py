@@ -174,6 +174,16 @@ def test_two_map_sets_explain_what_one_cannot(x64):
     assert residuals[2] < 0.5 * residuals[1]
 
 
+@pytest.mark.parametrize("start", ["rss", "delta"])
+def test_map_sets_differ_from_the_first_step_on(start):
+    given, _ = problem((12, 10), maps=False)
+    model = deep_jsense(dataclasses.replace(PLAIN, n_sets=2, start=start))
+    params = model.init(jax.random.key(0), given)
+    carry = jax.jit(lambda p: run(model, p, given, n_steps=1, carry=True)[1])(params)
+    for sets in (carry["kernels"], carry["image"]):
+        assert np.linalg.norm(sets[1] - sets[0]) > 0.1 * np.linalg.norm(sets[0])
+
+
 def test_networks_see_each_map_set_by_itself():
     given, _ = problem((12, 10), maps=False)
     model = deep_jsense(dataclasses.replace(SMALL, n_sets=2))
@@ -237,6 +247,18 @@ def test_all_zero_slices_give_zero_and_finite_gradients():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     from_delta = deep_jsense(dataclasses.replace(SMALL, start="delta"))
     np.testing.assert_array_equal(jax.jit(lambda p: run(from_delta, p, given))(params), 0)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_weights_learned_below_zero_are_finite(implicit):
+    """Nothing keeps the weights positive: the matrices are then indefinite where nothing is measured."""
+    given, _ = problem((24, 20), coils=2, maps=False)
+    options = {"n_steps": 6, "map_iters": 6, "image_iters": 6, "lam": -0.01, "implicit": implicit}
+    model = deep_jsense(dataclasses.replace(PLAIN, **options))
+    params = model.init(jax.random.key(0), given)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: jnp.mean(run(model, p, given))))(params)
+    assert np.isfinite(value) and value > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_full_sampling_and_one_coil():
