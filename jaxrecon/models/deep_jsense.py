@@ -7,7 +7,7 @@ The published names: image_net..., maps_net..., block2_l2lam (image), block1_l2l
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +86,10 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
     Both by a fixed number of CG iterations from the present estimate; in the first step the right-hand side has no
     prior term, as in the reference code.
 
+    Shared weights do not depend on n_steps. The reference code's warm-up, a training with each of 1, 2, ... steps that
+    starts from the weights of the last, is `model = deep_jsense(dataclasses.replace(config, n_steps=n))` with those
+    weights as `params`, also published ones.
+
     Args:
       config: sizes and variants.
 
@@ -95,7 +99,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
       its mask the same for all coils; with `given_maps` with maps, the carry's image is (y, x), "kernels" is absent.
 
     Raises:
-      ValueError: options that exclude each other; when called, data smaller than the kernels.
+      ValueError: options that exclude each other or are none; when called, data smaller than the kernels.
 
     Source: Arvinte et al., MICCAI 2021, eq. 5-7, and its code, whose two operators differ by a factor and whose
       shifts around D_s are swapped: see `convention`.
@@ -254,6 +258,13 @@ def _swapped_ifft(x):
 
 
 def _check(config):
+    hints = get_type_hints(DeepJSenseConfig)
+    for name in ("prior", "start", "convention"):
+        if getattr(config, name) not in get_args(hints[name]):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(hints[name]))}, not {getattr(config, name)!r}")
+    for name, size in (("kernel", config.kernel), ("grid", config.grid)):
+        if size is not None and not (isinstance(size, tuple) and len(size) == 2):
+            raise ValueError(f"{name} must be two sizes (y, x), not {size}")
     if config.map_iters < 0 or config.image_iters < 1:
         raise ValueError(f"wanted map_iters >= 0 and image_iters >= 1, not {config.map_iters} and {config.image_iters}")
     if config.blocks < 2:

@@ -200,15 +200,28 @@ def test_scan_loop_batch_and_early_exit(config, shape):
     given, _ = problem(shape, maps=False)
     other, _ = problem(shape, maps=False, seed=1)
     model = deep_jsense(config)
-    params = jax.jit(model.init)(jax.random.key(0), given)
+    # shared weights fit any number of steps: here they are those of one, as a warm-up over steps leaves them
+    first = deep_jsense(dataclasses.replace(config, n_steps=1)) if config.shared else model
+    params = jax.jit(first.init)(jax.random.key(0), given)
     every = jax.jit(lambda p: run(model, p, given, every_step=True))(params)
     np.testing.assert_allclose(
         jax.jit(lambda p: run(model, p, given, loop=True))(params), every[1], rtol=1e-3, atol=1e-4
     )
-    np.testing.assert_allclose(jax.jit(lambda p: run(model, p, given, n_steps=1))(params), every[0], atol=1e-4)
+    n_steps = None if config.shared else 1
+    np.testing.assert_allclose(jax.jit(lambda p: run(first, p, given, n_steps=n_steps))(params), every[0], atol=1e-4)
     both = jax.jit(lambda p: run(batched(model), p, stack_problems([other, given])))(params)
     np.testing.assert_allclose(both[1], every[1], rtol=1e-3, atol=1e-4)
     assert every.shape == (2, *shape) and np.abs(every[1] - every[0]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_the_paper_s_network_runs():
+    given, _ = problem((40, 32), coils=2, maps=False)
+    model = deep_jsense(DeepJSenseConfig())
+    params = jax.jit(model.init)(jax.random.key(0), given)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 447_490
+    image = jax.jit(lambda p: run(model, p, given))(params)
+    assert image.shape == (40, 32) and np.isfinite(image).all() and np.any(image)
 
 
 def test_separate_image_networks_are_separate():
@@ -282,6 +295,8 @@ def test_refused_with_a_reason():
         initial(dataclasses.replace(SMALL, grid=(14, 12)))
     with pytest.raises(ValueError, match="the mask must be"):
         initial(SMALL, given.replace(op=given.op.replace(mask=jnp.ones((3, 1, 10)))))
+    with pytest.raises(ValueError, match=r"the mask of shape \(1, 9\) .* kspace \(y, x\) of shape \(12, 10\)"):
+        initial(SMALL, given.replace(op=given.op.replace(mask=jnp.ones((1, 9)))))
     with pytest.raises(ValueError, match=r"kspace must have axes \(coil, y, x\)"):
         initial(SMALL, given.replace(kspace=given.kspace[None]))
     with pytest.raises(ValueError, match="maps are needed"):
@@ -294,6 +309,12 @@ def test_refused_with_a_reason():
         ({"kernel": (5, 1)}, "mirrors its border"),
         ({"given_maps": True}, "given maps"),
         ({"shared": False, "image_net": False}, "separate image networks"),
+        ({"convention": "refrence"}, "convention must be one of consistent, reference, not 'refrence'"),
+        ({"start": "RSS"}, "start must be one of rss, delta"),
+        ({"prior": None}, "prior must be one of previous, zero"),
+        ({"kernel": 5}, r"kernel must be two sizes \(y, x\), not 5"),
+        ({"kernel": (5, 3, 3)}, "kernel must be two sizes"),
+        ({"grid": (24,)}, "grid must be two sizes"),
     ):
         with pytest.raises(ValueError, match=reason):
             deep_jsense(dataclasses.replace(SMALL, **options))
