@@ -76,7 +76,7 @@ def _to_run(options: Options) -> None:
     from ..weights import from_published, read
 
     exported = _exported(options.source)
-    model = options.model or (exported and _name(exported))
+    model = options.model or (_name(exported) if exported else None)
     if model is None:
         raise ValueError(f"{options.source} is no run folder; weights need --model: one of {', '.join(published())}")
     if exported and model != _name(exported):

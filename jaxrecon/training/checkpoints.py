@@ -204,7 +204,7 @@ class Checkpoints:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
         def wanted(leaf):
-            if leaf.dtype == np.float64 and not jax.config.jax_enable_x64:  # only the host holds it
+            if leaf.dtype == np.float64 != jax.dtypes.canonicalize_dtype(np.float64):  # only the host holds it
                 return np.empty(leaf.shape, leaf.dtype)
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
 

@@ -64,9 +64,7 @@ def read_comment(path: str | Path) -> str:
         return archive.comment.decode(errors="replace")
 
 
-def write_npz(
-    path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: bool = False, comment: str = ""
-) -> None:
+def write_npz(path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: bool = False, comment: str = "") -> None:
     """Write arrays under their names as an npz archive, uncompressed; the file appears complete or not at all.
 
     The same arrays and comment give the same bytes. bfloat16, which the format cannot name, is written as float32.
