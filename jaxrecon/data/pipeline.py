@@ -8,7 +8,6 @@ import dataclasses
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ import numpy as np
 from ..operators import CartesianSense
 from ..problem import Problem
 from ..training.state import Target
+from .index import scan_name
 from .preparation import Example, Preparation, name_of, prepare
 from .scan import Slice
 
@@ -129,7 +129,7 @@ class BatchIterator(Iterator[tuple[Problem, Target]]):
 def labelled(source: Sequence[Slice], how: Preparation) -> "Labelled":
     """(file, slice, problem, target) of each slice in the order of the source, for `jaxrecon.training.evaluator`.
 
-    The randomness of a slice comes from the name of its file: a volume has one mask, the same in each evaluation.
+    The randomness of a slice comes from the name of its scan (`scan_name`): a volume has one mask, the same in each evaluation.
 
     Args:
       source: `jaxrecon.data.Source`, or a list of Slices in memory.
@@ -150,7 +150,7 @@ class Labelled:
     def __iter__(self) -> Iterator[tuple[str, int, Problem, Target]]:
         for i in range(len(self._source)):
             part = self._source[i]
-            rng = np.random.default_rng([ord(c) for c in Path(part.file).name])
+            rng = np.random.default_rng([ord(c) for c in scan_name(part.file)])
             yield part.file, part.index, *to_problem(prepare(part, self._how, rng))
 
 

@@ -273,3 +273,10 @@ def test_labelled_slices_of_a_volume_share_their_mask():
     np.testing.assert_array_equal(masks[0], masks[2])
     assert_equal_batches([e[2:] for e in first], [e[2:] for e in again])
     assert first[0][2].kspace.shape == (COILS, Y, X)
+
+
+def test_patients_have_masks_of_their_own():
+    masks = [
+        next(iter(labelled(make(1, file=f"P00{n}/cine.mat", shape=(5, 40)), HOW)))[2].op.mask.tolist() for n in (1, 2)
+    ]
+    assert masks[0] != masks[1]
