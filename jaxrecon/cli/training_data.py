@@ -239,7 +239,9 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
 
 def _of_middle(part: Slice, *, target: Callable[[Slice], np.ndarray]) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return target(dataclasses.replace(part, kspace=part.kspace[len(part.kspace) // 2]))
+    middle = len(part.kspace) // 2
+    mask = part.mask if part.mask is None or part.mask.ndim < 4 else part.mask[middle, 0]
+    return target(dataclasses.replace(part, kspace=part.kspace[middle], mask=mask))
 
 
 def magnitude_target(part: Slice) -> np.ndarray:

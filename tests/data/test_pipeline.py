@@ -1,5 +1,6 @@
 """Batches: what is in them, buckets, order, exact places, workers; examples against formulas."""
 
+import dataclasses
 import functools
 
 import jax
@@ -157,6 +158,28 @@ def test_padding_and_volume_maximum_come_from_the_header(tmp_path, generator):
     assert problem.kspace.shape == (2, COILS, Y, X) and target.image.shape == (2, 8, 8)
     with pytest.raises(ValueError, match="target_maximum"):
         prepare(make()[0], Preparation(target=rss_target, data_range=volume_maximum), generator)
+
+
+def test_targets_are_not_made_of_undersampled_kspace(generator):
+    """Gaps are refused; what was never acquired at the edges is none: padding, partial Fourier, the corners of an ellipse."""
+    rows, columns = np.ogrid[-8:8, -10:10]
+    edges = np.ones((1, 20), bool)
+    edges[0, :3] = edges[0, -2:] = False
+    ellipse = (rows / 8) ** 2 + (columns / 10) ** 2 < 1
+    hole = ellipse.copy()
+    hole[8, 11] = False  # one sample is 0 in all coils
+    lines = columns % 3 == 0
+    lines[0, 8:12] = True
+    frames = np.stack([np.roll(lines, k, -1) for k in range(3)])[:, None]
+    points = np.random.default_rng(0).random((16, 20)) < 0.5
+    part = make(shape=(16, 20))[0]
+    for target in (rss_target, combined_target):
+        for mask in (None, edges, edges[0], ellipse, hole, ellipse & edges, np.zeros((16, 20), bool)):
+            target(dataclasses.replace(part, mask=mask))
+        for mask in (lines, lines & edges, frames, points, points & ellipse):
+            with pytest.raises(ValueError, match=r"slice 0 of p/AccFactor04/a\.mat.* % of its samples.*FullSample"):
+                target(dataclasses.replace(part, mask=mask, file="p/AccFactor04/a.mat"))
+    assert file_target(dataclasses.replace(part, mask=lines, target=np.ones((4, 4)))).any()
 
 
 def test_errors_name_the_slice_and_the_cure(part, generator):
