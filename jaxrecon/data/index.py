@@ -245,7 +245,7 @@ def scan_name(path: str) -> str:
 
 
 def _patient(path: str) -> str | None:
-    """ "Pddd" of CMRxRecon; the innermost folder counts."""
+    """The patient, "Pddd", of a path of CMRxRecon; the innermost folder counts."""
     *folders, name = Path(path).parts
     if prefix := re.match(r"P\d{3}(?=_)", name):
         return prefix[0]

@@ -24,6 +24,10 @@ MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
 """(slice, random generator) -> mask, 1 = measured; broadcasts against k-space: (x,), (y, x), (frame, 1, 1, x)."""
 
 
+class EmptySlice(ValueError):
+    """A slice without signal: networks that normalise, and SSIM, would divide by 0."""
+
+
 def file_target(part: Slice) -> np.ndarray:
     """The reference image of the file."""
     if part.target is None:
@@ -183,8 +187,9 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
       Arrays by name, complex64 and float32; the mask has the axes (y, x) at least.
 
     Raises:
+      EmptySlice: the target is 0 everywhere.
       ValueError: no Cartesian k-space, a target larger than the image along both axes, an empty mask, more coils than
-        n_coils, an empty slice (scale 0), a crop along an axis that the file is undersampled on.
+        n_coils, a scale or data range that is not positive, a crop along an axis that the file is undersampled on.
     """
     if part.kspace is None or part.trajectory is not None:
         raise ValueError(f"{name_of(part)} has no Cartesian k-space: simulate it from the image first")
@@ -200,6 +205,8 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
             f"{name_of(part)}: expected a target of at most {kspace.shape[-2:]}, the size of the image, found "
             f"{target.shape[-2:]}: interpolated, or of another scan? rss or combined targets are made from k-space"
         )
+    if not target.any():
+        raise EmptySlice(f"the target of {name_of(part)} is 0 everywhere: leave it out")
     mask = _mask(part, stored, how, rng)
     example: Example = {"kspace": kspace * mask, "mask": mask}
     if how.maps and part.maps is not None:
@@ -213,7 +220,10 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     example["kspace"] = example["kspace"] / np.float32(scale)
     example["target"] = example["target"] / np.float32(scale)
     example["scale"] = np.float32(scale)
-    example["data_range"] = np.float32(how.data_range(part, target) / scale)
+    data_range = how.data_range(part, target)
+    if not data_range > 0:
+        raise ValueError(f"{name_of(part)}: expected a positive data range (maximum of the volume), found {data_range}")
+    example["data_range"] = np.float32(data_range / scale)
     if how.keys:
         example["seed"] = rng.integers(2**32, dtype=np.uint32)
     return example

@@ -199,7 +199,8 @@ def test_errors_name_the_slice_and_the_cure(part, generator):
     prepare(Slice(kspace=part.kspace, target=larger[:Y]), Preparation(), generator)
     refuses(part, "more than n_coils = 2", target=rss_target, n_coils=2)
     refuses(part, "is empty", target=rss_target, mask=lambda part, rng: np.zeros(X))
-    refuses(Slice(kspace=0 * part.kspace), "leave it out", target=rss_target, scale=maximum)
+    refuses(Slice(kspace=0 * part.kspace), "slice 0 .* is 0 everywhere: leave it out", target=rss_target)
+    refuses(part, "slice 0 .* positive data range.* found 0", target=rss_target, data_range=lambda part, target: 0.0)
 
 
 HOW = Preparation(mask=draw_lines, target=rss_target, keys=True)
@@ -238,6 +239,28 @@ def test_buckets_hold_one_shape_and_an_epoch_holds_each_slice_once():
     assert_equal_batches(list(data), whole)
     other = list(batches(source, HOW, batch_size=2, seed=1, n_epochs=2))
     assert any(not np.array_equal(as_arrays(a)[3], as_arrays(b)[3]) for a, b in zip(whole, other, strict=True))
+
+
+def test_slices_without_signal_are_left_out():
+    """Of training, the next slice in their place, a pure function of the place; of an evaluation, the others moving up."""
+    source = make(4, file="a.h5")
+    for i in (1, 2):
+        source[i] = dataclasses.replace(source[i], kspace=0 * source[i].kspace, mask=np.zeros((Y, X), bool))
+    how = Preparation(mask=draw_lines, target=rss_target)
+    data = batches(source, how, batch_size=2, seed=0, shuffle=False)
+    whole = take(iter(data), 4)
+    images = [rss_target(source[i]) for i in (0, 3)]
+    for k, i in enumerate((0, 1, 1, 1)):
+        np.testing.assert_allclose(whole[k // 2][1].image[k % 2], images[i], rtol=1e-5)
+    assert data.n_empty == 2
+    resumed = iter(data)
+    resumed.set_state({"next": 3})
+    np.testing.assert_array_equal(take(resumed, 1)[0][0].kspace, whole[3][0].kspace)
+    left = list(labelled(source, how))
+    assert [(file, index) for file, index, *_ in left] == [("a.h5", 0), ("a.h5", 1)]
+    np.testing.assert_allclose(left[1][3].image, images[1], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"slice 1 of a\.h5 has no signal, nor has any other"):
+        next(iter(batches(source[1:3], how, batch_size=1, seed=0, shuffle=False)))
 
 
 def test_in_order_without_shuffle():
