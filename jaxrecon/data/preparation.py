@@ -25,7 +25,7 @@ MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
 
 
 class EmptySlice(ValueError):
-    """A slice without signal: networks that normalise, and SSIM, would divide by 0."""
+    """A slice without signal: there is nothing to learn from it, and its SSIM divides by 0."""
 
 
 def file_target(part: Slice) -> np.ndarray:
