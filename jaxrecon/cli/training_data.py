@@ -11,7 +11,18 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ..data import SeriesSource, Slice, Source, index_files, split, split_scans, subject
+from ..data import (
+    KNOWN_BAD_2024,
+    SeriesSource,
+    Slice,
+    Source,
+    index_files,
+    select,
+    split,
+    split_scans,
+    subject,
+)
+from ..data import open as open_scan
 from ..data.preparation import (
     Preparation,
     combined_target,
@@ -72,7 +83,8 @@ def find_data(
     """The slices (for networks of frames: time series) of a folder (or file) and of its validation folder; or simulated.
 
     Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
-    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test.
+    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test. Files of
+    CMRxRecon 2024 that are known to be damaged are left out.
 
     Raises:
       DataError: no data file, or a damaged one.
@@ -96,9 +108,9 @@ def find_data(
         ]
         described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
-        entries = index_files(data)
+        entries = select(index_files(data), exclude=KNOWN_BAD_2024)
         if validation is not None:
-            lists = [entries, index_files(validation)]
+            lists = [entries, select(index_files(validation), exclude=KNOWN_BAD_2024)]
         elif split_into is not None:
             lists = split_scans(entries, split_into, group=subject)
         else:
@@ -223,6 +235,9 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
     maps = needs_maps(experiment.model)
     if has_complex_image(experiment.model):
         targets["auto"] = combined_target
+    made = targets[experiment.target]
+    # combined targets need the maps of all slices; the works that train on them take the slice's maximum
+    of_volume = experiment.loss in ("ssim", "l1_ssim") and made is not combined_target
     if window(experiment.model) is not None:
         targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
     drawn = functools.partial(_random_mask, experiment=experiment, first=first_mask)
@@ -230,7 +245,7 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
         mask=drawn if experiment.mask else None,
         target=targets[experiment.target],
         scale=SCALES[experiment.scale],
-        data_range=peak,
+        data_range=functools.partial(peak, made=made if of_volume else None),
         shape=experiment.shape,
         n_coils=experiment.n_coils,
         maps=maps,
@@ -249,12 +264,25 @@ def magnitude_target(part: Slice) -> np.ndarray:
     return rss_target(part) if part.target is None else file_target(part)
 
 
-def peak(part: Slice, target: np.ndarray) -> float:
-    """The maximum of the volume where the file states it, else of the slice."""
+def peak(part: Slice, target: np.ndarray, *, made: Callable[[Slice], np.ndarray] | None = None) -> float:
+    """The maximum of the volume where the file states it, else of the slice.
+
+    Args:
+      part: a slice.
+      target: its target.
+      made: slice -> target: files that do not state the maximum are read through, once in a process, to find it.
+    """
     try:
         return volume_maximum(part, target)
     except ValueError:
-        return target_maximum(part, target)
+        if made is None or not Path(part.file).is_file():
+            return target_maximum(part, target)
+        return _largest(part.file, made)
+
+
+@functools.cache
+def _largest(file: str, made: Callable[[Slice], np.ndarray]) -> float:
+    return max(target_maximum(part, made(part)) for part in open_scan(file))
 
 
 def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np.ndarray:

@@ -14,7 +14,9 @@ from jaxrecon.cli import main
 from jaxrecon.cli.common import acquired_mask
 from jaxrecon.cli.memory import Options, abstract_batch
 from jaxrecon.cli.simulated_data import simulated_slices
+from jaxrecon.cli.training_data import preparation
 from jaxrecon.data import Slice
+from jaxrecon.data.preparation import prepare, rss_target
 from jaxrecon.models import PromptMRPlusConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.training import carry_bytes, load_config, read_log
@@ -78,6 +80,8 @@ def test_frames_without_signal(tmp_path, capsys):
     for patient in ("P001", "P002"):
         (tmp_path / "data" / patient).mkdir(parents=True)
         write_matlab(tmp_path / "data" / patient / "cine_sax.mat", kspace_full=kspace)
+    (tmp_path / "data" / "P077").mkdir()
+    write_matlab(tmp_path / "data" / "P077" / "aorta_sag.mat", kspace_full=kspace)  # known to be damaged
     with jaxrecon.data.open(tmp_path / "data" / "P001" / "cine_sax.mat") as scan:
         assert scan.adjacent(0, 3).mask is None and scan.adjacent(4, 3).mask is None
     out = tmp_path / "run"
@@ -88,6 +92,25 @@ def test_frames_without_signal(tmp_path, capsys):
     records = read_log(out)
     assert all(np.isfinite(r["loss"]) for r in records if r["event"] == "training")
     assert all(np.isfinite(r["nmse"]) for r in records if r["event"] == "evaluation")
+
+
+def test_the_range_of_ssim_is_that_of_the_volume(tmp_path):
+    """Of a file that does not state it, it is found once; slices in memory and other losses have the slice's own."""
+    kspace = np.stack([(1 + f) * measured(2, (24, 20))[0].swapaxes(-1, -2) for f in range(3)])[:, None]
+    path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace)
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, loss="ssim", scale="none", mask=None)
+
+    def data_range(part, **settings):
+        how = preparation(dataclasses.replace(experiment, **settings))
+        return float(prepare(part, how, np.random.default_rng(0))["data_range"])
+
+    source = jaxrecon.data.Source(jaxrecon.data.index_files(path), adjacent=3)
+    own = [rss_target(jaxrecon.data.open(path)[frame]).max() for frame in range(3)]
+    for frame in range(3):
+        part = source[frame]
+        assert data_range(part) == pytest.approx(own[2], rel=1e-5)
+        assert data_range(part, loss="l1") == pytest.approx(own[frame], rel=1e-5)
+        assert data_range(dataclasses.replace(part, file="heart")) == pytest.approx(own[frame], rel=1e-5)
 
 
 def test_an_empty_neighbour_leaves_the_mask_alone():
