@@ -1,7 +1,10 @@
 """PromptMR+, benchmark CMRxRecon 2023, R = 10: PromptMR.
 
-    jaxrecon train experiments/promptmr_plus/cmrxrecon_r10_promptmr.py --data cmrxrecon/TrainingSet --out runs/cmrxrecon
+    jaxrecon train experiments/promptmr_plus/cmrxrecon_r10_promptmr.py --data cmrxrecon/FullSample --out runs/cmrxrecon
     jaxrecon train experiments/promptmr_plus/cmrxrecon_r10_promptmr.py --small --data simulated --out runs/small
+
+cmrxrecon/FullSample holds the folders FullSample of the training sets of MultiCoil/Cine and MultiCoil/Mapping; those called
+AccFactor are undersampled, without reference.
 
 Published: PSNR, dB / SSIM: cine LAX 38.28/0.9560, SAX 39.18/0.9615, T1 38.99/0.9661, T2 37.21/0.9622.
 

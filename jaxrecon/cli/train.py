@@ -146,6 +146,8 @@ def run(options: Options) -> None:
         progress=Console().is_terminal,
     )
     if first:
+        if feed.n_empty:
+            say(f"slices without signal, left out of training: {feed.n_empty}")
         _finish(out, experiment)
 
 

@@ -11,7 +11,18 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from ..data import SeriesSource, Slice, Source, index_files, select, split, split_scans, subject
+from ..data import (
+    KNOWN_BAD_2024,
+    SeriesSource,
+    Slice,
+    Source,
+    index_files,
+    select,
+    split,
+    split_scans,
+    subject,
+)
+from ..data import open as open_scan
 from ..data.preparation import (
     Preparation,
     combined_target,
@@ -74,7 +85,8 @@ def find_data(
     """The slices (for networks of frames: time series) of a folder (or file) and of its validation folder; or simulated.
 
     Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
-    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test.
+    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test. Files of
+    CMRxRecon 2024 that are known to be damaged are left out.
 
     Raises:
       DataError: no data file, or a damaged one.
@@ -102,7 +114,7 @@ def find_data(
         ]
         described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
-        chosen = functools.partial(select, slices=experiment.slices or (None, None))
+        chosen = functools.partial(select, slices=experiment.slices or (None, None), exclude=KNOWN_BAD_2024)
         entries = chosen(index_files(data))
         if validation is not None:
             lists = [entries, chosen(index_files(validation))]
@@ -188,7 +200,7 @@ class WithMaps:
         name = f"{part.file}, slice {part.index}"
         kspace, mask = time_average(kspace * mask, mask)
         if not kspace.any():
-            raise ValueError(f"{name}: expected k-space with a signal, found zeros only: leave it out")
+            return np.zeros_like(kspace)  # the combined target is 0 then, by which `prepare` knows the slice
         width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
@@ -236,6 +248,10 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
     maps = needs_maps(experiment.model)
     if has_complex_image(experiment.model):
         targets["auto"] = combined_target
+    made = targets[experiment.target]
+    # combined targets need the maps of all slices; the works that train on them take the slice's maximum
+    of_volume = experiment.loss in ("ssim", "l1_ssim") and made is not combined_target
+    by_volume = experiment.data_range == "volume"
     if window(experiment.model) is not None:
         targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
     drawn = functools.partial(_random_mask, experiment=experiment, place=("training", "validation", "test").index(use))
@@ -243,7 +259,7 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
         mask=drawn if experiment.mask else None,
         target=targets[experiment.target],
         scale=SCALES[experiment.scale],
-        data_range=peak if experiment.data_range == "volume" else target_maximum,
+        data_range=functools.partial(peak, made=made if of_volume else None) if by_volume else target_maximum,
         shape=experiment.shape,
         n_coils=experiment.n_coils,
         acs=functools.partial(_calibration, experiment=experiment) if estimates_maps(experiment.model) else None,
@@ -253,7 +269,9 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
 
 def _of_middle(part: Slice, *, target: Callable[[Slice], np.ndarray]) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return target(dataclasses.replace(part, kspace=part.kspace[len(part.kspace) // 2]))
+    middle = len(part.kspace) // 2
+    mask = part.mask if part.mask is None or part.mask.ndim < 4 else part.mask[middle, 0]
+    return target(dataclasses.replace(part, kspace=part.kspace[middle], mask=mask))
 
 
 def magnitude_target(part: Slice) -> np.ndarray:
@@ -261,12 +279,25 @@ def magnitude_target(part: Slice) -> np.ndarray:
     return rss_target(part) if part.target is None else file_target(part)
 
 
-def peak(part: Slice, target: np.ndarray) -> float:
-    """The maximum of the volume where the file states it, else of the slice."""
+def peak(part: Slice, target: np.ndarray, *, made: Callable[[Slice], np.ndarray] | None = None) -> float:
+    """The maximum of the volume where the file states it, else of the slice.
+
+    Args:
+      part: a slice.
+      target: its target.
+      made: slice -> target: files that do not state the maximum are read through, once in a process, to find it.
+    """
     try:
         return volume_maximum(part, target)
     except ValueError:
-        return target_maximum(part, target)
+        if made is None or not Path(part.file).is_file():
+            return target_maximum(part, target)
+        return _largest(part.file, made)
+
+
+@functools.cache
+def _largest(file: str, made: Callable[[Slice], np.ndarray]) -> float:
+    return max(target_maximum(part, made(part)) for part in open_scan(file))
 
 
 def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan, read_radial_bank
 from .dead_columns import dead_columns, restore_columns
 from .detect import open
 from .fastmri import FastMRIScan, crop_to_recon_size
-from .index import GLEAM_SPLIT, Entry, Source, index_files, select, split, split_scans, subject
+from .index import GLEAM_SPLIT, Entry, Source, index_files, scan_name, select, split, split_scans, subject
 from .ismrmrd import IsmrmrdScan
 from .mridata import GleamScan
 from .nifti import NiftiScan
@@ -43,6 +43,7 @@ __all__ = [
     "remove_oversampling",
     "restore_columns",
     "sampled",
+    "scan_name",
     "select",
     "series",
     "simulate",

@@ -15,8 +15,10 @@ from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
 KNOWN_BAD_2024 = frozenset({"P077_aorta_sag", "P105_tagging", "P065_aorta_sag", "P117_aorta_tra"})
 """Files of 2024, as subject and protocol, that PromptMR+ leaves out as damaged: for `index.select(exclude=...)`.
 
-It trims others: P087_tagging (last 3 frames and last slice), P105_aorta_tra (last 12 frames), P109_cine_sax (last 3),
-P100_cine_sax (last 4 frames, and slice 1).
+`jaxrecon train` leaves them out; 2023 has no such protocols. PromptMR+ trims others, whose frames or slices at the end are
+without signal: P087_tagging (last 3 frames and last slice), P105_aorta_tra (last 12 frames), P109_cine_sax (last 3 frames),
+P100_cine_sax (last 4 frames, and slice 1). Here slices without signal, of any file, are left out of training when they are
+met (`pipeline.batches`); as neighbours of others they stay, with those others' mask.
 """
 
 

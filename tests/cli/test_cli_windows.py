@@ -9,18 +9,20 @@ import pytest
 from cli_files import line_mask, measured
 from data.data_files import write_fastmri, write_matlab
 
+import jaxrecon
 from jaxrecon.cli import main, masks
+from jaxrecon.cli.common import acquired_mask
 from jaxrecon.cli.memory import Options, abstract_batch
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import Slice
 from jaxrecon.data.pipeline import to_problem
-from jaxrecon.data.preparation import prepare
+from jaxrecon.data.preparation import prepare, rss_target
 from jaxrecon.models import PromptMRPlusConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.sampling import acs_disc, adjacent_frames
 from jaxrecon.sampling.acs import acs_columns
-from jaxrecon.training import carry_bytes, load_config
+from jaxrecon.training import carry_bytes, load_config, read_log
 from jaxrecon.training.experiment_json import from_json, to_json
 from jaxrecon.training.networks import abstract_params, build
 from jaxrecon.training.presets import SMALL
@@ -70,6 +72,58 @@ def test_train_and_reconstruct(tmp_path, capsys):
     assert main(["recon", str(path), "--checkpoint", str(out), "--out", str(tmp_path / "r.npy"), "--no-crop"]) == 0
     assert np.load(tmp_path / "r.npy").shape == kspace[:, 0].shape
     assert (tmp_path / "r_figure.png").exists()
+
+
+def test_frames_without_signal(tmp_path, capsys):
+    """An empty frame is left out and leaves its neighbours' mask alone, also if a whole position is empty; losses are finite."""
+    (tmp_path / "tiny.py").write_text(CONFIGURATION)
+    kspace = np.empty((3, 2, 2, 20, 24), np.complex64)  # frame, slice, coil, ky, kx
+    kspace[...] = [[(1 + f + s) * measured(2, (24, 20))[0].swapaxes(-1, -2) for s in range(2)] for f in range(3)]
+    kspace[1, 0] = kspace[:, 1] = 0
+    for patient in ("P001", "P002"):
+        (tmp_path / "data" / patient).mkdir(parents=True)
+        write_matlab(tmp_path / "data" / patient / "cine_sax.mat", kspace_full=kspace)
+    (tmp_path / "data" / "P077").mkdir()
+    write_matlab(tmp_path / "data" / "P077" / "aorta_sag.mat", kspace_full=kspace)  # known to be damaged
+    with jaxrecon.data.open(tmp_path / "data" / "P001" / "cine_sax.mat") as scan:
+        assert scan.adjacent(0, 3).mask is None and scan.adjacent(4, 3).mask is None
+    out = tmp_path / "run"
+    assert main(["train", str(tmp_path / "tiny.py"), "--data", str(tmp_path / "data"), "--out", str(out),
+                 "--loss", "ssim", "--scale", "none", "--target", "auto", "--batch-size", "2", "--log-every", "1"]) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert "6 slices for training, 6 for validation" in text and "left out of training: 4" in text
+    records = read_log(out)
+    assert all(np.isfinite(r["loss"]) for r in records if r["event"] == "training")
+    assert all(np.isfinite(r["nmse"]) for r in records if r["event"] == "evaluation")
+
+
+def test_the_range_of_ssim_is_that_of_the_volume(tmp_path):
+    """Of a file that does not state it, it is found once; slices in memory and other losses have the slice's own."""
+    kspace = np.stack([(1 + f) * measured(2, (24, 20))[0].swapaxes(-1, -2) for f in range(3)])[:, None]
+    path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace)
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, loss="ssim", scale="none", mask=None)
+
+    def data_range(part, **settings):
+        how = preparation(dataclasses.replace(experiment, **settings))
+        return float(prepare(part, how, np.random.default_rng(0))["data_range"])
+
+    source = jaxrecon.data.Source(jaxrecon.data.index_files(path), adjacent=3)
+    own = [rss_target(jaxrecon.data.open(path)[frame]).max() for frame in range(3)]
+    for frame in range(3):
+        part = source[frame]
+        assert data_range(part) == pytest.approx(own[2], rel=1e-5)
+        assert data_range(part, loss="l1") == pytest.approx(own[frame], rel=1e-5)
+        assert data_range(dataclasses.replace(part, file="heart")) == pytest.approx(own[frame], rel=1e-5)
+
+
+def test_an_empty_neighbour_leaves_the_mask_alone():
+    """Windows without a stated mask: it is seen from the zeros of the slices that have a signal."""
+    lines = line_mask(20, n_acs=5)
+    kspace = np.stack([0 * measured(2, (24, 20))[0], *[measured(2, (24, 20))[0] * lines] * 2])
+    header = dataclasses.make_dataclass("Header", ["has_mask", "padding"])(False, None)
+    mask, source = acquired_mask(Slice(kspace=kspace), header)
+    assert source == "seen from the zeros"
+    np.testing.assert_array_equal(np.broadcast_to(mask, (24, 20)), np.broadcast_to(lines, (24, 20)))
 
 
 def test_convert_there_and_back(tmp_path):
