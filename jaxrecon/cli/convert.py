@@ -28,8 +28,9 @@ class Options:
     """Convert published weights to a run folder, or a run folder to weights under their published names.
 
     Reads files of PyTorch (.pt, .pth, .ckpt), checkpoints of TensorFlow (by their prefix) and .npz; none of them is
-    executed, and neither PyTorch nor TensorFlow is needed. The sizes of the network are seen from the weights. An .npz
-    written here keeps the whole configuration too, and comes back as the network that it was.
+    executed, and neither PyTorch nor TensorFlow is needed. The sizes of the network are seen from the weights. PromptMR and
+    the baseline of PromptMR+ have the same: a checkpoint that states its model_version is held to it. An .npz written here
+    keeps the whole configuration too, and comes back as the network that it was.
 
     Examples:
       jaxrecon convert knee_leaderboard_state_dict.pt --model e2e-varnet --out runs/varnet
@@ -100,6 +101,8 @@ def _to_run(options: Options) -> None:
     state, kind = read(options.source, part=options.part), published()[model]
     _, config = from_published(state, kind, config=exported and exported.model)
     params, config = from_published(state, kind, config=_with_untold(config, options, model))
+    if not exported:
+        _check_version(options.source, model)
     build(config)  # refuses sizes that make no network
     experiment = dataclasses.replace(exported, model=config) if exported else experiment_of(model, config)
     if options.mask is not None:
@@ -114,6 +117,25 @@ def _to_run(options: Options) -> None:
         checkpoints.save(converted, config=to_json(experiment))
     _print(options, experiment, params)
     say(f"wrote {options.out}; to use it: jaxrecon recon SCAN --checkpoint {options.out} --out recon.h5")
+
+
+def _check_version(source: Path, model: WeightsName) -> None:
+    """Refuse weights that are stated to be of another arithmetic under the same names; say so where nothing is stated."""
+    from ..weights import read_settings
+
+    kinds = published()
+    if not kinds[model].versions:
+        return
+    versions = {version: name for name, kind in kinds.items() for version in kind.versions}
+    stated = read_settings(source).get("model_version")
+    if stated is None:
+        like = " and ".join(kinds[name].name for name in versions.values())
+        say(f"{source} states no model_version: read as {model}; weights of {like} may have the same names and shapes")
+    elif stated not in kinds[model].versions:
+        cure = f"give --model {versions[str(stated)]}" if stated in versions else f"known are {', '.join(versions)}"
+        raise ValueError(
+            f"{source} states model_version {stated}, which is not the arithmetic of --model {model}: {cure}"
+        )
 
 
 def _to_weights(options: Options) -> None:

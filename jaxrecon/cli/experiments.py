@@ -7,10 +7,11 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from ..training.experiment import Experiment, load_experiment
+from ..training.experiment import Experiment, load_experiment, n_modules
 from ..training.experiment_json import check_types
-from ..training.networks import model_name
+from ..training.networks import least_steps, model_name, window
 from ..training.presets import PRESETS, SMALL
+from .common import say
 
 OptionsType = TypeVar("OptionsType")
 ModelName = Literal[
@@ -57,10 +58,11 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     )
 
 
-def describe_size(shape: Sequence[int]) -> str:
-    """The size of k-space ([frame,] coil, y, x) in words."""
-    *frames, coils, y, x = shape
-    return "".join(f"{n} frames of " for n in frames) + f"{y} x {x}, {coils} coils"
+def describe_size(experiment: Experiment, shape: Sequence[int]) -> str:
+    """The size of k-space ([frame or adjacent,] coil, y, x) in words."""
+    *several, coils, y, x = shape
+    what = "frames" if window(experiment.model) is None else "neighbouring slices"
+    return "".join(f"{n} {what} of " for n in several) + f"{y} x {x}, {coils} coils"
 
 
 def describe(experiment: Experiment) -> tuple[str, str]:
@@ -76,10 +78,9 @@ def describe(experiment: Experiment) -> tuple[str, str]:
 
 def strategy_label(experiment: Experiment) -> str:
     """The strategy as `jaxrecon memory` calls it."""
-    n_steps = getattr(experiment.model, "n_steps", 1)
     match experiment.strategy:
         case "gleam" | "gleam_shared" | "p_gleam" as name:
-            return f"{name}, {experiment.n_modules or n_steps} modules"
+            return f"{name}, {n_modules(experiment)} modules"
         case "checkpointed" if experiment.every != 1:
             return f"checkpointed, every {experiment.every} steps"
         case "invertible" if experiment.n_checkpoints == 0:
@@ -87,3 +88,17 @@ def strategy_label(experiment: Experiment) -> str:
         case "invertible" if experiment.n_checkpoints is not None:
             return f"invertible, {experiment.n_checkpoints} checkpoints"
     return experiment.strategy
+
+
+def warn_of_modules(experiment: Experiment) -> None:
+    """Say that weights do not learn where modules have too few steps: a legal experiment, but hardly what is wanted."""
+    n_steps, least, modules = (
+        getattr(experiment.model, "n_steps", 1),
+        least_steps(experiment.model),
+        n_modules(experiment),
+    )
+    if experiment.strategy in ("gleam", "p_gleam") and modules > 1 and n_steps < least * modules:
+        say(
+            f"warning: --n-modules {modules} of {n_steps} steps: the latent of {model_name(experiment.model)} gets no "
+            f"gradient and never learns; give its modules {least} steps or more, as without --n-modules"
+        )

@@ -78,7 +78,7 @@ def run(options: Options) -> None:
     tx = make_optimizer(experiment, steps_per_epoch=1)
     strategies = every_strategy(experiment, model, tx)
     network, _ = experiments.describe(experiment)
-    size = experiments.describe_size(problem.kspace.shape[1:])
+    size = experiments.describe_size(experiment, problem.kspace.shape[1:])
     rows = [
         ("network", network, "--model.*"),
         ("batch", f"{experiment.batch_size} of {size}", "--batch-size, --size, --coils, --frames"),
@@ -87,6 +87,7 @@ def run(options: Options) -> None:
         ("optimizer", experiment.optimizer, "--optimizer"),
     ]
     choices("memory of a training step", rows)
+    experiments.warn_of_modules(experiment)
     report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies, after=after)
     say(format_memory(report))
     if after is not None:
@@ -102,7 +103,7 @@ def every_strategy(
     """Those of `standard_strategies`, for shared weights gleam_shared too, and the experiment's own."""
     from ..strategies import gleam_shared
     from ..training import standard_strategies
-    from ..training.experiment import make_strategy
+    from ..training.experiment import make_strategy, n_modules
     from ..training.networks import after_update
 
     has_norm, own = after_update(experiment.model) is not None, experiments.strategy_label(experiment)
@@ -112,7 +113,7 @@ def every_strategy(
     if own in strategies:
         return strategies
     if experiment.strategy == "gleam_shared" and not has_norm:
-        return strategies | {own: gleam_shared(experiment.n_modules or model.n_steps, tx)}
+        return strategies | {own: gleam_shared(n_modules(experiment), tx)}
     return strategies | {own: make_strategy(experiment)}
 
 

@@ -116,7 +116,7 @@ def run(options: Options) -> None:
         ("strategy", strategy, "--strategy, --n-modules, --every, --n-checkpoints"),
         *describe_devices(devices, experiment),
         ("data", data.described, "--data, --validation"),
-        ("batch", f"{experiment.batch_size} of {experiments.describe_size(size)}", "--batch-size, --shape"),
+        ("batch", f"{experiment.batch_size} of {experiments.describe_size(experiment, size)}", "--batch-size, --shape"),
         ("mask", sampling, "--mask, --acceleration, --acs, --n-masks"),
         ("target", f"{experiment.target}, {target.image.dtype}; scale: {experiment.scale}", "--target, --scale"),
         ("loss", experiment.loss, "--loss"),
@@ -126,6 +126,7 @@ def run(options: Options) -> None:
     first = jax.process_index() == 0
     if first:
         choices(f"{options.data} -> {out}", rows)
+        experiments.warn_of_modules(experiment)
     evaluate = None
     if len(data.validation):
         validation = labelled(data.validation, preparation(experiment, use="validation"))

@@ -96,7 +96,8 @@ def acs_from_mask(mask: Mask) -> Mask:
     """
     if mask.ndim not in (1, 2):
         raise ValueError(
-            f"the mask must be (x,), (1, x) or (y, x), its shape is {tuple(mask.shape)}: vmap over frames?"
+            f"the mask must be (x,), (1, x) or (y, x), but its shape is {tuple(mask.shape)}: take one coil's (mask[0], as all "
+            "coils have the same), or vmap over frames"
         )
     columns = jnp.arange(mask.shape[-1])
     if mask.ndim == 1 or mask.shape[0] == 1:

@@ -33,7 +33,7 @@ from ..strategies import (
 )
 from ..strategies.update import Update, from_grad_fn
 from . import losses, optimizers
-from .networks import ModelConfig, after_update, build
+from .networks import ModelConfig, after_update, build, least_steps
 
 LOSSES = {
     "complex_l1": losses.complex_l1,
@@ -100,7 +100,8 @@ class Experiment:
     Attributes:
       model: the network.
       strategy: how its gradient is obtained.
-      n_modules: of gleam, gleam_shared and p_gleam; None: one module per step.
+      n_modules: of gleam, gleam_shared and p_gleam; None: one module per step, but as many as leave each two steps where
+        the last step of a module does not learn as a whole (PromptMR+ with buffers: its latent).
       every: of checkpointed: steps between checkpoints.
       n_checkpoints: of invertible; None: all but the last step.
       loss: a function of jaxrecon.losses.
@@ -218,7 +219,7 @@ def make_strategy(experiment: Experiment) -> Strategy:
         case "invertible":
             return invertible(experiment.n_checkpoints)
         case "gleam" | "p_gleam":
-            return gleam(_n_modules(experiment))
+            return gleam(n_modules(experiment))
         case "deep_supervision":
             return deep_supervision([1 / n_steps] * n_steps)
     raise ValueError(f"strategy {name} is no function to a gradient: its optimizer runs between its modules")
@@ -250,6 +251,14 @@ def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.Gra
     return recipes[experiment.optimizer](learning_rate=experiment.learning_rate)
 
 
+def n_modules(experiment: Experiment) -> int:
+    """How many modules gleam, gleam_shared and p_gleam make of the network of an experiment."""
+    if experiment.n_modules is not None:
+        return experiment.n_modules
+    n_steps, least = _n_steps(experiment), least_steps(experiment.model)
+    return max((m for m in range(1, n_steps + 1) if n_steps % m == 0 and n_steps // m >= least), default=1)
+
+
 def _promptmr(steps_per_epoch, learn_prompts, **options):
     tx = optimizers.promptmr(steps_per_epoch, **options)
     return tx if learn_prompts else optimizers.freeze(tx, lambda name: name.endswith("/prompt"))
@@ -275,25 +284,21 @@ def make_update(
     """
     model, loss = batched(build(experiment.model, training=True)), LOSSES[experiment.loss]
     tx, ema_decay = make_optimizer(experiment, steps_per_epoch=steps_per_epoch), experiment.ema_decay
-    n_modules, after = _n_modules(experiment), after_update(experiment.model)
+    modules, after = n_modules(experiment), after_update(experiment.model)
     if after is not None and experiment.strategy in ("p_gleam", "gleam_shared"):
         raise ValueError(f"strategy {experiment.strategy} cannot train batch norm: choose a network with norm 'none'")
     if experiment.strategy == "p_gleam":
         mesh = module_mesh(1) if mesh is None else mesh
-        return p_gleam(n_modules, mesh, tx, schedule=schedule, n_batches=n_batches, ema_decay=ema_decay)(model, loss)
+        return p_gleam(modules, mesh, tx, schedule=schedule, n_batches=n_batches, ema_decay=ema_decay)(model, loss)
     if experiment.strategy == "gleam_shared":
-        update = gleam_shared(n_modules, tx, ema_decay=ema_decay)(model, loss)
+        update = gleam_shared(modules, tx, ema_decay=ema_decay)(model, loss)
     else:
         grad_fn = make_strategy(experiment)(model, loss)
         if experiment.strategy == "gleam":
-            tx = per_module(tx, n_modules)
+            tx = per_module(tx, modules)
         update = from_grad_fn(grad_fn, tx, ema_decay=ema_decay, after=after)
     return update if mesh is None else data_parallel(update, mesh)
 
 
 def _n_steps(experiment: Experiment) -> int:
     return getattr(experiment.model, "n_steps", 1)
-
-
-def _n_modules(experiment: Experiment) -> int:
-    return _n_steps(experiment) if experiment.n_modules is None else experiment.n_modules

@@ -104,6 +104,11 @@ def window(config: ModelConfig) -> int | None:
     return getattr(config, "n_adjacent", None)
 
 
+def least_steps(config: ModelConfig) -> int:
+    """Steps that a module of gleam needs so that all weights learn: PromptMR+'s latent is seen by the next step only."""
+    return 2 if isinstance(config, PromptMRPlusConfig) and config.n_buffers else 1
+
+
 def after_update(config: ModelConfig) -> Callable[[Params, Metrics], tuple[Params, Metrics]] | None:
     """What `from_grad_fn` does after an update: batch norm keeps the moving averages that ride in the last carry.
 

@@ -2,7 +2,7 @@
 
 from .deep_jsense import DEEP_JSENSE
 from .fastmri import E2E_VARNET, FASTMRI_UNET
-from .files import read
+from .files import read, read_settings
 from .mapping import Published, Rule, from_published, to_published
 from .modl import MODL
 from .npz import read_comment, read_npz, write_npz
@@ -24,6 +24,7 @@ __all__ = [
     "read_bundle",
     "read_comment",
     "read_npz",
+    "read_settings",
     "read_torch",
     "to_published",
     "write_npz",

@@ -9,7 +9,7 @@ from ..data.files import check_file
 from .binary import opened_archive
 from .npz import read_npz
 from .tensorflow_bundle import is_bundle, read_bundle
-from .torch_state import read_torch
+from .torch_state import read_torch, read_torch_settings
 
 
 def read(path: str | Path, *, part: str | None = None) -> dict[str, np.ndarray]:
@@ -29,17 +29,42 @@ def read(path: str | Path, *, part: str | None = None) -> dict[str, np.ndarray]:
     if is_bundle(path):
         return read_bundle(path)
     path = check_file(path)
-    with path.open("rb") as stream:
-        head = stream.read(4)
-    if head.startswith(b"PK"):
-        with opened_archive(path) as archive:
-            is_torch = any(name.endswith("/data.pkl") for name in archive.namelist())
-        return read_torch(path, part=part) if is_torch else read_npz(path)
-    if head.startswith(b"\x80"):
+    if _is_torch(path):
         return read_torch(path, part=part)
+    head = _head(path)
+    if head.startswith(b"PK"):
+        return read_npz(path)
     raise DataError(
         "these are no weights in a form that is read",
         file=path,
         expected="a file of torch.save, a TensorFlow checkpoint (its prefix, .index or .data file) or an npz archive",
         found=f"a file that begins with {head!r}",
     )
+
+
+def read_settings(path: str | Path) -> dict[str, str | int | float | bool]:
+    """What the training program wrote of its network beside the weights: Lightning's `hyper_parameters`, as far as plain.
+
+    Args:
+      path: as of `read`.
+
+    Returns:
+      name -> text, number or truth value; empty where the file says nothing.
+
+    Raises:
+      DataError: a PyTorch file that is damaged, or no file.
+    """
+    return read_torch_settings(path) if not is_bundle(path) and _is_torch(check_file(path)) else {}
+
+
+def _is_torch(path: Path) -> bool:
+    head = _head(path)
+    if not head.startswith(b"PK"):
+        return head.startswith(b"\x80")
+    with opened_archive(path) as archive:
+        return any(name.endswith("/data.pkl") for name in archive.namelist())
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(4)

@@ -79,6 +79,8 @@ class Published:
       rules: configuration -> the rules, whose names are all that may and must be there.
       prefixes: put before all names by training programs, removed in this order.
       ignored: patterns of published names that are no weights.
+      versions: what a training program calls this arithmetic (`model_version` of `read_settings`), where names and shapes
+        do not tell it from another's.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Published:
     rules: Callable[[Any], list[Rule]]
     prefixes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 def from_published(state: Mapping[str, Any], published: Published, *, config: Any = None) -> tuple[dict, Any]:

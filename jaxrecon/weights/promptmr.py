@@ -6,10 +6,13 @@ under the name of each of them there, and once, as start/slope, here. Lightning 
 adds the window `loss.w` of the loss.
 
 The names and shapes of PromptMR (k-space) and of PromptMR+ without its additions (image domain) are the same, their
-arithmetic is not: choose the one that the checkpoint's settings name (`model_version`: promptmr_v2 is PromptMR+).
+arithmetic is not. A Lightning checkpoint names it in its settings: `model_version` promptmr_v2 is the image domain, promptmr
+k-space.
 
 Source: Xin et al. 2023 and 2024; their code (promptmr.py, promptmr_v2.py), whose names these are.
 """
+
+from typing import Any
 
 from ..models.promptmr import PromptMRConfig, prompt_nets
 from ..models.promptmr_plus import PromptMRPlusConfig
@@ -216,9 +219,8 @@ def _promptmr_plus_config(shapes: Shapes) -> PromptMRPlusConfig:
     )
 
 
-PROMPTMR = Published("PromptMR", _promptmr_config, _rules, prefixes=("module.", "promptmr."), ignored=("loss.w",))
+_LIGHTNING: dict[str, Any] = {"prefixes": ("module.", "promptmr."), "ignored": ("loss.w",)}
+PROMPTMR = Published("PromptMR", _promptmr_config, _rules, versions=("promptmr",), **_LIGHTNING)
 """Weights of `models.promptmr`."""
-PROMPTMR_PLUS = Published(
-    "PromptMR+", _promptmr_plus_config, _rules, prefixes=("module.", "promptmr."), ignored=("loss.w",)
-)
+PROMPTMR_PLUS = Published("PromptMR+", _promptmr_plus_config, _rules, versions=("promptmr_v2",), **_LIGHTNING)
 """Weights of `models.promptmr_plus`, with or without its additions."""

@@ -7,6 +7,7 @@ its number of elements (int64) and its bytes.
 """
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -31,6 +32,7 @@ _DTYPES = {
     "ComplexDoubleStorage": "complex128",
     "torch.uint16": "uint16", "torch.uint32": "uint32", "torch.uint64": "uint64",
 }  # fmt: skip
+_WRITTEN = "a file that torch.save has written"
 _PARTS = ("state_dict", "model_state_dict", "model_state", "model")
 
 
@@ -52,25 +54,44 @@ def read_torch(path: str | Path, *, part: str | None = None) -> dict[str, np.nda
       DataError: the file is damaged, holds no state dict, or claims what it cannot hold.
     """
     path = check_file(path)
+    return _read_archive(path, part) if _is_archive(path) else _read_stream(path, part)
+
+
+def read_torch_settings(path: str | Path) -> dict[str, str | int | float | bool]:
+    """What a Lightning checkpoint says of its network: the plain ones of its `hyper_parameters`.
+
+    Args:
+      path: the file, in either of torch's two forms.
+
+    Returns:
+      name -> text, number or truth value; empty where the file has none. All else is left out.
+
+    Raises:
+      DataError: the file is damaged, or none of torch.
+    """
+    path = check_file(path)
+    if _is_archive(path):
+        with opened_archive(path) as archive:
+            _, value = _archive_objects(archive, path)
+    else:
+        with reading(path, expected=_WRITTEN, also=BROKEN), path.open("rb") as stream:
+            _, _, (value, _) = _stream_objects(stream, path)
+    settings = value.get("hyper_parameters") if isinstance(value, dict) else None
+    if not isinstance(settings, dict):
+        return {}
+    return {k: v for k, v in settings.items() if isinstance(k, str) and isinstance(v, str | int | float)}
+
+
+def _is_archive(path: Path) -> bool:
     with path.open("rb") as stream:
-        is_archive = stream.read(4) == b"PK\x03\x04"
-    return _read_archive(path, part) if is_archive else _read_stream(path, part)
+        return stream.read(4) == b"PK\x03\x04"
 
 
 def _read_archive(path: Path, part: str | None) -> dict[str, np.ndarray]:
     with opened_archive(path) as archive:
         members = {m.filename: m for m in archive.infolist()}
-        pickles = [name for name in members if name.endswith("/data.pkl")]
-        if len(pickles) != 1 or members[pickles[0]].file_size > MAX_PICKLE:
-            raise DataError(
-                "this zip archive is none that torch.save has written",
-                file=path,
-                expected=f"one member data.pkl of at most {MAX_PICKLE} bytes",
-                found=[(name, members[name].file_size) for name in pickles or sorted(members)[:5]],
-            )
-        folder = pickles[0].removesuffix("data.pkl")
+        folder, value = _archive_objects(archive, path)
         big = f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") == b"big"
-        value = torch_pickle.load(io.BytesIO(archive.read(pickles[0]))).value
 
         def read(storage: Storage, n_bytes: int) -> np.ndarray:
             name = f"{folder}data/{storage.key}"
@@ -91,21 +112,24 @@ def _read_archive(path: Path, part: str | None) -> dict[str, np.ndarray]:
         return _arrays(_select(value, part, path), read, ">" if big else "<", path)
 
 
+def _archive_objects(archive: zipfile.ZipFile, path: Path) -> tuple[str, Any]:
+    """(the folder that all members are in, the value of the pickle)."""
+    members = {m.filename: m for m in archive.infolist()}
+    pickles = [name for name in members if name.endswith("/data.pkl")]
+    if len(pickles) != 1 or members[pickles[0]].file_size > MAX_PICKLE:
+        raise DataError(
+            "this zip archive is none that torch.save has written",
+            file=path,
+            expected=f"one member data.pkl of at most {MAX_PICKLE} bytes",
+            found=[(name, members[name].file_size) for name in pickles or sorted(members)[:5]],
+        )
+    value = torch_pickle.load(io.BytesIO(archive.read(pickles[0]))).value
+    return pickles[0].removesuffix("data.pkl"), value
+
+
 def _read_stream(path: Path, part: str | None) -> dict[str, np.ndarray]:
-    with reading(path, expected="a file that torch.save has written", also=BROKEN), path.open("rb") as stream:
-        head = io.BytesIO(stream.read(min(MAX_PICKLE, path.stat().st_size)))
-        magic = torch_pickle.load(head).value
-        protocol = torch_pickle.load(head).value if magic == MAGIC else None
-        if protocol != PROTOCOL:
-            raise DataError(
-                "this pickle is none that torch.save has written",
-                file=path,
-                expected="torch's magic number and protocol 1001",
-                found=f"a {type(magic).__name__} and a {type(protocol).__name__}",
-            )
-        system = torch_pickle.load(head).value
-        big = isinstance(system, dict) and system.get("little_endian") is False
-        value, storages = torch_pickle.load(head)
+    with reading(path, expected=_WRITTEN, also=BROKEN), path.open("rb") as stream:
+        head, big, (value, storages) = _stream_objects(stream, path)
         order = torch_pickle.load(head).value
         positions = _positions(stream, head.tell(), order, storages, path)
 
@@ -114,6 +138,23 @@ def _read_stream(path: Path, part: str | None) -> dict[str, np.ndarray]:
             return read_bytes(stream, n_bytes, file=path, dataset=storage.key)
 
         return _arrays(_select(value, part, path), read, ">" if big else "<", path)
+
+
+def _stream_objects(stream: BinaryIO, path: Path) -> tuple[BinaryIO, bool, torch_pickle.Pickle]:
+    """(the stream's head behind the pickle of the objects, whether numbers are big-endian, that pickle)."""
+    head = io.BytesIO(stream.read(min(MAX_PICKLE, path.stat().st_size)))
+    magic = torch_pickle.load(head).value
+    protocol = torch_pickle.load(head).value if magic == MAGIC else None
+    if protocol != PROTOCOL:
+        raise DataError(
+            "this pickle is none that torch.save has written",
+            file=path,
+            expected="torch's magic number and protocol 1001",
+            found=f"a {type(magic).__name__} and a {type(protocol).__name__}",
+        )
+    system = torch_pickle.load(head).value
+    big = isinstance(system, dict) and system.get("little_endian") is False
+    return head, big, torch_pickle.load(head)
 
 
 def _positions(stream: BinaryIO, start: int, order: Any, storages: dict[str, Storage], path: Path) -> dict[str, int]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cli_files import line_mask, measured
 from data.data_files import write_fastmri
+from weights.torch_files import Global, storage, stream, tensor
 
 from jaxrecon.cli import main
-from jaxrecon.models import DeepJSenseConfig, MoDLConfig, UNetConfig, VarNetConfig, run
+from jaxrecon.models import DeepJSenseConfig, MoDLConfig, PromptMRConfig, UNetConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.training import load_config
 from jaxrecon.training.networks import abstract_params, build
@@ -19,6 +20,7 @@ from jaxrecon.weights import (
     E2E_VARNET,
     FASTMRI_UNET,
     MODL,
+    PROMPTMR,
     from_published,
     read_npz,
     to_published,
@@ -146,3 +148,50 @@ def test_refused(tmp_path, capsys):
     assert "suffix" in refused(tmp_path / "run", "--out", tmp_path / "other")
     assert "exists" in refused(tmp_path / "run", "--out", weights)
     assert "modl" in refused(tmp_path / "run", "--model", "modl", "--out", tmp_path / "b.npz")
+
+
+def lightning(path, state, **settings):
+    """A checkpoint as Lightning writes it, with its settings."""
+    tensors, storages = {}, {}
+    for i, (name, a) in enumerate(state.items()):
+        strides = tuple(n // a.itemsize for n in np.ascontiguousarray(a).strides)
+        tensors[f"promptmr.{name}"] = tensor(storage(a.size, key=str(i)), a.shape, strides)
+        storages[str(i)] = (a.size, a.tobytes())
+    path.write_bytes(stream({"state_dict": tensors, **settings}, storages))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stated", "fits", "other"),
+    [("promptmr_v2", "promptmr-plus", "promptmr"), ("promptmr", "promptmr", "promptmr-plus")],
+)
+def test_a_checkpoint_is_held_to_its_model_version(tmp_path, capsys, stated, fits, other):
+    """The image-domain network without its additions and the k-space one have equal names and shapes."""
+    levels = {
+        name: (4,) for name in ("level_features", "prompt_features", "sens_level_features", "sens_prompt_features")
+    }
+    blocks = {"prompt_lengths": (1,), "prompt_sizes": (2,), "enc_cabs": (1,), "dec_cabs": (0,), "skip_cabs": (0,)}
+    config = PromptMRConfig(n_steps=1, n_adjacent=3, features=4, sens_features=4, bottleneck_cabs=0, **levels, **blocks)
+    params = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), abstract_params(config))
+    state = to_published(params, PROMPTMR, config)
+    odd = {"model_version": stated, "lr": 1e-4, "n_enc_cab": [2, 3], "other": Global("os.getcwd", ())}
+    path = lightning(tmp_path / "a.ckpt", state, hyper_parameters=odd)
+
+    def convert(path, model):
+        code = main(["convert", str(path), "--model", model, "--out", str(tmp_path / f"{path.stem}_{model}")])
+        return (code, *capsys.readouterr())
+
+    code, _, error = convert(path, other)
+    assert code == 2 and error.count("\n") == 1
+    assert str(path) in error and f"model_version {stated}" in error and f"give --model {fits}" in error
+    code, text, _ = convert(path, fits)
+    assert code == 0 and "model_version" not in text
+    # nothing stated: either may be meant
+    silent = lightning(tmp_path / "b.ckpt", state, hyper_parameters={"lr": 1e-4})
+    for model in (fits, other):
+        code, text, _ = convert(silent, model)
+        lines = [line for line in text.splitlines() if "model_version" in line]
+        assert code == 0 and len(lines) == 1 and "states no model_version" in lines[0] and model in lines[0]
+    future = lightning(tmp_path / "c.ckpt", state, hyper_parameters={"model_version": "promptmr_v3"})
+    code, _, error = convert(future, fits)
+    assert code == 2 and "promptmr_v3" in error and "known are" in error

@@ -10,6 +10,7 @@ from cli_files import line_mask, measured
 from data.data_files import write_fastmri, write_matlab
 
 import jaxrecon
+from jaxrecon import training
 from jaxrecon.cli import main, masks
 from jaxrecon.cli.common import acquired_mask
 from jaxrecon.cli.memory import Options, abstract_batch
@@ -311,3 +312,65 @@ def test_windows_of_frames():
     few = dataclasses.replace(experiment, simulated=dataclasses.replace(hearts, frames=1))
     with pytest.raises(ValueError, match="2 slices or more, found 1 frames"):
         simulated_slices(few, range(1))
+
+
+def test_masks_of_frames_go_with_their_window(tmp_path):
+    """--mask with a mask for each frame: the network sees each neighbour with its own, and gives what it gives by hand."""
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda a: 0.1 * rng.standard_normal(a.shape).astype(a.dtype), abstract_params(TINY))
+    write_npz(tmp_path / "weights.npz", to_published(params, PROMPTMR_PLUS, TINY))
+    out, n_frames, n_slices, (y, x) = tmp_path / "run", 4, 2, (24, 20)
+    assert main(["convert", str(tmp_path / "weights.npz"), "--model", "promptmr-plus", "--out", str(out)]) == 0
+    frames = [
+        [(1 + 0.3 * t + s) * measured(n_coils=2, shape=(y, x))[0] for s in range(n_slices)] for t in range(n_frames)
+    ]
+    kspace = np.array(frames, np.complex64)
+    masks = np.stack([line_mask(x, n_acs=6) | (np.arange(x) % n_frames == t) for t in range(n_frames)])[:, None]
+    np.save(tmp_path / "masks.npy", masks.repeat(y, 1).astype(np.uint8))
+    path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace.swapaxes(-1, -2))
+    command = [
+        "recon",
+        str(path),
+        "--checkpoint",
+        str(out),
+        "--out",
+        str(tmp_path / "r.npy"),
+        "--no-figure",
+        "--no-crop",
+    ]
+    assert main([*command, "--mask", str(tmp_path / "masks.npy"), "--slices", "1:7"]) == 0
+    params, config = from_published(read_npz(tmp_path / "weights.npz"), PROMPTMR_PLUS)
+    reconstruct = jax.jit(functools.partial(run, build(config)))
+    images = np.load(tmp_path / "r.npy")
+    for i, image in zip(range(1, 7), images, strict=True):
+        t, s = divmod(i, n_slices)
+        window = [(t - 1) % n_frames, t, (t + 1) % n_frames]
+        mask = masks[window][:, None].repeat(y, -2)  # (adjacent, 1, y, x)
+        expected = reconstruct(params, Problem.from_numpy(kspace[window, s] * mask, mask=mask))
+        np.testing.assert_allclose(image, expected, rtol=2e-4, atol=1e-5)
+
+
+def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
+    """Train and memory tell that the latent would not learn; without --n-modules the modules have two steps."""
+
+    class Stopped(Exception):
+        """Before a training step is compiled."""
+
+    def stop(*_, **__):
+        raise Stopped
+
+    monkeypatch.setattr(training, "fit", stop)
+    monkeypatch.setattr(training, "memory_report", stop)
+    (tmp_path / "tiny.py").write_text(CONFIGURATION)
+    commands = [
+        ["train", str(tmp_path / "tiny.py"), "--data", "simulated", "--out", str(tmp_path / "run")],
+        ["memory", str(tmp_path / "tiny.py"), "--size", "24", "20", "--coils", "2"],
+    ]
+    for command in commands:
+        for modules, options in ((2, ["--n-modules", "2"]), (1, [])):
+            with pytest.raises(Stopped):
+                main([*command, "--strategy", "gleam", *options])
+            text = capsys.readouterr().out
+            assert f"gleam, {modules} modules" in text
+            assert ("warning: --n-modules 2 of 2 steps: the latent" in text) == (modules == 2)
+            assert "1 of 3 neighbouring slices of 24 x 20, 2 coils" in text

@@ -86,5 +86,5 @@ def test_lines_given_in_two_dimensions():
 def test_frames_are_mapped_by_the_caller(rng):
     masks = jnp.asarray(rng.random((3, 16)) < 0.7)
     assert np.array_equal(jax.vmap(acs_from_mask)(masks)[1], acs_from_mask(masks[1]))
-    with pytest.raises(ValueError, match="vmap"):
-        acs_from_mask(jnp.ones((2, 4, 4)))
+    with pytest.raises(ValueError, match=r"\(2, 1, 4\): take one coil's \(mask\[0\].*vmap over frames"):
+        acs_from_mask(jnp.ones((2, 1, 4)))

@@ -11,7 +11,7 @@ from torch_files import Global, pickled, storage, stream, tensor
 
 from jaxrecon import DataError
 from jaxrecon.data import files
-from jaxrecon.weights import read, read_torch
+from jaxrecon.weights import read, read_settings, read_torch, write_npz
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FORMS = ["zip", "stream"]
@@ -115,6 +115,28 @@ def test_what_is_not_read_is_said(name, message):
     with pytest.raises(DataError, match=message) as error:
         read(FIXTURES / name)
     assert name in str(error.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_settings_are_plain_values_only(tmp_path, form):
+    bad = Global("os.mkdir", (str(tmp_path / "made"),))
+    given = {"model_version": "v2", "lr": 0.5, "n": 3, "flag": True, 7: "x", "bad": bad, "list": [1], "none": None}
+    value = {"state_dict": {"w": tensor(storage(2), (2,), (1,))}, "hyper_parameters": given}
+    path = tmp_path / "a.ckpt"
+    if form == "stream":
+        write(path, stream(value, ONE))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", pickled(value))
+            archive.writestr("a/data/0", ONE["0"][1])
+    assert read_settings(path) == {"model_version": "v2", "lr": 0.5, "n": 3, "flag": True}
+    assert not (tmp_path / "made").exists()
+    assert read_settings(FIXTURES / f"torch_lightning_{form}.ckpt") == {}  # settings of a class that is not read
+    assert read_settings(FIXTURES / f"torch_plain_{form}.pt") == {}
+    write_npz(tmp_path / "w.npz", {"w": np.ones(2, np.float32)})
+    assert read_settings(tmp_path / "w.npz") == {}
+    with pytest.raises(DataError, match="no such file"):
+        read_settings(tmp_path / "none.pt")
 
 
 def test_what_is_no_tensor_is_left_out_of_a_state_dict(tmp_path):
