@@ -48,8 +48,8 @@ SMALL_UPDATES = 1000
 SMALL_LEARNING_RATE = {"deep_jsense": 5e-4, "varnet": 3e-3, "modl": 5e-4}
 ACS = (1, 6, 12, 26, 56)
 """Fig. 4: lines of the calibration region."""
-SMALL_ACS = {6: 2, 12: 4, 26: 6, 56: 12}
-"""How many of 80 columns stand for them (6: what Table 1 has). None does for 1 line, which would be a fifth of a column."""
+SMALL_ACS = {1: 1, 6: 2, 12: 4, 26: 6, 56: 12}
+"""How many of 80 columns stand for them (6: what Table 1 has)."""
 ESPIRIT_FROM = 4
 """Fewest lines from which ESPIRiT estimates maps."""
 STEPS = {3: 12, 4: 9, 6: 6, 9: 4}
