@@ -17,7 +17,7 @@ BENCHMARKS = {
     "knee_r8": "fastMRI knee, R = 8",
     "calgary_r5": "Calgary-Campinas, R = 5",
     "calgary_r10": "Calgary-Campinas, R = 10",
-    "cmrxrecon_r10": "CMRxRecon 2023, R = 10",
+    "cmrxrecon_r10": "CMRxRecon 2023, R = 10 (ours: over all scans)",
 }
 METHODS = {"promptmr_plus": "PromptMR+", "promptmr": "PromptMR", "varnet": "E2E-VarNet"}
 CMR = "cine LAX {:.2f}/{:.4f}, SAX {:.2f}/{:.4f}, T1 {:.2f}/{:.4f}, T2 {:.2f}/{:.4f}"

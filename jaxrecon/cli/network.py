@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
+from ..data import remove_oversampling
 from ..models import Unrolled, run
 from ..problem import Problem
 from ..training import load_config, load_params
@@ -75,10 +76,20 @@ class Network:
             return None
         return masks.calibration(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
 
-    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """([frame,] y, x) of its image from k-space ([frame,] coil, y, x) of a shape: fastMRI's U-Net crops."""
-        kspace = np.ones(shape, np.complex64)
-        problem = Problem.from_numpy(kspace, maps=np.ones(shape[-3:], np.complex64) if self.needs_maps else None)
+    def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
+        """Rows y of its images: those of its training where the scan has more and none is missing, as of a readout.
+
+        Args:
+          shape: (..., y, x) of k-space.
+          mask: (y, x) or with axes of size 1; of frames also (frame, 1, y, x).
+        """
+        trained, complete = self.experiment.shape, (mask == mask[..., :1, :]).all()
+        return min(shape[-2], trained[0]) if trained is not None and complete else shape[-2]
+
+    def image_shape(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> tuple[int, ...]:
+        """([frame,] y, x) of its image from masked k-space ([frame,] coil, y, x): fastMRI's U-Net crops, see also `rows`."""
+        kspace = np.ones((*shape[:-2], self.rows(shape, mask), shape[-1]), np.complex64)
+        problem = Problem.from_numpy(kspace, maps=np.ones(kspace.shape[-3:], np.complex64) if self.needs_maps else None)
         return jax.eval_shape(functools.partial(run, self.model), self.params, problem).shape
 
     def reconstruct(
@@ -92,6 +103,8 @@ class Network:
     ) -> tuple[Inexact[np.ndarray, "*step y x"], float]:
         """Image ([frame,] y, x) in the units of the data, and what these were divided by, as in training.
 
+        Of a readout that is longer than in the training the middle of the field of view is reconstructed.
+
         Args:
           kspace: masked, with signal; (frame, coil, y, x) for a network of frames or of neighbouring slices.
           mask: (y, x) or with axes of size 1; of frames also (frame, 1, y, x).
@@ -99,6 +112,12 @@ class Network:
           acs: mask of the calibration region, for a network that estimates maps; None: it finds that in the mask.
           every_step: the images after each step, (step, [frame,] y, x).
         """
+        rows, given = self.rows(kspace.shape, mask), kspace.shape[-2]
+        if rows < given:
+            kspace, mask = remove_oversampling(kspace, rows).astype(np.complex64), mask[..., :1, :]
+            middle = slice(given // 2 - rows // 2, given // 2 - rows // 2 + rows)
+            maps = None if maps is None else maps[..., middle, :]
+            acs = None if acs is None else acs[..., :1, :]  # whole columns, as the mask is
         example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[-2:])}
         if maps is not None:
             example["maps"] = maps

@@ -124,7 +124,7 @@ def reconstruct_slice(
     kspace = kspace * mask
     network = settings.network
     if not kspace.any():
-        shape = kspace.shape[1:] if network is None else network.image_shape(kspace.shape)
+        shape = kspace.shape[1:] if network is None else network.image_shape(kspace.shape, mask)
         return SliceResult(np.zeros(shape, np.complex64), maps, 1.0)
     if maps is None and settings.needs_maps:
         maps = estimate_maps(kspace, mask, settings, name=name)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import get_args
 
 import h5py
+import jax
 import numpy as np
 import pytest
 from cli_files import line_mask, measured, nrmse
@@ -12,10 +14,13 @@ from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main, reconstruct
 from jaxrecon.cli.experiments import ModelName
+from jaxrecon.cli.network import Network
 from jaxrecon.cli.train import check_resume
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.coils import espirit
+from jaxrecon.data import remove_oversampling
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
+from jaxrecon.problem import Problem
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
 from jaxrecon.training.experiment_json import from_json, to_json
@@ -387,3 +392,24 @@ def test_slices_masks_and_ranges_of_a_paper(tmp_path):
     ):
         with pytest.raises(ValueError, match="expected slices from"):
             find_data(wrong, str(data), data)
+
+
+def test_readout_is_cropped_to_that_of_the_training(random_complex):
+    """A complete readout longer than in the training shrinks to its middle; where rows are missing none is cut off."""
+    config = VarNetConfig(n_steps=1, features=2, pools=1, sens_features=2, sens_pools=1)
+    model, kspace = build(config), np.asarray(random_complex((2, 24, 12)), np.complex64)
+    lines = line_mask(12, n_acs=4)[None]
+    params = model.init(jax.random.key(0), Problem.from_numpy(kspace * lines, mask=lines))
+    trained = {
+        rows: Network(Path("run"), Experiment(config, scale="none", shape=(rows, 10)), params, model)
+        for rows in (16, 24, 32)
+    }
+    image, _ = trained[16].reconstruct(kspace * lines, lines, None)
+    short, _ = trained[16].reconstruct(remove_oversampling(kspace * lines, 16), lines, None)
+    assert image.shape == trained[16].image_shape(kspace.shape, lines) == (16, 12)
+    np.testing.assert_allclose(image, short, rtol=1e-5)
+    whole, _ = trained[24].reconstruct(kspace * lines, lines, None)
+    assert whole.shape == trained[32].image_shape(kspace.shape, lines) == (24, 12)
+    plane = np.broadcast_to(lines, (24, 12)).copy()
+    plane[3, ::4] = False
+    assert trained[16].reconstruct(kspace * plane, plane, None)[0].shape == (24, 12)
