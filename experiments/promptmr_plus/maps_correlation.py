@@ -24,7 +24,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import jaxrecon as jr
-from jaxrecon.cli.training_data import NEIGHBOUR_DISTANCE
+from jaxrecon.cli.simulated_data import NEIGHBOUR_DISTANCE
 from jaxrecon.coils import espirit
 from jaxrecon.complex_ops import rss
 from jaxrecon.data.simulate import simulate
