@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import WithMaps
+from jaxrecon.data import scan_name
 from jaxrecon.data.write import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched
@@ -108,7 +109,7 @@ def score(reconstruct: Callable[[Problem], Any], variant: str, examples: Iterabl
     }
     for metric in list(table):
         table[metric]["slices"] = {
-            Path(file).name: [round(float(v), 6) for v in volume.per_slice[metric]]
+            scan_name(file): [round(float(v), 6) for v in volume.per_slice[metric]]
             for file, volume in scores.volumes.items()
         }
     return table
@@ -127,7 +128,7 @@ def fingerprint(
         measured.append(1 / float(np.mean(np.asarray(problem.op.mask) != 0)))
         shape = problem.kspace.shape
     return {
-        "scans": [Path(file).name for file in dict.fromkeys(files)],
+        "scans": [scan_name(file) for file in dict.fromkeys(files)],
         "slices": len(files),
         "shape": list(shape),
         "acceleration": float(np.mean(measured)),

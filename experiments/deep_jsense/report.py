@@ -249,9 +249,9 @@ def fig4(results: Results, folder: Path) -> list[str]:
     lines.append(
         "SSIM, mean +- standard deviation over seeds, number of seeds. "
         + (
-            "Lines of 80 columns; in brackets the paper's of about 368. One line is left out: the authors' rule puts it beside "
-            "the center of k-space, where E2E-VarNet looks for it. MoDL has no part in the paper's figure; ESPIRiT finds no "
-            f"maps from fewer than {columns[12]} lines."
+            "Lines of 80 columns; in brackets the paper's of about 368. One line lies beside the center of k-space, by the "
+            "authors' rule. MoDL has no part in the paper's figure; ESPIRiT finds no maps from fewer than "
+            f"{columns[12]} lines."
             if small
             else ""
         )

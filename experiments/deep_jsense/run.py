@@ -5,8 +5,9 @@
     python experiments/deep_jsense/run.py --data fastmri/multicoil_train --test fastmri/multicoil_val --out runs/knees
 
 With --small on simulated heads, minutes for each row; without it the published setting on your data:
-five central slices of each test volume, as in the paper. A row that has its JSON is not repeated, one that was stopped goes
-on from its last checkpoint in runs/<row>_seed<seed>. Rows are those of deep_jsense_settings.py.
+five central slices of each volume, as in the paper. Training is scored on the test volumes once in an epoch and takes nothing
+from it. A row that has its JSON is not repeated, one that was stopped goes on from its last checkpoint in
+runs/<row>_seed<seed>. Rows are those of deep_jsense_settings.py.
 
 Test data: heads that training has not seen; seeds change heads, masks and weights, and rows of one seed share them. Scores:
 each slice by itself (variant deep-jsense); rows of Table 1 at R = 2 ... 6 (Fig. 3), the others at R = 4. The weights after
@@ -29,7 +30,7 @@ from deep_jsense_settings import ACCELERATIONS
 from jaxrecon.cli import train
 from jaxrecon.cli.training_data import WithMaps, preparation
 from jaxrecon.complex_ops import rss
-from jaxrecon.data import Source, index_files
+from jaxrecon.data import Source, index_files, select
 from jaxrecon.data.pipeline import labelled
 from jaxrecon.data.write import atomic
 from jaxrecon.fourier import ifftc
@@ -43,8 +44,6 @@ from jaxrecon.training.networks import abstract_params, build, needs_maps
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows
 
-CENTRAL = range(13, 18)
-"""Slices of a knee that the paper takes."""
 SHOWN = {"example": 2, "coil": 1}
 """Fig. 2: which test slice, and the map of which coil."""
 
@@ -73,7 +72,8 @@ def measure(name: str, experiment: Experiment, options: argparse.Namespace) -> N
 
 def network(name: str, experiment: Experiment, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train a row, or go on with it; score its last weights, draw one slice."""
-    train.run(train.Options(data="simulated" if options.small else options.data, out=folder, experiment=experiment))
+    data, test = ("simulated", None) if options.small else (options.data, Path(options.test))
+    train.run(train.Options(data=data, validation=test, out=folder, experiment=experiment))
     params = load_params(folder, abstract_params(experiment.model), step=experiment.n_updates)
     model = build(experiment.model)
     reconstruct = functools.partial(
@@ -83,7 +83,7 @@ def network(name: str, experiment: Experiment, options: argparse.Namespace, fold
     for acceleration in ACCELERATIONS if name.startswith("table1") else (int(experiment.acceleration),):
         # the calibration region, and hence ESPIRiT's maps, stay those of the training
         at = dataclasses.replace(experiment, acceleration=float(acceleration))
-        examples = list(labelled(slices, preparation(at, first_mask=2 * at.n_masks)))
+        examples = list(labelled(slices, preparation(at, use="test")))
         by_acceleration[str(acceleration)] = rows.score(
             lambda problem: reconstruct(problem)[0], experiment.variant, examples
         )
@@ -105,7 +105,7 @@ def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
     """Slices that training does not see: of further heads, or the central ones of the scans of a folder."""
     if folder is None:
         return rows.unseen(experiment)
-    slices = Source([entry for entry in index_files(folder) if entry.index in CENTRAL])
+    slices = Source(select(index_files(folder), slices=experiment.slices or (None, None)))
     return WithMaps(slices, experiment) if needs_maps(experiment.model) else slices
 
 

@@ -1,6 +1,7 @@
-"""Deep J-Sense, Table 1 at R = 4: MoDL with the same image network, steps and iterations, maps by ESPIRiT; 223,745 parameters.
+r"""Deep J-Sense, Table 1 at R = 4: MoDL with the same image network, steps and iterations, maps by ESPIRiT; 223,745 parameters.
 
-    jaxrecon train experiments/deep_jsense/table1_modl.py --data fastmri/multicoil_train --out runs/table1_modl
+    jaxrecon train experiments/deep_jsense/table1_modl.py \
+      --data fastmri/multicoil_train --validation fastmri/multicoil_val --out runs/table1_modl
     jaxrecon train experiments/deep_jsense/table1_modl.py --small --data simulated --out runs/small_modl
 
 The paper: average SSIM 0.815, median 0.843, standard deviation 0.115; NMSE 0.0162, 0.0086, 0.0724; about 14 h of training.

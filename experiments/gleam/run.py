@@ -93,7 +93,7 @@ def test_slices(experiment: Experiment, data: str) -> Sequence:
 
 def test_examples(experiment: Experiment, data: str) -> Labelled:
     """Undersampled problems of the test slices; each scan has one mask, which follows from its name."""
-    return labelled(test_slices(experiment, data), preparation(experiment, first_mask=2 * experiment.n_masks))
+    return labelled(test_slices(experiment, data), preparation(experiment, use="test"))
 
 
 def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def fingerprint(examples: Iterable[LabelledExample]) -> dict[str, Any]:
 def baseline(name: str, experiment: Experiment, data: str) -> dict[str, Any]:
     """Compressed sensing with the paper's weights, and with the best multiple of them on the validation slices."""
     found = find_data(experiment, data, None, split_into=None if data == "simulated" else GLEAM_SPLIT)
-    validation = labelled(found.validation, preparation(experiment, first_mask=experiment.n_masks))
+    validation = labelled(found.validation, preparation(experiment, use="validation"))
     test = test_examples(experiment, data)
     solve = jax.jit(lambda problem, factor: reconstruct_cs(problem, BASELINES[name], factor))
     tried = score(lambda problem: [solve(problem, factor) for factor in GRID], validation, experiment.variant)

@@ -1,6 +1,7 @@
-"""PromptMR+, benchmark Calgary-Campinas, R = 10: PromptMR+.
+r"""PromptMR+, benchmark Calgary-Campinas, R = 10: PromptMR+.
 
-    jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr_plus.py --data calgary/Train --out runs/calgary
+    jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr_plus.py \
+      --data calgary/Train --validation calgary/Val --out runs/calgary
     jaxrecon train experiments/promptmr_plus/calgary_r10_promptmr_plus.py --small --data simulated --out runs/small
 
 Published: PSNR 34.87 dB, SSIM 0.9350.

@@ -1,7 +1,10 @@
 """PromptMR+, benchmark CMRxRecon 2023, R = 10: PromptMR+.
 
-    jaxrecon train experiments/promptmr_plus/cmrxrecon_r10_promptmr_plus.py --data cmrxrecon/TrainingSet --out runs/cmrxrecon
+    jaxrecon train experiments/promptmr_plus/cmrxrecon_r10_promptmr_plus.py --data cmrxrecon/FullSample --out runs/cmrxrecon
     jaxrecon train experiments/promptmr_plus/cmrxrecon_r10_promptmr_plus.py --small --data simulated --out runs/small
+
+cmrxrecon/FullSample holds the folders FullSample of the training sets of MultiCoil/Cine and MultiCoil/Mapping; those called
+AccFactor are undersampled, without reference.
 
 Published: PSNR, dB / SSIM: cine LAX 39.13/0.9605, SAX 39.99/0.9658, T1 40.37/0.9719, T2 38.22/0.9670.
 

@@ -1,12 +1,14 @@
-"""PromptMR+, benchmark fastMRI knee, R = 4: E2E-VarNet.
+r"""PromptMR+, benchmark fastMRI knee, R = 4: E2E-VarNet.
 
-    jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py --data fastmri/multicoil_train --out runs/knee
+    jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py \
+      --data fastmri/multicoil_train --validation fastmri/multicoil_val --out runs/knee
     jaxrecon train experiments/promptmr_plus/knee_r4_varnet.py --small --data simulated --out runs/small
 
 Published: NMSE 0.0053, PSNR 39.37 dB, SSIM 0.9236 (of weights that were trained on the test volumes too).
 
 Deviations: R is one of the two that the published training mixes at random (4 and 8; Experiment has one); masks of the
-validation are seeded by file name in this library's way.
+validation are seeded by file name in this library's way; images narrower than 384 are padded with zeros, not by reflection, and
+columns that were never acquired count as measured zeros in images of another width than the file's.
 """
 
 from promptmr_plus_settings import varnet

@@ -4,9 +4,9 @@
     python experiments/promptmr_plus/run.py --small --rows "knee_r4*" "varnet*" --seeds 0 1 2 --out experiments/promptmr_plus/results
     python experiments/promptmr_plus/run.py --rows "knee*" --data fastmri/multicoil_train --test fastmri/multicoil_val --out runs/knee
 
-With --small on simulated heads; without it the published setting on your data. A row that has
-its JSON is not repeated, one that was stopped goes on from its last checkpoint in runs/<row>_seed<seed>. Rows are the
-configuration files beside this one.
+With --small on simulated heads; without it the published setting on your data; training is scored on the test scans once
+in an epoch and takes nothing from it. A row that has its JSON is not repeated, one that was stopped goes on from its last
+checkpoint in runs/<row>_seed<seed>. Rows are the configuration files beside this one.
 
 Test data: heads that training has not seen; seeds change heads, masks and weights, and rows of one seed and mask share the
 slices that are scored (networks of neighbouring slices see two more). The weights after the last step are scored.
@@ -72,13 +72,12 @@ def measure(name: str, seed: int | None, options: argparse.Namespace) -> None:
 
 def network(experiment: Experiment, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train a row, or go on with it; score its last weights and the zero-filled images, keep one slice to draw."""
-    train.run(train.Options(data="simulated" if options.small else options.data, out=folder, experiment=experiment))
+    data, test = ("simulated", None) if options.small else (options.data, Path(options.test))
+    train.run(train.Options(data=data, validation=test, out=folder, experiment=experiment))
     params = load_params(folder, abstract_params(experiment.model), step=experiment.n_updates)
     model = build(experiment.model)
     reconstruct = jax.jit(lambda params, problem: run_model(model, params, problem))
-    examples = labelled(
-        test_slices(experiment, options.test), preparation(experiment, first_mask=2 * experiment.n_masks)
-    )
+    examples = labelled(test_slices(experiment, options.test), preparation(experiment, use="test"))
     scores = rows.score(lambda problem: reconstruct(params, problem), experiment.variant, examples)
     records = [r for r in read_log(folder) if r["event"] == "training"]
     _, _, problem, target = next(e for i, e in enumerate(examples) if i == SHOWN)

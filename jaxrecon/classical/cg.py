@@ -1,4 +1,4 @@
-"""Conjugate gradients for Hermitian positive (semi-)definite maps on PyTrees: unrolled, and with implicit gradients.
+"""Conjugate gradients for Hermitian maps on PyTrees: unrolled, and with implicit gradients.
 
 Own code: with the field's library (lineax) single-precision problems of image size give NaN, since its breakdown guard compares
 p^H A p with 200 eps n |r|^2.
@@ -44,8 +44,8 @@ def cg_step(normal: Normal, state: CGState) -> CGState:
     """One iteration, frozen at convergence.
 
     alpha = r^H r / p^H A p; x += alpha p; r -= alpha A p; beta = r_new^H r_new / r^H r; p = r + beta p. All scalars are real. Once
-    r^H r has fallen to round-off the quotients are replaced by 0 / 1 on both sides (a double `where`): otherwise r^H r goes on to
-    underflow, and the gradient is NaN.
+    r^H r has fallen to round-off, or where p^H A p = 0, the quotients are replaced by 0 / 1 on both sides (a double `where`):
+    otherwise r^H r goes on to underflow, and the gradient is NaN.
     """
     x, r, p, rr, rr_first = state
     going = rr > (FREEZE * jnp.finfo(rr.dtype).eps) ** 2 * rr_first
@@ -63,7 +63,7 @@ def cg(normal: Normal, b: Tree, *, x0: Tree | None = None, n_iter: int = 10) -> 
     """Solve A x = b by a fixed number of conjugate gradient iterations; gradients are those of the unrolled iterations.
 
     Args:
-      normal: x -> A x, Hermitian positive semi-definite, e.g. `op.normal`.
+      normal: x -> A x, Hermitian, e.g. `op.normal`. Where it is indefinite the iterates solve but do not minimise.
       b: right-hand side, any PyTree.
       x0: start, None for zero.
       n_iter: iterations, static. The result depends on it until CG has converged; after that the iterations change nothing.
@@ -94,7 +94,9 @@ def cg_implicit(normal: Normal, b: Tree, *, n_iter: int = 10) -> Tree:
 
 
 def _quotient(a, b, going):
-    return _divide(jnp.where(going, a, 0), jnp.where(going & (b > 0), b, 1))
+    # b of either sign: a learned weight below 0 makes the matrix indefinite, and the iterates are those of the quotients all the same
+    safe = going & (b != 0)
+    return _divide(jnp.where(safe, a, 0), jnp.where(safe, b, 1))
 
 
 @jax.custom_jvp

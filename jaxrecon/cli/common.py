@@ -136,12 +136,10 @@ def read_mask(path: Path) -> Bool[np.ndarray, "*frame y x"]:
 
 def acquired_mask(part: "Slice", header: "Header") -> tuple[Bool[np.ndarray, "..."], str]:
     """The measured samples of a slice, broadcasting against its k-space, without the padding; and how they are known."""
-    from ..data import sampled
-
     if part.mask is not None:
         mask, source = part.mask, "stated by the file" if header.has_mask else "seen from the zeros"
-    elif part.kspace is not None and (seen := sampled(part.kspace)) is not None:
-        mask, source = (seen if seen.ndim == 2 else seen[:, None]), "seen from the zeros"
+    elif part.kspace is not None and (seen := _seen(part.kspace)) is not None:
+        mask, source = seen, "seen from the zeros"
     else:
         mask, source = np.ones((1, 1), bool), "no sample is zero"
     mask = np.atleast_2d(mask)
@@ -149,6 +147,14 @@ def acquired_mask(part: "Slice", header: "Header") -> tuple[Bool[np.ndarray, "..
         columns = np.arange(header.shape[-1])
         mask = mask & ((columns >= header.padding[0]) & (columns < header.padding[1]))[None]
     return mask, source
+
+
+def _seen(kspace):
+    """The mask seen from the zeros, of frames (or neighbours) as `stack_masks` has it; None: no sample is zero."""
+    from ..data import sampled
+    from ..data.windows import stack_masks
+
+    return sampled(kspace) if kspace.ndim < 4 else stack_masks([sampled(frame) for frame in kspace])
 
 
 class Pattern(NamedTuple):

@@ -1,17 +1,24 @@
 """`jaxrecon convert`: published weights to a run folder that `jaxrecon recon` reads, and back."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import tyro
 
+from . import masks
 from .common import check_output, choices, say
 
 if TYPE_CHECKING:
     from ..training.experiment import Experiment
     from ..weights import Published
+
+UNTOLD = ("n_steps", "map_iters", "image_iters", "kernel", "convention")
+"""Options for the fields that weights may not tell."""
+_COMMENT = "jaxrecon experiment: "
+"""What stands before the experiment, as JSON, in the comment of an .npz written here."""
 
 WeightsName = Literal["fastmri-unet", "e2e-varnet", "modl", "deep-jsense", "promptmr", "promptmr-plus"]
 
@@ -22,11 +29,13 @@ class Options:
 
     Reads files of PyTorch (.pt, .pth, .ckpt), checkpoints of TensorFlow (by their prefix) and .npz; none of them is
     executed, and neither PyTorch nor TensorFlow is needed. The sizes of the network are seen from the weights. PromptMR and
-    the baseline of PromptMR+ have the same: a checkpoint that states its model_version is held to it.
+    the baseline of PromptMR+ have the same: a checkpoint that states its model_version is held to it. An .npz written here
+    keeps the whole configuration too, and comes back as the network that it was.
 
     Examples:
       jaxrecon convert knee_leaderboard_state_dict.pt --model e2e-varnet --out runs/varnet
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5
+      jaxrecon convert calgary.ckpt --model promptmr-plus --mask calgary-poisson --acs 18 --out runs/calgary
       jaxrecon convert runs/varnet --out weights.npz
     """
 
@@ -35,11 +44,24 @@ class Options:
     out: Path
     """The run folder to make, or the .npz to write."""
     model: WeightsName | None = None
-    """What the weights are; of a run folder it is known."""
+    """What the weights are; of a run folder, and of an .npz written here, it is known."""
     part: str | None = None
     """Which dict of tensors is wanted, where a PyTorch checkpoint holds several."""
     n_steps: int | None = None
     """Steps, where the weights do not tell: MoDL and Deep J-Sense share theirs (default 10 and 6, as published)."""
+    mask: masks.PlaneName | None = None
+    """Masks of two phase encodes that the weights were trained with: networks that estimate maps do so from the center
+    that these have (of columns it is found in the mask of the scan)."""
+    acs: int | None = None
+    """Width of that center; radius for calgary-poisson: 18 for the published PromptMR+ of Calgary-Campinas."""
+    map_iters: int | None = None
+    """Of Deep J-Sense, whose weights tell none of these: CG iterations for the maps (default 6, as published)."""
+    image_iters: int | None = None
+    """CG iterations for the image (default 6)."""
+    kernel: tuple[int, int] | None = None
+    """Size (y, x) of its maps in k-space (default 15 9)."""
+    convention: Literal["consistent", "reference"] | None = None
+    """reference: trained with the public code (the default); consistent: trained with jaxrecon's operators."""
     overwrite: bool = False
     """Replace an existing .npz."""
 
@@ -61,31 +83,38 @@ def _to_run(options: Options) -> None:
     from ..training.networks import build
     from ..weights import from_published, read
 
-    if options.model is None:
+    exported = _exported(options.source)
+    model = options.model or (_name(exported) if exported else None)
+    if model is None:
         raise ValueError(f"{options.source} is no run folder; weights need --model: one of {', '.join(published())}")
+    if exported and model != _name(exported):
+        raise ValueError(f"{options.source} holds weights of {_name(exported)}, not of {model}: leave --model out")
     if (options.out / FOLDER).exists():
         raise FileExistsError(f"{options.out} holds a run already: choose another folder")
     if options.out.suffix == ".npz":
         raise ValueError(f"cannot write {options.out}: {options.source} is no run folder; weights become a folder")
+    if (options.mask is None) != (options.acs is None):
+        raise ValueError("--mask and --acs say together what the calibration region was: give both, or none of them")
     import jax
     import jax.numpy as jnp
 
-    params, config = from_published(read(options.source, part=options.part), published()[options.model])
-    _check_version(options.source, options.model)
-    if options.n_steps is not None:
-        if not getattr(config, "shared", False):
-            raise ValueError(f"--n-steps: the weights of {options.model} tell it themselves")
-        config = dataclasses.replace(config, n_steps=options.n_steps)
+    state, kind = read(options.source, part=options.part), published()[model]
+    _, config = from_published(state, kind, config=exported and exported.model)
+    params, config = from_published(state, kind, config=_with_untold(config, options, model))
+    if not exported:
+        _check_version(options.source, model)
     build(config)  # refuses sizes that make no network
-    params = jax.tree.map(jnp.asarray, params)
-    experiment = experiment_of(options.model, config)
-    state = TrainState(jnp.zeros((), jnp.int32), params, (), jax.random.key(0))
+    experiment = dataclasses.replace(exported, model=config) if exported else experiment_of(model, config)
+    if options.mask is not None:
+        experiment = dataclasses.replace(experiment, mask=options.mask, acs=options.acs)
+    # on the host: published doubles stay what they are
+    converted = TrainState(jnp.zeros((), jnp.int32), params, (), jax.random.key(0))
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cannot make the folder {options.out}: {error.strerror}") from error
     with Checkpoints(options.out) as checkpoints:
-        checkpoints.save(state, config=to_json(experiment))
+        checkpoints.save(converted, config=to_json(experiment))
     _print(options, experiment, params)
     say(f"wrote {options.out}; to use it: jaxrecon recon SCAN --checkpoint {options.out} --out recon.h5")
 
@@ -112,12 +141,12 @@ def _check_version(source: Path, model: WeightsName) -> None:
 def _to_weights(options: Options) -> None:
     check_output(options.out, suffixes=(".npz",), overwrite=options.overwrite)
     from ..training import load_config, load_params
-    from ..training.experiment_json import from_json
+    from ..training.experiment_json import from_json, to_json
     from ..training.networks import abstract_params, model_name
     from ..weights import to_published, write_npz
 
     experiment = from_json(load_config(options.source), where=options.source)
-    name = next((n for n in published() if type(experiment.model) is _configs()[n]), None)
+    name = _name(experiment)
     if name is None:
         raise ValueError(
             f"{options.source} holds a {model_name(experiment.model)}: expected one of {', '.join(published())}, the "
@@ -127,9 +156,48 @@ def _to_weights(options: Options) -> None:
         raise ValueError(f"{options.source}: expected the network of {options.model}, found that of {name}")
     params = load_params(options.source, abstract_params(experiment.model))
     state = to_published(params, published()[name], experiment.model)
-    write_npz(options.out, state, overwrite=options.overwrite)
+    write_npz(options.out, state, overwrite=options.overwrite, comment=_COMMENT + json.dumps(to_json(experiment)))
     _print(options, experiment, params)
+    inferred = published()[name].infer({key: array.shape for key, array in state.items()})
+    if unstated := _different(experiment.model, inferred):
+        say(f"other programs do not see from the weights: {', '.join(unstated)}; jaxrecon keeps it in {options.out}")
     say(f"wrote {options.out}: {len(state)} arrays under the names of {published()[name].name}")
+
+
+def _exported(source: Path) -> "Experiment | None":
+    """The experiment in an .npz written here."""
+    from ..training.experiment_json import from_json
+    from ..weights import read_comment
+
+    comment = read_comment(source)
+    if not comment.startswith(_COMMENT):
+        return None
+    try:
+        content = json.loads(comment.removeprefix(_COMMENT))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source}: the configuration in its comment is damaged: {error}") from error
+    return from_json(content, where=source)
+
+
+def _with_untold(config, options: Options, model: str):
+    """The configuration with what the command line tells of it."""
+    told = {name: getattr(options, name) for name in UNTOLD if getattr(options, name) is not None}
+    for name in told:
+        if not hasattr(config, name) or (name == "n_steps" and not getattr(config, "shared", False)):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: the weights of {model} tell it themselves, or it has no such field")
+    return dataclasses.replace(config, **told)
+
+
+def _different(config, other) -> list[str]:
+    """Fields in which a configuration differs from another of its kind, with its values."""
+    names = [field.name for field in dataclasses.fields(config)]
+    return [f"{n} {getattr(config, n)}" for n in names if getattr(config, n) != getattr(other, n)]
+
+
+def _name(experiment: "Experiment") -> WeightsName | None:
+    """What the weights of an experiment's network are called, where that is known."""
+    return next((name for name, kind in _configs().items() if type(experiment.model) is kind), None)
 
 
 def published() -> "dict[str, Published]":
@@ -146,7 +214,7 @@ def published() -> "dict[str, Published]":
     }
 
 
-def _configs():
+def _configs() -> dict[WeightsName, type]:
     from ..models import DeepJSenseConfig, MoDLConfig, PromptMRConfig, PromptMRPlusConfig, UNetConfig, VarNetConfig
 
     return {
@@ -165,7 +233,7 @@ def experiment_of(name: WeightsName, config) -> "Experiment":
 
     # fastMRI's networks normalise for themselves; MoDL's images had a maximum of 1, Deep J-Sense's k-space
     scales: dict[str, ScaleName] = {"modl": "maximum", "deep-jsense": "kspace_maximum"}
-    return Experiment(config, scale=scales.get(name, "none"), n_updates=0)
+    return Experiment(config, scale=scales.get(name, "none"), mask=None, n_updates=0)
 
 
 def _print(options: Options, experiment: "Experiment", params) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import tyro
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from .common import check_output, choices, measure, say, stem
 
@@ -170,6 +171,61 @@ def default_acs(name: str, shape: tuple[int, ...], acceleration: float) -> int:
     share = 0.08 if acceleration <= 6 else 0.04
     # a quarter of the columns of a narrow matrix or a high R is enough: the ACS must not take them all
     return max(min(round(share * shape[1]), int(shape[1] / max(acceleration, 1) / 2)), 1)
+
+
+def calibration(
+    name: str, shape: tuple[int, ...], *, acceleration: float, acs: int | None = None
+) -> Bool[np.ndarray, "..."]:
+    """The fully sampled center of the masks of a name, (1, x) of columns and (y, x) of planes.
+
+    Args:
+      name: as in `draw`, and so are the others.
+      shape: (y, x).
+      acceleration: R.
+      acs: width of the center.
+
+    Source: the centers of `jaxrecon.sampling`. PromptMR+ gives networks that estimate maps a disc of Calgary's radius,
+      and of lines the number that was drawn.
+    """
+    from ..sampling import acs_disc, acs_square
+    from ..sampling.acs import acs_columns, block
+    from ..sampling.kt_masks import calibration_columns
+    from ..sampling.line_masks import magic_fraction_spacing
+
+    acs = default_acs(name, shape, acceleration) if acs is None else acs
+    y, x = shape
+    if name == "calgary-poisson":
+        return acs_disc((y, x), acs)
+    if name in typing.get_args(PlaneName):
+        return acs_square((y, x), acs)
+    if name in ("fixed-count", "outer-equispaced"):
+        columns = block(x, (x - acs) // 2, acs)
+    elif name in ("kt-gaussian", "kt-shear"):
+        columns = block(x, x // 2 - acs // 2, acs)
+    elif name == "kt-variable-density":
+        columns = calibration_columns(x, acs)
+    else:
+        columns = acs_columns(x, magic_fraction_spacing(x, acs, acceleration)[0] if name == "magic-fraction" else acs)
+    return columns[None]
+
+
+def check_center(mask: np.ndarray, region: np.ndarray | None, shape: tuple[int, ...], *, name: str, cure: str) -> None:
+    """Raise ValueError where a network that estimates maps would see nothing.
+
+    Args:
+      mask: (y, x) or with axes of size 1, or (frame, 1, y, x).
+      region: calibration region as of `calibration`; None: what the network finds around the center of the mask.
+      shape: (y, x).
+      name: of the slice, in the message.
+      cure: what to do.
+    """
+    plane = np.broadcast_to((mask.min(0)[0] if mask.ndim > 2 else mask) != 0, shape)
+    seen = plane[shape[0] // 2, shape[1] // 2] if region is None else (plane & region).any()
+    if not seen:
+        raise ValueError(
+            f"{name}: there is no fully sampled center to estimate maps from: the mask leaves out the center of k-space; "
+            + cure
+        )
 
 
 def _functions(published: bool) -> dict[str, Callable[[Any, Request], Any]]:

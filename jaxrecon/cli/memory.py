@@ -173,13 +173,15 @@ def abstract_batch(options: Options):
         raise ValueError("--size, --coils, --frames and --batch-size must be 1 or more")
     frames = (options.frames,) if in_time(experiment.model) else ()
     adjacent = () if (n_adjacent := window(experiment.model)) is None else (n_adjacent,)
-    by_columns = experiment.mask in typing.get_args(masks.LineName) + typing.get_args(masks.FramesName)
+    of_frames = experiment.mask in typing.get_args(masks.FramesName)
+    by_columns = of_frames or experiment.mask in typing.get_args(masks.LineName)
+    own = (*frames, *adjacent) if of_frames or frames else ()  # frames that have masks of their own
     maps = needs_maps(experiment.model)
 
     def build():
         kspace = jnp.zeros((batch, *frames, *adjacent, coils, *size), jnp.complex64)
         coil_maps = jnp.zeros((batch, coils, *size), jnp.complex64) if maps else None
-        mask = jnp.zeros((batch, *frames, *(1 for _ in frames), 1 if by_columns else size[0], size[1]))
+        mask = jnp.zeros((batch, *own, *(1 for _ in own), 1 if by_columns else size[0], size[1]))
         dtype = jnp.complex64 if maps and experiment.target != "file" else jnp.float32
         image = jnp.zeros((batch, *frames, *size), dtype)
         return Problem(kspace, CartesianSense(coil_maps, mask)), Target(image, jnp.zeros(batch))

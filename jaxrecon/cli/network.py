@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import typing
 from pathlib import Path
 
 import jax
@@ -14,8 +15,9 @@ from ..problem import Problem
 from ..training import load_config, load_params
 from ..training.experiment import Experiment
 from ..training.experiment_json import from_json
-from ..training.networks import abstract_params, build, in_time, model_name, needs_maps, window
+from ..training.networks import abstract_params, build, estimates_maps, in_time, model_name, needs_maps, window
 from ..typing import Params
+from . import masks
 from .training_data import SCALES
 
 
@@ -55,6 +57,24 @@ class Network:
         """How many neighbouring slices it sees at once, to reconstruct the middle one; None: that one only."""
         return window(self.experiment.model)
 
+    @property
+    def estimates_maps(self) -> bool:
+        """Whether it estimates them from the calibration region."""
+        return estimates_maps(self.experiment.model)
+
+    def calibration(self, mask: Bool[np.ndarray, "..."], shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"] | None:
+        """The calibration region of a mask of two phase encodes, by the rule of the training; None: the network finds it.
+
+        Args:
+          mask: (y, x) or with axes of size 1.
+          shape: (y, x) of k-space.
+        """
+        e = self.experiment
+        of_lines = (mask == mask[:1]).all() or (mask == mask[:, :1]).all()
+        if of_lines or e.mask is None or e.mask not in typing.get_args(masks.PlaneName):
+            return None
+        return masks.calibration(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
+
     def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """([frame,] y, x) of its image from k-space ([frame,] coil, y, x) of a shape: fastMRI's U-Net crops."""
         kspace = np.ones(shape, np.complex64)
@@ -67,6 +87,7 @@ class Network:
         mask: Bool[np.ndarray, "..."],
         maps: Complex[np.ndarray, "coil y x"] | None,
         *,
+        acs: Bool[np.ndarray, "..."] | None = None,
         every_step: bool = False,
     ) -> tuple[Inexact[np.ndarray, "*step y x"], float]:
         """Image ([frame,] y, x) in the units of the data, and what these were divided by, as in training.
@@ -75,6 +96,7 @@ class Network:
           kspace: masked, with signal; (frame, coil, y, x) for a network of frames or of neighbouring slices.
           mask: (y, x) or with axes of size 1; of frames also (frame, 1, y, x).
           maps: where it needs them; of one coil they may be None.
+          acs: mask of the calibration region, for a network that estimates maps; None: it finds that in the mask.
           every_step: the images after each step, (step, [frame,] y, x).
         """
         example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[-2:])}
@@ -84,7 +106,7 @@ class Network:
         scale = np.float32(1 if rule is None else rule(example))
         if not scale > 0:  # a network does not see a signal so small beside its largest values
             scale = np.float32(1)
-        problem = Problem.from_numpy(kspace / scale, mask=mask, maps=maps if self.needs_maps else None)
+        problem = Problem.from_numpy(kspace / scale, mask=mask, maps=maps if self.needs_maps else None, acs=acs)
         return np.asarray(_run(self.params, problem, model=self.model, every_step=every_step)) * scale, float(scale)
 
 

@@ -26,6 +26,7 @@ from .parts import Parts, plane
 
 if TYPE_CHECKING:
     from ..data import Scan, Slice
+    from .network import Network
     from .reconstruct import Settings
 
 SUFFIXES = (".h5", ".hdf5", ".npy", ".npz", ".cfl", ".nii", ".nii.gz", ".png")
@@ -138,7 +139,8 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
             measured, _ = acquired_mask(part, scan.header)
             mask = measured & extra(i)
             maps, name = _given_maps(settings, scan, part), f"file {options.file}, slice {i}"
-            result = reconstruct_slice(kspace, mask, settings, maps=maps, name=name)
+            region = _region(options, scan, network, kspace, mask, f"{name}{described}")
+            result = reconstruct_slice(kspace, mask, settings, maps=maps, acs=region, name=name)
             images.append(cropped(result.image, part))
             references.append(_reference(source, part, measured, mask, cropped))
             if i == middle:
@@ -247,6 +249,22 @@ def _extra_mask(options: Options, parts: Parts) -> tuple[Callable[[int], np.ndar
             found=mask.shape,
         )
     return of_part(frames), f", and {options.mask}"
+
+
+def _region(options: Options, scan: "Scan", network: "Network | None", kspace, mask, name: str):
+    """The calibration region for a network that estimates maps: what --undersample drew, or by the rule of its training.
+
+    None: found by the network.
+    """
+    if network is None or not network.estimates_maps or not (kspace * mask).any():
+        return None
+    shape = scan.header.shape
+    region = network.calibration(plane(mask), shape)
+    if options.undersample:
+        region = masks.calibration(options.undersample, shape, acceleration=options.acceleration, acs=options.acs)
+    cure = "choose a mask that samples it, or --method rss in place of --checkpoint"
+    masks.check_center(mask, region, shape, name=name, cure=cure)
+    return region
 
 
 def _given_maps(settings: "Settings", scan: "Scan", part: "Slice"):

@@ -105,6 +105,7 @@ def reconstruct_slice(
     settings: Settings,
     *,
     maps: Complex[np.ndarray, "..."] | None = None,
+    acs: Bool[np.ndarray, "..."] | None = None,
     name: str = "k-space",
 ) -> SliceResult:
     """Reconstruct one slice, or by a network of frames one time series; zeros where nothing was measured.
@@ -114,6 +115,7 @@ def reconstruct_slice(
       mask: (y, x) or with axes of size 1, True = measured; of frames also (frame, 1, y, x).
       settings: completed.
       maps: (coil, y, x) or (set, coil, y, x), where settings do not have them estimated.
+      acs: mask of the calibration region, for networks that estimate maps; None: found in the mask.
       name: of the slice, in messages.
 
     Raises:
@@ -129,7 +131,7 @@ def reconstruct_slice(
         if not np.any(maps):  # no pixel passed ESPIRiT's threshold: nothing but noise
             return SliceResult(np.zeros((*kspace.shape[:-3], *kspace.shape[-2:]), np.complex64), maps, 1.0)
     if network is not None:
-        image, factor = network.reconstruct(kspace, mask, maps)
+        image, factor = network.reconstruct(kspace, mask, maps, acs=acs)
         return SliceResult(image, maps, factor)
     problem = Problem.from_numpy(kspace, mask=mask, maps=maps if settings.method != "rss" else None)
     calib_size = tuple(min(LARGEST_CALIBRATION, n) for n in kspace.shape[1:])

@@ -83,5 +83,14 @@ def _frames(hearts: SimulatedHeads, subjects: range, seed: int, n_adjacent: int 
         for i in range(hearts.slices):
             frame = i * n_frames // hearts.slices
             around = frame if n_adjacent is None else neighbours(frame, n_frames, n_adjacent, n_frames=n_frames)
-            frames.append(Slice(kspace=beat.kspace[around], target=beat.target[frame], index=frame, file=beat.file))
+            frames.append(
+                Slice(
+                    kspace=beat.kspace[around],
+                    target=beat.target[frame],
+                    index=frame,
+                    frame=frame,
+                    n_frames=n_frames,
+                    file=beat.file,
+                )
+            )
     return frames

@@ -107,8 +107,9 @@ def run(options: Options) -> None:
     size = problem.kspace.shape[1:]
     sampling = "that of the files"
     if experiment.mask:
+        number = "a new one for each slice" if experiment.n_masks is None else f"{experiment.n_masks} different ones"
         measured = 1 / np.mean(draw_mask(experiment, size, 0) != 0)
-        sampling = f"{experiment.mask}, R = {measured:.2f}, {experiment.n_masks} different ones"
+        sampling = f"{experiment.mask}, R = {measured:.2f}, {number}"
     rate = "" if experiment.learning_rate is None else f", learning rate {experiment.learning_rate:g}"
     rows = [
         ("network", f"{network}; {n_params:,} parameters", "--model.*"),
@@ -128,7 +129,7 @@ def run(options: Options) -> None:
         experiments.warn_of_modules(experiment)
     evaluate = None
     if len(data.validation):
-        validation = labelled(data.validation, preparation(experiment, first_mask=experiment.n_masks))
+        validation = labelled(data.validation, preparation(experiment, use="validation"))
         evaluate = evaluator(build(experiment.model), validation, variant=experiment.variant)
     fit(
         update,
@@ -146,6 +147,8 @@ def run(options: Options) -> None:
         progress=Console().is_terminal,
     )
     if first:
+        if feed.n_empty:
+            say(f"slices without signal, left out of training: {feed.n_empty}")
         _finish(out, experiment)
 
 

@@ -7,11 +7,22 @@ import os
 import typing
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from ..data import SeriesSource, Slice, Source, index_files, split, split_scans, subject
+from ..data import (
+    KNOWN_BAD_2024,
+    SeriesSource,
+    Slice,
+    Source,
+    index_files,
+    select,
+    split,
+    split_scans,
+    subject,
+)
+from ..data import open as open_scan
 from ..data.preparation import (
     Preparation,
     combined_target,
@@ -19,13 +30,15 @@ from ..data.preparation import (
     instance_std,
     kspace_maximum,
     maximum,
+    name_of,
     rss_target,
     target_maximum,
     top_magnitude,
     volume_maximum,
 )
+from ..sampling import adjacent_frames
 from ..training.experiment import Experiment
-from ..training.networks import has_complex_image, in_time, needs_maps, window
+from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
 from . import masks
 from .common import SMALLEST_CALIBRATION, complete_square
 from .reconstruct import Settings, estimate_maps, time_average
@@ -72,23 +85,28 @@ def find_data(
     """The slices (for networks of frames: time series) of a folder (or file) and of its validation folder; or simulated.
 
     Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
-    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test.
+    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test. Files of
+    CMRxRecon 2024 that are known to be damaged are left out.
 
     Raises:
       DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space, or still images for a network of frames; split_into for simulated
-        data, or beside a validation folder.
+      ValueError: files without Cartesian k-space, or still images for a network of frames or a mask of frames;
+        split_into for simulated data, or beside a validation folder.
     """
     if split_into is not None and (data == SIMULATED or validation is not None):
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
+    of_frames = in_time(experiment.model) or experiment.mask in typing.get_args(masks.FramesName)
+    wants_frames = "a network of frames" if in_time(experiment.model) else f"the mask {experiment.mask}"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
         paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
         what = "hearts" if heads.hearts or in_time(experiment.model) else "heads"
+        if of_frames and what == "heads":
+            raise ValueError(f"expected time frames for {wants_frames}, found simulated heads: give --simulated.hearts")
         last = heads.heads + heads.validation_heads
         parts: list[Sequence[Slice]] = [
             simulated_slices(experiment, range(heads.heads)),
@@ -96,21 +114,28 @@ def find_data(
         ]
         described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
-        entries = index_files(data)
+        chosen = functools.partial(select, slices=experiment.slices or (None, None), exclude=KNOWN_BAD_2024)
+        entries = chosen(index_files(data))
         if validation is not None:
-            lists = [entries, index_files(validation)]
+            lists = [entries, chosen(index_files(validation))]
         elif split_into is not None:
             lists = split_scans(entries, split_into, group=subject)
         else:
             n = len({subject(entry.file) for entry in entries})
             n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
             lists = split(entries, (n - n_validation, n_validation), group=subject)
+        if experiment.slices and (in_time(experiment.model) or not all(lists[:1])):
+            first, last = experiment.slices
+            found = "a network of whole time series" if in_time(experiment.model) else f"none in {data}"
+            raise ValueError(
+                f"--slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}"
+            )
         without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
         if without:
             raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
         still = [e.file for part in lists for e in part if e.n_frames < 2]
-        if still and in_time(experiment.model):
-            raise ValueError(f"file {still[0]}: expected time frames for a network of frames, found still images")
+        if still and of_frames:
+            raise ValueError(f"file {still[0]}: expected time frames for {wants_frames}, found still images")
         source: Any = functools.partial(Source, adjacent=window(experiment.model))
         source = SeriesSource if in_time(experiment.model) else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]
@@ -175,7 +200,7 @@ class WithMaps:
         name = f"{part.file}, slice {part.index}"
         kspace, mask = time_average(kspace * mask, mask)
         if not kspace.any():
-            raise ValueError(f"{name}: expected k-space with a signal, found zeros only: leave it out")
+            return np.zeros_like(kspace)  # the combined target is 0 then, by which `prepare` knows the slice
         width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
@@ -200,18 +225,18 @@ def espirit_settings(experiment: Experiment) -> Settings:
     )
 
 
-def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
+def preparation(experiment: Experiment, *, use: Literal["training", "validation", "test"] = "training") -> Preparation:
     """How slices of an experiment become examples.
 
     Args:
       experiment: its fields mask ... n_coils.
-      first_mask: number of the first of its masks.
+      use: each has masks of its own.
 
     Raises:
       ValueError: a mask that does not exist, or a size below 1.
     """
     names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
-    if in_time(experiment.model):
+    if in_time(experiment.model) or window(experiment.model) is not None:
         names, images = names + typing.get_args(masks.FramesName), "frames"
     if experiment.mask is not None and experiment.mask not in names:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
@@ -223,23 +248,30 @@ def preparation(experiment: Experiment, *, first_mask: int = 0) -> Preparation:
     maps = needs_maps(experiment.model)
     if has_complex_image(experiment.model):
         targets["auto"] = combined_target
+    made = targets[experiment.target]
+    # combined targets need the maps of all slices; the works that train on them take the slice's maximum
+    of_volume = experiment.loss in ("ssim", "l1_ssim") and made is not combined_target
+    by_volume = experiment.data_range == "volume"
     if window(experiment.model) is not None:
         targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
-    drawn = functools.partial(_random_mask, experiment=experiment, first=first_mask)
+    drawn = functools.partial(_random_mask, experiment=experiment, place=("training", "validation", "test").index(use))
     return Preparation(
         mask=drawn if experiment.mask else None,
         target=targets[experiment.target],
         scale=SCALES[experiment.scale],
-        data_range=peak,
+        data_range=functools.partial(peak, made=made if of_volume else None) if by_volume else target_maximum,
         shape=experiment.shape,
         n_coils=experiment.n_coils,
+        acs=functools.partial(_calibration, experiment=experiment) if estimates_maps(experiment.model) else None,
         maps=maps,
     )
 
 
 def _of_middle(part: Slice, *, target: Callable[[Slice], np.ndarray]) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return target(dataclasses.replace(part, kspace=part.kspace[len(part.kspace) // 2]))
+    middle = len(part.kspace) // 2
+    mask = part.mask if part.mask is None or part.mask.ndim < 4 else part.mask[middle, 0]
+    return target(dataclasses.replace(part, kspace=part.kspace[middle], mask=mask))
 
 
 def magnitude_target(part: Slice) -> np.ndarray:
@@ -247,12 +279,25 @@ def magnitude_target(part: Slice) -> np.ndarray:
     return rss_target(part) if part.target is None else file_target(part)
 
 
-def peak(part: Slice, target: np.ndarray) -> float:
-    """The maximum of the volume where the file states it, else of the slice."""
+def peak(part: Slice, target: np.ndarray, *, made: Callable[[Slice], np.ndarray] | None = None) -> float:
+    """The maximum of the volume where the file states it, else of the slice.
+
+    Args:
+      part: a slice.
+      target: its target.
+      made: slice -> target: files that do not state the maximum are read through, once in a process, to find it.
+    """
     try:
         return volume_maximum(part, target)
     except ValueError:
-        return target_maximum(part, target)
+        if made is None or not Path(part.file).is_file():
+            return target_maximum(part, target)
+        return _largest(part.file, made)
+
+
+@functools.cache
+def _largest(file: str, made: Callable[[Slice], np.ndarray]) -> float:
+    return max(target_maximum(part, made(part)) for part in open_scan(file))
 
 
 def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np.ndarray:
@@ -267,6 +312,17 @@ def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np
     return _drawn(experiment.mask, (y, x), *frames, acceleration=experiment.acceleration, acs=experiment.acs, seed=seed)
 
 
+def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np.ndarray | None:
+    """The center of the drawn masks; of those of the files the network finds it."""
+    assert part.kspace is not None  # `prepare` has seen to it
+    y, x = part.kspace.shape[-2:]
+    region = None
+    if experiment.mask is not None:
+        region = masks.calibration(experiment.mask, (y, x), acceleration=experiment.acceleration, acs=experiment.acs)
+    masks.check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
+    return region
+
+
 @functools.lru_cache(maxsize=1024)
 def _drawn(
     name: Any, shape: tuple[int, int], frames: int = 1, *, acceleration: float, acs: int | None, seed: int
@@ -275,6 +331,12 @@ def _drawn(
     return mask if mask.ndim == 2 else mask[:, None]
 
 
-def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, first: int) -> np.ndarray:
+def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, place: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    return draw_mask(experiment, part.kspace.shape, first + int(rng.integers(experiment.n_masks)))
+    n, shape, n_adjacent = experiment.n_masks, part.kspace.shape, window(experiment.model)
+    number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
+    if n_adjacent is None or experiment.mask not in typing.get_args(masks.FramesName):
+        return draw_mask(experiment, shape, number)
+    # of the mask of the whole series that of the frames in the window
+    series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)
+    return series[adjacent_frames(part.frame, part.n_frames, n_adjacent)]

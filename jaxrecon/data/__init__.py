@@ -3,11 +3,11 @@
 from . import simulate
 from .bart import BartScan, read_cfl
 from .calgary import CalgaryScan
-from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan
+from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan, read_radial_bank
 from .dead_columns import dead_columns, restore_columns
 from .detect import open
 from .fastmri import FastMRIScan, crop_to_recon_size
-from .index import GLEAM_SPLIT, Entry, Source, index_files, select, split, split_scans, subject
+from .index import GLEAM_SPLIT, Entry, Source, index_files, scan_name, select, split, split_scans, subject
 from .ismrmrd import IsmrmrdScan
 from .mridata import GleamScan
 from .nifti import NiftiScan
@@ -39,9 +39,11 @@ __all__ = [
     "n_positions",
     "open",
     "read_cfl",
+    "read_radial_bank",
     "remove_oversampling",
     "restore_columns",
     "sampled",
+    "scan_name",
     "select",
     "series",
     "simulate",

@@ -15,8 +15,10 @@ from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
 KNOWN_BAD_2024 = frozenset({"P077_aorta_sag", "P105_tagging", "P065_aorta_sag", "P117_aorta_tra"})
 """Files of 2024, as subject and protocol, that PromptMR+ leaves out as damaged: for `index.select(exclude=...)`.
 
-It trims others: P087_tagging (last 3 frames and last slice), P105_aorta_tra (last 12 frames), P109_cine_sax (last 3),
-P100_cine_sax (last 4 frames, and slice 1).
+`jaxrecon train` leaves them out; 2023 has no such protocols. PromptMR+ trims others, whose frames or slices at the end are
+without signal: P087_tagging (last 3 frames and last slice), P105_aorta_tra (last 12 frames), P109_cine_sax (last 3 frames),
+P100_cine_sax (last 4 frames, and slice 1). Here slices without signal, of any file, are left out of training when they are
+met (`pipeline.batches`); as neighbours of others they stay, with those others' mask.
 """
 
 
@@ -120,6 +122,56 @@ def read_mask(path: str | Path) -> Bool[np.ndarray, "*time ky kx"]:
             "there is not one mask", file=path, dataset="mask", expected="one real variable", found=sorted(variables)
         )
     return _read_variable(path, names[0], ()) != 0
+
+
+def read_radial_bank(path: str | Path, shape: tuple[int, int]) -> dict[int, Bool[np.ndarray, "frame y x"]]:
+    """R -> masks (frame, y, x) of k-t radial sampling, of the entries acc{R}_{x}x{y} of a bank for one matrix.
+
+    Args:
+      path: .npz, HDF5, or a MATLAB file; entries (frame, x, y) of 0 and 1 as NumPy and h5py show them.
+      shape: (y, x) = (kx, ky), y being the readout.
+
+    Raises:
+      DataError: damaged, no entry for this matrix, or one that is no mask of it.
+
+    Source: PromptMR+, the masks of CMRxRecon 2024, see `jaxrecon.sampling.cmrxrecon2024_pool`.
+    """
+    path, (y, x) = check_file(path), shape
+    if path.suffix == ".npz":
+        with reading(path, expected="a NumPy file"), np.load(path, allow_pickle=False) as archive:
+            names = archive.files
+            arrays = {name: archive[name] for name in names if _rate(name, x, y)}
+    else:
+        names = list(_variables(path))
+        arrays = {name: _read_variable(path, name, ()) for name in names if _rate(name, x, y)}
+    if not arrays:
+        raise DataError(
+            "there is no radial mask of this matrix",
+            file=path,
+            expected=f"acc4_{x}x{y} and the like",
+            found=sorted(names),
+        )
+    for name, array in arrays.items():
+        if (
+            array.ndim != 3
+            or array.shape[1:] != (x, y)
+            or array.dtype.kind not in "fiub"
+            or not np.isin(array, (0, 1)).all()
+        ):
+            raise DataError(
+                "this is no radial mask",
+                file=path,
+                dataset=name,
+                expected=f"0 and 1 of axes (frame, {x}, {y})",
+                found=f"{array.dtype} of shape {array.shape}",
+            )
+    return {int(_rate(name, x, y)): array.swapaxes(1, 2) != 0 for name, array in arrays.items()}
+
+
+def _rate(name: str, x: int, y: int) -> str:
+    """R of an entry's name; nothing where it is of another matrix."""
+    found = re.fullmatch(rf"acc([1-9]\d*)_{x}x{y}", name)
+    return found[1] if found else ""
 
 
 def _variables(path: Path) -> dict[str, tuple[tuple[int, ...], bool]]:

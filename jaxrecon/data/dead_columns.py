@@ -27,7 +27,9 @@ def dead_columns(kspace: Complex[np.ndarray, "*batch y x"], *, threshold: float 
 def restore_columns(
     kspace: Complex[np.ndarray, "*batch y x"], removed: Int[np.ndarray, " n"]
 ) -> Complex[np.ndarray, "*batch y X"]:
-    """K-space without its dead columns with zeros in their places again, for the image in its full field of view.
+    """K-space without its dead columns with as many zeros outside of it, for the image in its full field of view.
+
+    The zeros lie outside also of a dead column that was kept: a network may have filled it, beside its neighbour.
 
     Args:
       kspace: (..., y, x) of the columns kept.
@@ -36,7 +38,5 @@ def restore_columns(
     Returns:
       (..., y, x + n).
     """
-    width = kspace.shape[-1] + len(removed)
-    out = np.zeros((*kspace.shape[:-1], width), kspace.dtype)
-    out[..., np.setdiff1d(np.arange(width), removed)] = kspace
-    return out
+    in_front = np.count_nonzero(np.asarray(removed) < (kspace.shape[-1] + len(removed)) // 2)
+    return np.pad(kspace, [(0, 0)] * (kspace.ndim - 1) + [(in_front, len(removed) - in_front)])

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 
@@ -227,10 +228,28 @@ def split_scans(
 
 
 def subject(path: str) -> str:
-    """The subject of an OASIS-3 file, "OAS3dddd" in its name; the file's name where there is none."""
+    """The subject of a file: "OAS3dddd" in an OASIS-3 name, "Pddd" of CMRxRecon; the file's name where there is none.
+
+    CMRxRecon: the name starts with "Pddd_", or a folder above is called "Pddd" (P001/cine_sax.mat), so that all protocols
+    and accelerations of a patient are one subject.
+    """
     name = Path(path).name
     place = name.find("OAS3")
-    return name[place : place + 8] if place >= 0 else name
+    return name[place : place + 8] if place >= 0 else _patient(path) or name
+
+
+def scan_name(path: str) -> str:
+    """The name of a file; with its patient before it, where only a folder names that: "P001_cine_sax.mat"."""
+    name, patient = Path(path).name, _patient(path)
+    return name if patient is None or name.startswith(patient) else f"{patient}_{name}"
+
+
+def _patient(path: str) -> str | None:
+    """The patient, "Pddd", of a path of CMRxRecon; the innermost folder counts."""
+    *folders, name = Path(path).parts
+    if prefix := re.match(r"P\d{3}(?=_)", name):
+        return prefix[0]
+    return next((folder for folder in reversed(folders) if re.fullmatch(r"P\d{3}", folder)), None)
 
 
 class Source:

@@ -4,11 +4,11 @@ Everything up to a batch is NumPy (jaxrecon.data.preparation). Batch number i is
 run that is resumed, with more workers or fewer, sees the batches that it would have seen.
 """
 
+import collections
 import dataclasses
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +18,8 @@ import numpy as np
 from ..operators import CartesianSense
 from ..problem import Problem
 from ..training.state import Target
-from .preparation import Example, Preparation, name_of, prepare
+from .index import scan_name
+from .preparation import EmptySlice, Example, Preparation, name_of, prepare
 from .scan import Slice
 
 
@@ -50,6 +51,11 @@ class Batches:
         """Batches in one epoch."""
         return self._source.per_epoch
 
+    @property
+    def n_empty(self) -> int:
+        """Slices without signal that this process has met and left out so far."""
+        return len(self._source.empty)
+
     def __iter__(self) -> "BatchIterator":
         return BatchIterator(self._source, self._n_threads, self._n_workers)
 
@@ -68,7 +74,8 @@ def batches(
     """Batches of equal shapes for training.
 
     Slices of one shape (coils, y, x and target) make a bucket; each batch is drawn from one bucket, so that a jitted
-    step compiles once per bucket. What does not fill a batch is left out of its epoch, other slices in each.
+    step compiles once per bucket. What does not fill a batch is left out of its epoch, other slices in each. A slice
+    without signal (`EmptySlice`) is left out: the next one of its bucket takes its place.
 
     Args:
       source: `jaxrecon.data.Source`, or a list of Slices in memory.
@@ -81,7 +88,7 @@ def batches(
       n_workers: processes; 0: threads of this one. A script with workers needs `if __name__ == "__main__":`.
 
     Raises:
-      ValueError: no slices, or a bucket smaller than a batch.
+      ValueError: no slices, or a bucket smaller than a batch; when it is read, a bucket without any signal.
 
     Example:
       >>> training = batches(source, Preparation(mask=draw, target=rss_target), batch_size=4, seed=0)  # doctest: +SKIP
@@ -129,7 +136,8 @@ class BatchIterator(Iterator[tuple[Problem, Target]]):
 def labelled(source: Sequence[Slice], how: Preparation) -> "Labelled":
     """(file, slice, problem, target) of each slice in the order of the source, for `jaxrecon.training.evaluator`.
 
-    The randomness of a slice comes from the name of its file: a volume has one mask, the same in each evaluation.
+    The randomness of a slice comes from the name of its scan (`scan_name`): a volume has one mask, the same in each
+    evaluation. Slices without signal (`EmptySlice`) are left out, those after them move up.
 
     Args:
       source: `jaxrecon.data.Source`, or a list of Slices in memory.
@@ -148,10 +156,16 @@ class Labelled:
         return len(self._source)
 
     def __iter__(self) -> Iterator[tuple[str, int, Problem, Target]]:
+        n_empty: collections.Counter[str] = collections.Counter()
         for i in range(len(self._source)):
             part = self._source[i]
-            rng = np.random.default_rng([ord(c) for c in Path(part.file).name])
-            yield part.file, part.index, *to_problem(prepare(part, self._how, rng))
+            rng = np.random.default_rng([ord(c) for c in scan_name(part.file)])
+            try:
+                example = prepare(part, self._how, rng)
+            except EmptySlice:
+                n_empty[part.file] += 1
+            else:
+                yield part.file, part.index - n_empty[part.file], *to_problem(example)
 
 
 class _BatchSource:
@@ -173,17 +187,31 @@ class _BatchSource:
                 )
         self.per_epoch = sum(len(members) // batch_size for members in self._buckets.values())
         self._latest: tuple[int, list[list[int]]] = (-1, [])
+        self.empty: set[int] = set()
 
     def __len__(self):
         return sys.maxsize if self._n_epochs is None else self._n_epochs * self.per_epoch
 
     def __getitem__(self, position):
         epoch, place = divmod(position, self.per_epoch)
-        examples = []
-        for i in self._order(epoch)[place]:
-            rng = np.random.default_rng([self._seed, 1, epoch, i])
-            examples.append(prepare(self._source[i], self._how, rng))
+        examples = [self._example(epoch, i) for i in self._order(epoch)[place]]
         return {name: _stacked(name, examples) for name in examples[0]}
+
+    def _example(self, epoch, first):
+        """The example of a slice; of one without signal that of the next in its bucket."""
+        for i in self._from(first):
+            try:
+                return prepare(self._source[i], self._how, np.random.default_rng([self._seed, 1, epoch, i]))
+            except EmptySlice:
+                self.empty.add(i)
+        raise ValueError(f"{name_of(self._source[first])} has no signal, nor has any other slice of its shape")
+
+    def _from(self, first):
+        """A slice, then those after it in its bucket, around its end."""
+        yield first
+        members = next(members for members in self._buckets.values() if first in members)
+        place = members.index(first)
+        yield from members[place + 1 :] + members[:place]
 
     def _order(self, epoch):
         """The batches of an epoch as lists of slices."""

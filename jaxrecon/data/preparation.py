@@ -18,8 +18,14 @@ from .scan import Header, Slice, fftc, ifftc
 
 Example = dict[str, Any]
 """Arrays of one example: kspace, mask, maps, acs, target, data_range, scale, seed; what there is not has no entry."""
+LEAST_SAMPLED = 0.95
+"""Part of the samples between the outermost ones that a target made from k-space needs: samples that happen to be 0 are few."""
 MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
 """(slice, random generator) -> mask, 1 = measured; broadcasts against k-space: (x,), (y, x), (frame, 1, 1, x)."""
+
+
+class EmptySlice(ValueError):
+    """A slice without signal: there is nothing to learn from it, and its SSIM divides by 0."""
 
 
 def file_target(part: Slice) -> np.ndarray:
@@ -30,17 +36,46 @@ def file_target(part: Slice) -> np.ndarray:
 
 
 def combined_target(part: Slice) -> np.ndarray:
-    """Full k-space combined with the maps: S^H F^-1 y, complex. Source: GLEAM."""
+    """Full k-space combined with the maps: S^H F^-1 y, complex; see `check_full`. Source: GLEAM."""
     if part.maps is None:
         raise ValueError(
             f"{name_of(part)} has no maps to combine its coils with: choose rss_target, or estimate maps first"
         )
+    check_full(part)
     return _combine(_image(part.kspace), part.maps)
 
 
 def rss_target(part: Slice) -> np.ndarray:
-    """Root of the sum of squares of the coil images of full k-space."""
+    """Root of the sum of squares of the coil images of full k-space; see `check_full`."""
+    check_full(part)
     return _rss(_image(part.kspace))
+
+
+def check_full(part: Slice) -> None:
+    """Refuse k-space that its mask calls undersampled: what has gaps, but not what ends before the edges of the matrix.
+
+    Measured samples must be LEAST_SAMPLED of those that lie between measured ones along x or along y. Columns of
+    zeros at the sides (header padding, partial Fourier) and the corners around an ellipse do not count.
+
+    Raises:
+      ValueError: there are gaps.
+    """
+    if part.mask is None:
+        return
+    mask = np.atleast_2d(part.mask) != 0
+    enclosed = _between(mask, -1) | _between(mask, -2)
+    measured = mask.sum() / max(enclosed.sum(), 1)
+    if enclosed.any() and measured < LEAST_SAMPLED:
+        raise ValueError(
+            f"{name_of(part)}: expected full k-space to make a target from, found {100 * measured:.0f} % of its samples "
+            "measured: leave such files out (of CMRxRecon train on the folder FullSample), or take files with a target"
+        )
+
+
+def _between(mask, axis):
+    """True from the first to the last measured sample along an axis."""
+    after = np.logical_or.accumulate(mask, axis)
+    return after & np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
 
 
 def target_maximum(part: Slice, target: np.ndarray) -> float:
@@ -122,7 +157,8 @@ class Preparation:
       shape: (y, x) that k-space and maps are cropped or zero-padded to in the image domain; targets are cropped to it
         where larger. None: as they are.
       n_coils: coils are filled up with zeros to this number; None: as they are.
-      acs: mask (as drawn) -> mask of the calibration region, for models that estimate maps; None: left to the model.
+      acs: (slice, its whole mask) -> mask of the calibration region, for models that estimate maps; None, also as its
+        result: left to the model.
       maps: hand the slice's maps on; False leaves them to the model.
       keys: give each problem a random key, for models that draw noise or drop channels.
     """
@@ -133,7 +169,7 @@ class Preparation:
     data_range: Callable[[Slice, np.ndarray], float] = target_maximum
     shape: tuple[int, int] | None = None
     n_coils: int | None = None
-    acs: Callable[[np.ndarray], np.ndarray] | None = None
+    acs: Callable[[Slice, np.ndarray], np.ndarray | None] | None = None
     maps: bool = True
     keys: bool = False
 
@@ -152,8 +188,9 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
       Arrays by name, complex64 and float32; the mask has the axes (y, x) at least.
 
     Raises:
+      EmptySlice: the target is 0 everywhere.
       ValueError: no Cartesian k-space, a target larger than the image along both axes, an empty mask, more coils than
-        n_coils, an empty slice (scale 0), a crop along an axis that the file is undersampled on.
+        n_coils, a scale or data range that is not positive, a crop along an axis that the file is undersampled on.
     """
     if part.kspace is None or part.trajectory is not None:
         raise ValueError(f"{name_of(part)} has no Cartesian k-space: simulate it from the image first")
@@ -169,12 +206,14 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
             f"{name_of(part)}: expected a target of at most {kspace.shape[-2:]}, the size of the image, found "
             f"{target.shape[-2:]}: interpolated, or of another scan? rss or combined targets are made from k-space"
         )
+    if not target.any():
+        raise EmptySlice(f"the target of {name_of(part)} is 0 everywhere: leave it out")
     mask = _mask(part, stored, how, rng)
     example: Example = {"kspace": kspace * mask, "mask": mask}
     if how.maps and part.maps is not None:
         example["maps"] = np.asarray(part.maps, np.complex64)
-    if how.acs is not None:
-        example["acs"] = np.asarray(how.acs(mask), np.float32)
+    if how.acs is not None and (acs := how.acs(part, mask)) is not None:
+        example["acs"] = np.asarray(acs, np.float32)
     example["target"] = target.astype(np.complex64 if np.iscomplexobj(target) else np.float32)
     scale = 1.0 if how.scale is None else how.scale(example)
     if not scale > 0:
@@ -182,7 +221,10 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     example["kspace"] = example["kspace"] / np.float32(scale)
     example["target"] = example["target"] / np.float32(scale)
     example["scale"] = np.float32(scale)
-    example["data_range"] = np.float32(how.data_range(part, target) / scale)
+    data_range = how.data_range(part, target)
+    if not data_range > 0:
+        raise ValueError(f"{name_of(part)}: expected a positive data range (maximum of the volume), found {data_range}")
+    example["data_range"] = np.float32(data_range / scale)
     if how.keys:
         example["seed"] = rng.integers(2**32, dtype=np.uint32)
     return example

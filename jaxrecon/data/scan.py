@@ -29,6 +29,8 @@ class Slice:
       maps: (coil, y, x) or (set, coil, y, x) complex64 sensitivity maps.
       trajectory: (sample, ndim) in radians per pixel, columns ordered as the image axes.
       index: the position in its scan.
+      frame: of n_frames, the time frames of its series.
+      n_frames: 1 for a still image.
       file: the path of its file.
     """
 
@@ -39,6 +41,8 @@ class Slice:
     maps: Complex[np.ndarray, "..."] | None = None
     trajectory: Float[np.ndarray, "sample ndim"] | None = None
     index: int = 0
+    frame: int = 0
+    n_frames: int = 1
     file: str = ""
 
 
@@ -124,7 +128,9 @@ class Scan(abc.ABC):
         for name in ("kspace", "image", "target", "maps", "trajectory"):
             if (array := getattr(part, name)) is not None:
                 check_finite(f"slice {index}", array, file=self.path, dataset=name)
-        return dataclasses.replace(part, index=index, file=str(self.path))
+        n_frames = self.header.n_frames
+        frame = index // (len(self) // n_frames)
+        return dataclasses.replace(part, index=index, frame=frame, n_frames=n_frames, file=str(self.path))
 
     def __iter__(self) -> Iterator[Slice]:
         return (self[i] for i in range(len(self)))

@@ -233,7 +233,9 @@ def smooth_phase(
     return size * total + 2 * jnp.pi * (u["constant"] - 0.5)
 
 
-def coil_maps(key: Key, *, shape: tuple[int, int], n_coils: int, n_segments: int = 32) -> Complex[Array, "coil y x"]:
+def coil_maps(
+    key: Key, *, shape: tuple[int, int], n_coils: int, z: Float[Array, ""] | float = 0.0, n_segments: int = 32
+) -> Complex[Array, "coil y x"]:
     """Sensitivities of circular loops around the object by the law of Biot and Savart, of unit root sum of squares.
 
     S_c = B_x - i B_y, B = sum over the segments of the loop of dl x (r - r') / |r - r'|^3. The loops stand on an
@@ -243,6 +245,7 @@ def coil_maps(key: Key, *, shape: tuple[int, int], n_coils: int, n_segments: int
       key: small displacements of the loops.
       shape: (y, x).
       n_coils: number of loops.
+      z: height of the slice above the middle of the array, in halves of the longer side of the image.
       n_segments: straight pieces of each loop.
 
     Returns:
@@ -265,7 +268,7 @@ def coil_maps(key: Key, *, shape: tuple[int, int], n_coils: int, n_segments: int
             along, up = radius * jnp.cos(phi), radius * jnp.sin(phi)
             dx = x - wide * jnp.cos(angle) - along * tangent_x
             dy = y - tall * jnp.sin(angle) - along * tangent_y
-            dz = -height - up
+            dz = z - height - up
             lx, ly, lz = -up * tangent_x, -up * tangent_y, along
             distance = (dx**2 + dy**2 + dz**2 + 0.05**2) ** 1.5  # wires have a thickness
             bx, by = (ly * dz - lz * dy) / distance, (lz * dx - lx * dz) / distance

@@ -1,5 +1,6 @@
 """Windows of neighbouring slices or frames, for networks that reconstruct several at once."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,11 +66,19 @@ def stack_kspace(
 
 
 def stack_masks(parts: Sequence[Bool[np.ndarray, "..."] | None]) -> Bool[np.ndarray, "..."] | None:
-    """The masks of neighbouring slices: one, where all are equal, else (adjacent, 1, y, x); None: all is measured."""
-    if all(part is None for part in parts):
-        return None
-    masks = [np.ones((1, 1), bool) if part is None else np.atleast_2d(part) for part in parts]
-    if all(np.array_equal(mask, masks[0]) for mask in masks):
+    """The masks of neighbouring slices: one, where all are equal, else (adjacent, 1, y, x); None: all is measured.
+
+    An empty mask, seen from the zeros of a slice without signal, says nothing: it gives way to the union of the others.
+    """
+    known = [part for part in parts if part is None or part.any()]
+    if not known:
         return parts[0]
-    shape = np.broadcast_shapes(*(mask.shape for mask in masks))
-    return np.stack([np.broadcast_to(mask, shape) for mask in masks])[:, None]
+    if all(part is None for part in known):
+        return None
+    masks = [np.ones((1, 1), bool) if part is None else np.atleast_2d(part) for part in known]
+    if all(np.array_equal(mask, masks[0]) for mask in masks):
+        return masks[0]
+    union = functools.reduce(np.logical_or, masks)
+    others = iter(masks)
+    masks = [next(others) if part is None or part.any() else union for part in parts]
+    return np.stack([np.broadcast_to(mask, union.shape) for mask in masks])[:, None]

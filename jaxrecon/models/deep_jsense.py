@@ -7,7 +7,7 @@ The published names: image_net..., maps_net..., block2_l2lam (image), block1_l2l
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ class DeepJSenseConfig:
       lam: weight of both priors, their first value: both are learned, raw (nothing keeps them positive).
       prior: what a solve is drawn to: the estimate before it ("previous": the networks' output), or "zero".
       start: "rss": maps are coil images over their root of sum of squares, the image is A^H y; "delta": maps 0, image
-        constant.
+        constant (of further sets with a linear phase).
       given_maps: MoDL with the image network of this model: maps are those of the problem, in the image domain, and
         stay; nothing is padded.
       grid: (P, Q) of the image, larger than `linear_grid` where that has slow transforms, e.g. (672, 384) for
@@ -86,6 +86,10 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
     Both by a fixed number of CG iterations from the present estimate; in the first step the right-hand side has no
     prior term, as in the reference code.
 
+    Shared weights do not depend on n_steps. The reference code's warm-up, a training with each of 1, 2, ... steps that
+    starts from the weights of the last, is `model = deep_jsense(dataclasses.replace(config, n_steps=n))` with those
+    weights as `params`, also published ones.
+
     Args:
       config: sizes and variants.
 
@@ -95,7 +99,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
       its mask the same for all coils; with `given_maps` with maps, the carry's image is (y, x), "kernels" is absent.
 
     Raises:
-      ValueError: options that exclude each other; when called, data smaller than the kernels.
+      ValueError: options that exclude each other or are none; when called, data smaller than the kernels.
 
     Source: Arvinte et al., MICCAI 2021, eq. 5-7, and its code, whose two operators differ by a factor and whose
       shifts around D_s are swapped: see `convention`.
@@ -214,13 +218,21 @@ def _first_estimates(kspace, coil_images, image_op, config):
     if config.start == "delta":
         # in k-space (P Q)^(1/4) at the centre: with 1 there for the unscaled convolution, as J-Sense starts
         image = jnp.full((*sets, *grid), math.prod(grid) ** -0.25, kspace.dtype)
+        if sets:
+            # set e at the e-th sample along x from there: sets that start equal would stay equal
+            image = image * _turns(config.n_sets, grid[1], grid[1], kspace.dtype)
         return {"image": image, "kernels": jnp.zeros((*sets, len(kspace), *config.kernel), kspace.dtype)}
     kernels = rss_kernels(kspace, config.kernel)
     if sets:
         # set e sees the maps from e / n_sets of the field of view further along x: another place, hence independent
-        turns = np.outer(np.arange(config.n_sets), np.arange(config.kernel[1]) - config.kernel[1] // 2) / config.n_sets
-        kernels = kernels[None] * jnp.asarray(np.exp(-2j * np.pi * turns), kernels.dtype)[:, None, None]
+        kernels = kernels[None] * _turns(config.n_sets, config.kernel[1], -config.n_sets, kernels.dtype)[:, None]
     return {"image": image_op.replace(kernels=kernels).combine(coil_images), "kernels": kernels}
+
+
+def _turns(n_sets, width, period, dtype):
+    """Linear phase along x (set, 1, width), of set e e turns in a period, 1 at the centre."""
+    turns = np.outer(np.arange(n_sets), np.arange(width) - width // 2) / period
+    return jnp.asarray(np.exp(2j * np.pi * turns), dtype)[:, None]
 
 
 def _grid(config, shape):
@@ -246,6 +258,13 @@ def _swapped_ifft(x):
 
 
 def _check(config):
+    hints = get_type_hints(DeepJSenseConfig)
+    for name in ("prior", "start", "convention"):
+        if getattr(config, name) not in get_args(hints[name]):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(hints[name]))}, not {getattr(config, name)!r}")
+    for name, size in (("kernel", config.kernel), ("grid", config.grid)):
+        if size is not None and not (isinstance(size, tuple) and len(size) == 2):
+            raise ValueError(f"{name} must be two sizes (y, x), not {size}")
     if config.map_iters < 0 or config.image_iters < 1:
         raise ValueError(f"wanted map_iters >= 0 and image_iters >= 1, not {config.map_iters} and {config.image_iters}")
     if config.blocks < 2:

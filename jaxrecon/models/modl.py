@@ -213,7 +213,7 @@ def regularized_solve(
     Args:
       normal: x -> A^H A x, `op.normal`.
       rhs: right-hand side, shaped as the image.
-      lam: weight, above 0.
+      lam: weight, of either sign: where the matrix is then indefinite, CG solves but does not minimise.
       x0: start; None is zero.
       n_iter: iterations.
       tolerance: also stop at this squared residual norm, absolute; 0: never.

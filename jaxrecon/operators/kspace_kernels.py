@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Inexact
 
+from ..checks import check_broadcasts
 from ..fourier import crop_or_pad, ifftc
 from ..typing import Image, KSpace, Mask
 
@@ -44,13 +45,14 @@ def pad_mask(mask: Mask | None, shape: Sequence[int], grid: Sequence[int], dtype
     """A mask of data (y, x) as one of the grid: 0 outside of the data; None: all of the data is measured.
 
     Raises:
-      ValueError: the mask has coils or frames.
+      ValueError: the mask has coils or frames, or another size than the data.
     """
     mask = jnp.ones((1, 1), dtype) if mask is None else jnp.asarray(mask)
     while mask.ndim > 2 and mask.shape[0] == 1:
         mask = mask[0]
     if mask.ndim > 2:
         raise ValueError(f"the mask must be (x,), (1, x), (y, 1) or (y, x), the same for all coils, not {mask.shape}")
+    check_broadcasts("the mask", mask.shape, "kspace (y, x)", shape)
     mask = mask.reshape((1,) * (2 - mask.ndim) + mask.shape)
     return crop_or_pad(jnp.broadcast_to(mask, shape), grid)
 

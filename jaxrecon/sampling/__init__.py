@@ -2,6 +2,7 @@
 
 from . import compatible
 from .acs import acs_disc, acs_from_mask, acs_square, detect_acs_lines, detect_acs_rectangle, measured_acceleration
+from .cmrxrecon2024 import POOL, PoolKind, PoolMask, cmrxrecon2024_pool
 from .kt_masks import (
     adjacent_frames,
     kt_gaussian_lines,
@@ -26,11 +27,15 @@ from .line_masks import (
 from .poisson import calgary_poisson, gaussian_2d, poisson_disc
 
 __all__ = [
+    "POOL",
+    "PoolKind",
+    "PoolMask",
     "acs_disc",
     "acs_from_mask",
     "acs_square",
     "adjacent_frames",
     "calgary_poisson",
+    "cmrxrecon2024_pool",
     "cmrxrecon_lines",
     "compatible",
     "detect_acs_lines",

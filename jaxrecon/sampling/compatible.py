@@ -188,7 +188,7 @@ def cmrxrecon_lines(
 ) -> Lines:
     """CMRxRecon 2023: `jaxrecon.sampling.cmrxrecon_lines` from choice(n_acs), then choice(acceleration).
 
-    The `uniform` masks of 2024 have n_acs=16; there the type is drawn first: `random_state(name).choice(types)`.
+    The `uniform` masks of 2024 have n_acs=16; there the kind is drawn first: `jaxrecon.sampling.cmrxrecon2024_pool`.
     """
     acs, rate = _draw_cmrxrecon(random_state(seed), n, n_acs, acceleration)
     return kt_masks.shear_lattice(n, 1, rate, acs, 0)[0].astype(MASK_DTYPE)

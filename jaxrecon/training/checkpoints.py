@@ -161,12 +161,17 @@ class Checkpoints:
             gives them.
           step: which; None: the best by the metric of the run's evaluations, the newest where there were none.
 
+        Returns:
+          Arrays as `like`; those stored in double precision, as published weights may be, come back in it.
+
         Raises:
           ValueError: there is none, or it is of another model; the differences are listed.
         """
         chosen = self._best_step() if step is None else step
         chosen = self._existing(chosen)
-        check_same_leaves(self._about(chosen)["weights"], _signature(like), where=f"checkpoint {self.path(chosen)}")
+        stored = self._about(chosen)["weights"]
+        like = jax.tree_util.tree_map_with_path(lambda path, leaf: _double(leaf, stored.get(leaf_name(path))), like)
+        check_same_leaves(stored, _signature(like), where=f"checkpoint {self.path(chosen)}")
         return self._tree("weights", chosen, like)
 
     def config(self, *, step: int | None = None) -> Any:
@@ -199,6 +204,8 @@ class Checkpoints:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
         def wanted(leaf):
+            if leaf.dtype == np.float64 != jax.dtypes.canonicalize_dtype(np.float64):  # only the host holds it
+                return np.empty(leaf.shape, leaf.dtype)
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
 
         flat = {name: wanted(leaf) for name, leaf in _flat(like).items()}
@@ -276,6 +283,12 @@ def as_json(config: Any) -> Any:
 
 def _flat(tree: Any) -> dict[str, Any]:
     return {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _double(leaf: Any, stored: str | None) -> Any:
+    """In double precision where a leaf of the same shape is stored so and single is wanted."""
+    double = jax.ShapeDtypeStruct(leaf.shape, np.float64)
+    return double if leaf.dtype == np.float32 and stored == _signature({"": double})[""] else leaf
 
 
 def _signature(tree: Any) -> dict[str, str]:

@@ -64,6 +64,7 @@ OptimizerName = Literal[
     "recon_ode",
 ]
 TargetName = Literal["auto", "file", "rss", "combined"]
+DataRangeName = Literal["volume", "slice"]
 ScaleName = Literal["none", "maximum", "kspace_maximum", "top_magnitude", "instance_std"]
 
 
@@ -109,14 +110,18 @@ class Experiment:
       ema_decay: of a moving average of the weights, to reconstruct with; None: no average.
       n_updates: training steps.
       batch_size: slices per step.
-      mask: name as in `jaxrecon masks`, for networks of frames the kt- masks too; None: the samples that the files have.
+      mask: name as in `jaxrecon masks`, of time frames the kt- masks too, for networks of frames or of neighbouring ones; None:
+        the samples that the files have.
       acceleration: R of the mask.
       acs: width of its fully sampled center; None: by size and R, as `jaxrecon masks`.
-      n_masks: how many different masks are drawn for training; validation has as many others.
+      n_masks: how many different masks are drawn for training; validation has as many others. None: a new one whenever
+        a slice is read, in the validation one for each file.
+      slices: (start, stop) of each file's slices to train and validate on, negative counts from the end; None: all.
       target: file: the file's reference; rss, combined: from full k-space, the root of sum of squares or the
         combination with maps; auto: combined for networks with a complex image, else the file's, or rss.
       scale: what k-space is divided by: 1, the maximum of the zero-filled image, that of k-space, the image's 95th
         percentile (GLEAM; of frames that of the image averaged over time), its standard deviation (fastMRI's U-Net).
+      data_range: of SSIM: the maximum of the volume where it is known, else of the slice; or always that of the slice.
       shape: (y, x) that all slices are cropped or padded to; None: as they are.
       n_coils: coils are filled up to this number with zeros; None: as they are.
       espirit_crop: of maps that are estimated for the network: they are 0 where ESPIRiT's eigenvalue is not above it;
@@ -143,9 +148,11 @@ class Experiment:
     mask: str | None = "random"
     acceleration: float = 4.0
     acs: int | None = None
-    n_masks: int = 64
+    n_masks: int | None = 64
+    slices: tuple[int, int] | None = None
     target: TargetName = "auto"
     scale: ScaleName = "maximum"
+    data_range: DataRangeName = "volume"
     shape: tuple[int, int] | None = None
     n_coils: int | None = None
     espirit_crop: float = 0.95

@@ -81,6 +81,11 @@ def needs_maps(config: ModelConfig) -> bool:
     return has_complex_image(config) or getattr(config, "given_maps", False)
 
 
+def estimates_maps(config: ModelConfig) -> bool:
+    """Whether the network estimates maps from the calibration region (`Problem.acs`), and sees nothing without one."""
+    return getattr(config, "mask_center", False)
+
+
 def has_complex_image(config: ModelConfig) -> bool:
     """Whether the network's image has a phase; the others' is a magnitude."""
     return isinstance(config, MoDLConfig | PGDConfig)

@@ -5,7 +5,7 @@ from .fastmri import E2E_VARNET, FASTMRI_UNET
 from .files import read, read_settings
 from .mapping import Published, Rule, from_published, to_published
 from .modl import MODL
-from .npz import read_npz, write_npz
+from .npz import read_comment, read_npz, write_npz
 from .promptmr import PROMPTMR, PROMPTMR_PLUS
 from .tensorflow_bundle import read_bundle
 from .torch_state import read_torch
@@ -22,6 +22,7 @@ __all__ = [
     "from_published",
     "read",
     "read_bundle",
+    "read_comment",
     "read_npz",
     "read_settings",
     "read_torch",

@@ -3,7 +3,8 @@
 Convolutions are (out, in, y, x) there and (y, x, in, out) here; `block1` are the maps, `block2` the image. A training
 checkpoint holds them as `model_state_dict` beside the optimizer and an object with the settings, which is passed over,
 never run. Weights tell neither the numbers of steps and iterations nor the size of the map kernels: those of the paper
-(6, 6, 6; 15 x 9) are assumed. They are trained with the public code's operators, hence convention "reference".
+(6, 6, 6; 15 x 9) are assumed where no configuration is given. Published ones are trained with the public code's
+operators, hence convention "reference".
 
 Source: Arvinte et al., MICCAI 2021; its code, whose names these are.
 """

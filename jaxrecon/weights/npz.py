@@ -56,21 +56,31 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     return state
 
 
-def write_npz(path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: bool = False) -> None:
+def read_comment(path: str | Path) -> str:
+    """The comment that `write_npz` was given; "" where there is none, or where the file is no zip archive."""
+    if not zipfile.is_zipfile(path):
+        return ""
+    with opened_archive(Path(path)) as archive:
+        return archive.comment.decode(errors="replace")
+
+
+def write_npz(path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: bool = False, comment: str = "") -> None:
     """Write arrays under their names as an npz archive, uncompressed; the file appears complete or not at all.
 
-    The same arrays give the same bytes. bfloat16, which the format cannot name, is written as float32.
+    The same arrays and comment give the same bytes. bfloat16, which the format cannot name, is written as float32.
 
     Args:
       path: the file to write.
       state: name -> array, on the host or on a device.
       overwrite: replace an existing file.
+      comment: of the archive, which readers of arrays do not see; at most 65,535 bytes.
 
     Raises:
       FileExistsError: the file exists, and overwrite is False.
       ValueError: an entry holds Python objects.
     """
     with atomic(Path(path), overwrite=overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.comment = comment.encode()
         for name, value in state.items():
             array = np.asarray(value)
             if array.dtype.kind == "V":

@@ -108,3 +108,27 @@ def test_implicit_gradient_of_an_operator_with_a_gradient_of_its_own(x64, rng):
     expected = jax.grad(loss(plain, cg), (0, 1))(a, b)
     for own, wanted in zip(jax.grad(loss(written_out, cg_implicit), (0, 1))(a, b), expected, strict=True):
         np.testing.assert_allclose(own, wanted, atol=1e-8 * np.abs(wanted).max())
+
+
+def test_an_indefinite_matrix_is_solved_as_by_plain_cg(x64, rng):
+    """A learned weight may pass below zero: CG then has no minimum to find, but its iterates are still those of the quotients."""
+    a = rng.standard_normal((8, 8)) + 1j * rng.standard_normal((8, 8))
+    basis, b = np.linalg.qr(a)[0], jnp.asarray(rng.standard_normal(8) + 1j * rng.standard_normal(8))
+    matrix = jnp.asarray(basis * np.array([-1, -0.5, 0.5, 1, 1.5, 2, 2, 2]) @ basis.conj().T)
+    x, r = np.zeros(8, complex), np.array(b)
+    p = r
+    for n in range(1, 7):
+        alpha = np.vdot(r, r).real / np.vdot(p, matrix @ p).real
+        x, r_new = x + alpha * p, r - alpha * (matrix @ p)
+        r, p = r_new, r_new + np.vdot(r_new, r_new).real / np.vdot(r, r).real * p
+        np.testing.assert_allclose(cg(lambda v: matrix @ v, b, n_iter=n), x, rtol=1e-8)
+    assert np.linalg.norm(matrix @ x - b) < 1e-10 * np.linalg.norm(b)
+
+
+def test_a_direction_without_curvature_is_not_taken():
+    """p^H A p = 0 where b is no image of A: nothing moves, and the gradient is finite."""
+    b = jnp.ones(3)
+    solve = lambda b, d: cg(lambda v: d * v, b, n_iter=3)
+    assert not jnp.any(solve(b, jnp.zeros(3)))
+    gradients = jax.grad(lambda b, d: jnp.sum(solve(b, d)), (0, 1))(b, jnp.zeros(3))
+    assert all(np.isfinite(g).all() for g in gradients)

@@ -1,5 +1,8 @@
 """`jaxrecon convert`: published weights to a run folder that recon reads, and back, bit for bit; refusals."""
 
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -38,6 +41,8 @@ def published(name, path):
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda a: np.abs(rng.standard_normal(a.shape)).astype(a.dtype) * 0.1, abstract_params(config))
     state = to_published(params, kind, config)
+    # Deep J-Sense's two weights are published in double precision
+    state |= {n: rng.uniform(0.01, 0.1, a.shape) for n, a in state.items() if n.endswith("l2lam")}
     write_npz(path, state)
     return state
 
@@ -57,6 +62,7 @@ def test_there_and_back(name, tmp_path, capsys):
     back = read_npz(tmp_path / "back.npz")
     assert list(back) == list(state)
     for key, array in state.items():
+        assert back[key].dtype == array.dtype
         np.testing.assert_array_equal(back[key], array, err_msg=key)
 
     # recon applies what from_published gives
@@ -72,6 +78,50 @@ def test_there_and_back(name, tmp_path, capsys):
         np.testing.assert_allclose(np.load(tmp_path / "r.npy")[0], expected, rtol=2e-4, atol=1e-5)
 
 
+def test_an_export_keeps_what_the_published_format_cannot_state(tmp_path, capsys):
+    published("deep-jsense", tmp_path / "weights.npz")
+    command = ["convert", str(tmp_path / "weights.npz"), "--model", "deep-jsense", "--out", str(tmp_path / "run")]
+    told = {"n_steps": 2, "map_iters": 3, "image_iters": 4, "kernel": [9, 7], "convention": "consistent"}
+    for name, value in told.items():
+        values = value if isinstance(value, list) else [value]
+        command += [f"--{name.replace('_', '-')}", *map(str, values)]
+    assert main(command) == 0
+    first = load_config(tmp_path / "run")
+    assert {name: first["model"][name] for name in told} == told
+    capsys.readouterr()
+
+    assert main(["convert", str(tmp_path / "run"), "--out", str(tmp_path / "back.npz")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "other programs" in line]
+    assert len(lines) == 1 and "kernel (9, 7)" in lines[0] and "convention consistent" in lines[0]
+    assert list(np.load(tmp_path / "back.npz")) == list(read_npz(tmp_path / "weights.npz"))
+    assert main(["convert", str(tmp_path / "back.npz"), "--out", str(tmp_path / "again")]) == 0
+    assert load_config(tmp_path / "again") == first
+    other = ["convert", str(tmp_path / "back.npz"), "--out", str(tmp_path / "other"), "--map-iters", "5"]
+    assert main(other) == 0
+    assert load_config(tmp_path / "other")["model"] == first["model"] | {"map_iters": 5}
+    capsys.readouterr()
+    assert main(["convert", str(tmp_path / "back.npz"), "--model", "modl", "--out", str(tmp_path / "no")]) == 2
+    assert "weights of deep-jsense" in capsys.readouterr().err
+    write_npz(tmp_path / "cut.npz", {"a": np.zeros(1)}, comment="jaxrecon experiment: {")
+    assert main(["convert", str(tmp_path / "cut.npz"), "--out", str(tmp_path / "no")]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_the_published_state_dict_of_deep_jsense_comes_back_unchanged(tmp_path, rng):
+    """All 447,490 numbers; both weights of the priors in double precision, as published."""
+    tensors = json.loads((Path(__file__).parents[1] / "golden/deep_jsense/state_dict_full.json").read_text())["tensors"]
+    kind = lambda name: np.float64 if name.endswith("lam") else np.float32
+    state = {name: rng.standard_normal(shape).astype(kind(name)) for name, shape in tensors.items()}
+    write_npz(tmp_path / "weights.npz", state)
+    assert main(["convert", str(tmp_path / "weights.npz"), "--model", "deep-jsense", "--out", str(tmp_path / "r")]) == 0
+    assert main(["convert", str(tmp_path / "r"), "--out", str(tmp_path / "back.npz")]) == 0
+    back = read_npz(tmp_path / "back.npz")
+    assert back.keys() == state.keys() and sum(a.size for a in back.values()) == 447_490
+    for name, array in state.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
 def test_refused(tmp_path, capsys):
     def refused(*words):
         assert main(["convert", *map(str, words)]) == 2
@@ -85,6 +135,7 @@ def test_refused(tmp_path, capsys):
     error = refused(weights, "--model", "fastmri-unet", "--out", tmp_path / "run")
     assert "not the weights of fastMRI's U-Net" in error and "sens_net" in error
     assert "--n-steps" in refused(weights, "--model", "e2e-varnet", "--n-steps", "3", "--out", tmp_path / "run")
+    assert "--kernel" in refused(weights, "--model", "e2e-varnet", "--kernel", "5", "3", "--out", tmp_path / "run")
     assert "no run folder" in refused(weights, "--model", "e2e-varnet", "--out", tmp_path / "b.npz")
     (tmp_path / "text.pt").write_text("no weights")
     assert "no weights" in refused(tmp_path / "text.pt", "--model", "modl", "--out", tmp_path / "run")

@@ -9,7 +9,7 @@ import pytest
 from jaxrecon import sampling
 from jaxrecon.cli import main
 from jaxrecon.cli.common import measure
-from jaxrecon.cli.masks import FramesName, LineName, PlaneName, default_acs, draw
+from jaxrecon.cli.masks import FramesName, LineName, PlaneName, calibration, default_acs, draw
 
 LINES, PLANES, FRAMES = LineName.__args__, PlaneName.__args__, FramesName.__args__
 
@@ -38,6 +38,26 @@ def test_default_center_leaves_samples_over(name, acceleration):
     acs = default_acs(name, shape, acceleration)
     share = acs**2 / (36 * 30) if name == "poisson" else acs / 30
     assert acs >= 1 and share < 1 / acceleration
+
+
+@pytest.mark.parametrize("name", [*LINES, *FRAMES, *PLANES])
+@pytest.mark.parametrize("acs", [5, 6])
+def test_calibration_is_the_center_that_is_drawn(name, acs):
+    """All masks of a name have these samples in common, and the random ones no others."""
+    shape, acs = (25, 60), 3 if name == "calgary-poisson" else acs
+    region = calibration(name, shape, acceleration=4, acs=acs)
+    drawn = [draw(name, shape, acceleration=4, acs=acs, seed=seed, frames=6) for seed in range(16)]
+    common = np.min(drawn, 0) if name not in FRAMES else np.min(drawn, (0, 1))
+    assert region.shape == common.shape and region.any() and (common >= region).all()
+    if name in ("outer-equispaced", "cmrxrecon"):  # nothing in them is random
+        assert region.sum() == acs
+    else:
+        assert (common > region).sum() <= 2  # by chance, of planes
+
+
+def test_calibration_of_the_published_trainings():
+    assert calibration("calgary-poisson", (218, 170), acceleration=5, acs=18).sum() == 1009
+    assert calibration("random", (384, 384), acceleration=4).sum() == 31
 
 
 def test_file_picture_and_measurement(tmp_path, capsys):

@@ -13,6 +13,7 @@ from data.data_files import write_fastmri, write_matlab
 from jaxrecon.cli import main, reconstruct
 from jaxrecon.cli.experiments import ModelName
 from jaxrecon.cli.train import check_resume
+from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.coils import espirit
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
@@ -358,3 +359,31 @@ def test_presets(tmp_path):
     with pytest.raises(ValueError, match="returns an Experiment, found 3"):
         load_experiment(tmp_path / "three.py")
     assert dataclasses.replace(PRESETS["pgd"], seed=1) != PRESETS["pgd"]
+
+
+def test_slices_masks_and_ranges_of_a_paper(tmp_path):
+    """Central slices of each file, a mask drawn anew for each, the range of SSIM from the slice."""
+    kspace, image = measured(shape=(33, 24))
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(2):
+        volume = np.stack([image.astype(np.float32)] * 4)
+        path = write_fastmri(data / f"file{i}.h5", np.stack([kspace] * 4), reconstruction_rss=volume)
+        with h5py.File(path, "r+") as file:
+            file.attrs["max"] = 3 * volume.max()
+    preset = PRESETS["varnet"]
+    experiment = dataclasses.replace(preset, slices=(1, -1), n_masks=None, data_range="slice", acs=4, acceleration=2.0)
+    found = find_data(experiment, str(data), None)
+    assert [e.index for e in found.training.entries] == [e.index for e in found.validation.entries] == [1, 2]
+    drawn = [preparation(experiment).mask(found.training[0], np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert len({mask.tobytes() for mask in drawn}) > 2
+    part = found.training[0]
+    ranges = [preparation(e).data_range(part, part.target) for e in (experiment, preset)]
+    assert ranges == pytest.approx([part.target.max(), 3 * part.target.max()])
+    for wrong in (
+        dataclasses.replace(experiment, slices=(4, 6)),
+        dataclasses.replace(PRESETS["pgd-cine"], slices=(1, 2)),
+    ):
+        with pytest.raises(ValueError, match="expected slices from"):
+            find_data(wrong, str(data), data)

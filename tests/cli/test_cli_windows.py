@@ -9,13 +9,21 @@ import pytest
 from cli_files import line_mask, measured
 from data.data_files import write_fastmri, write_matlab
 
+import jaxrecon
 from jaxrecon import training
-from jaxrecon.cli import main
+from jaxrecon.cli import main, masks
+from jaxrecon.cli.common import acquired_mask
 from jaxrecon.cli.memory import Options, abstract_batch
 from jaxrecon.cli.simulated_data import simulated_slices
-from jaxrecon.models import PromptMRPlusConfig, run
+from jaxrecon.cli.training_data import find_data, preparation
+from jaxrecon.data import Slice
+from jaxrecon.data.pipeline import to_problem
+from jaxrecon.data.preparation import prepare, rss_target
+from jaxrecon.models import PromptMRPlusConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
-from jaxrecon.training import carry_bytes, load_config
+from jaxrecon.sampling import acs_disc, adjacent_frames
+from jaxrecon.sampling.acs import acs_columns
+from jaxrecon.training import carry_bytes, load_config, read_log
 from jaxrecon.training.experiment_json import from_json, to_json
 from jaxrecon.training.networks import abstract_params, build
 from jaxrecon.training.presets import SMALL
@@ -67,6 +75,58 @@ def test_train_and_reconstruct(tmp_path, capsys):
     assert (tmp_path / "r_figure.png").exists()
 
 
+def test_frames_without_signal(tmp_path, capsys):
+    """An empty frame is left out and leaves its neighbours' mask alone, also if a whole position is empty; losses are finite."""
+    (tmp_path / "tiny.py").write_text(CONFIGURATION)
+    kspace = np.empty((3, 2, 2, 20, 24), np.complex64)  # frame, slice, coil, ky, kx
+    kspace[...] = [[(1 + f + s) * measured(2, (24, 20))[0].swapaxes(-1, -2) for s in range(2)] for f in range(3)]
+    kspace[1, 0] = kspace[:, 1] = 0
+    for patient in ("P001", "P002"):
+        (tmp_path / "data" / patient).mkdir(parents=True)
+        write_matlab(tmp_path / "data" / patient / "cine_sax.mat", kspace_full=kspace)
+    (tmp_path / "data" / "P077").mkdir()
+    write_matlab(tmp_path / "data" / "P077" / "aorta_sag.mat", kspace_full=kspace)  # known to be damaged
+    with jaxrecon.data.open(tmp_path / "data" / "P001" / "cine_sax.mat") as scan:
+        assert scan.adjacent(0, 3).mask is None and scan.adjacent(4, 3).mask is None
+    out = tmp_path / "run"
+    assert main(["train", str(tmp_path / "tiny.py"), "--data", str(tmp_path / "data"), "--out", str(out),
+                 "--loss", "ssim", "--scale", "none", "--target", "auto", "--batch-size", "2", "--log-every", "1"]) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert "6 slices for training, 6 for validation" in text and "left out of training: 4" in text
+    records = read_log(out)
+    assert all(np.isfinite(r["loss"]) for r in records if r["event"] == "training")
+    assert all(np.isfinite(r["nmse"]) for r in records if r["event"] == "evaluation")
+
+
+def test_the_range_of_ssim_is_that_of_the_volume(tmp_path):
+    """Of a file that does not state it, it is found once; slices in memory and other losses have the slice's own."""
+    kspace = np.stack([(1 + f) * measured(2, (24, 20))[0].swapaxes(-1, -2) for f in range(3)])[:, None]
+    path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace)
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, loss="ssim", scale="none", mask=None)
+
+    def data_range(part, **settings):
+        how = preparation(dataclasses.replace(experiment, **settings))
+        return float(prepare(part, how, np.random.default_rng(0))["data_range"])
+
+    source = jaxrecon.data.Source(jaxrecon.data.index_files(path), adjacent=3)
+    own = [rss_target(jaxrecon.data.open(path)[frame]).max() for frame in range(3)]
+    for frame in range(3):
+        part = source[frame]
+        assert data_range(part) == pytest.approx(own[2], rel=1e-5)
+        assert data_range(part, loss="l1") == pytest.approx(own[frame], rel=1e-5)
+        assert data_range(dataclasses.replace(part, file="heart")) == pytest.approx(own[frame], rel=1e-5)
+
+
+def test_an_empty_neighbour_leaves_the_mask_alone():
+    """Windows without a stated mask: it is seen from the zeros of the slices that have a signal."""
+    lines = line_mask(20, n_acs=5)
+    kspace = np.stack([0 * measured(2, (24, 20))[0], *[measured(2, (24, 20))[0] * lines] * 2])
+    header = dataclasses.make_dataclass("Header", ["has_mask", "padding"])(False, None)
+    mask, source = acquired_mask(Slice(kspace=kspace), header)
+    assert source == "seen from the zeros"
+    np.testing.assert_array_equal(np.broadcast_to(mask, (24, 20)), np.broadcast_to(lines, (24, 20)))
+
+
 def test_convert_there_and_back(tmp_path):
     """The slices of a scan come as windows, clamped at its ends; weights come back bit for bit."""
     rng = np.random.default_rng(0)
@@ -102,6 +162,75 @@ def test_convert_there_and_back(tmp_path):
         np.testing.assert_allclose(np.load(tmp_path / "r.npy")[i], expected, rtol=2e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """Run folder of random weights with Calgary's rule, and the weights."""
+    folder = tmp_path_factory.mktemp("converted")
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda a: 0.1 * rng.standard_normal(a.shape).astype(a.dtype), abstract_params(TINY))
+    write_npz(folder / "weights.npz", to_published(params, PROMPTMR_PLUS, TINY))
+    command = ["convert", str(folder / "weights.npz"), "--model", "promptmr-plus", "--out", str(folder / "run")]
+    assert main([*command, "--mask", "calgary-poisson"]) == 2
+    assert main([*command, "--mask", "calgary-poisson", "--acs", "4"]) == 0
+    return folder / "run", params
+
+
+def recon(tmp_path, run_folder, mask, *options):
+    """(the command's exit code, its image of the first slice) of full k-space (slice, coil, y, x) and a mask."""
+    np.save(tmp_path / "mask.npy", mask)
+    out = tmp_path / "r.npy"
+    command = ["recon", str(tmp_path / "scan.h5"), "--checkpoint", str(run_folder), "--out", str(out), "--overwrite"]
+    code = main([*command, "--no-figure", "--no-crop", "--slices", "0", *options])
+    return code, np.load(out)[0] if code == 0 else None
+
+
+def test_region_that_recon_gives(tmp_path, converted, capsys):
+    """Planes: the disc of the training; --undersample: what it drew; a mask without a center is refused."""
+    run_folder, params = converted
+    kspace = np.stack([measured(n_coils=2)[0], 2 * measured(n_coils=2)[0][::-1]])
+    write_fastmri(tmp_path / "scan.h5", kspace)
+    shape = kspace.shape[-2:]
+    disc = acs_disc(shape, 4)
+    points = (np.random.default_rng(1).random(shape) < 0.4) | acs_disc(shape, 5)
+    reconstruct = jax.jit(functools.partial(run, build(TINY)))
+
+    def expected(mask, acs):
+        return reconstruct(params, Problem.from_numpy(kspace[[0, 0, 1]] * mask, mask=mask, acs=acs))
+
+    code, image = recon(tmp_path, run_folder, points, "--mask", str(tmp_path / "mask.npy"))
+    assert code == 0
+    np.testing.assert_allclose(image, expected(points, disc), rtol=2e-4, atol=1e-5)
+    drawn = masks.draw("random", shape, acceleration=3, acs=5)
+    code, image = recon(tmp_path, run_folder, points, "--undersample", "random", "-R", "3", "--acs", "5")
+    assert code == 0
+    columns = acs_columns(shape[1], 5)[None]
+    np.testing.assert_allclose(image, expected(drawn, columns), rtol=2e-4, atol=1e-5)
+    assert not np.allclose(image, expected(drawn, acs_columns(shape[1], 3)[None]), rtol=2e-4, atol=1e-5)
+    lines = np.arange(shape[1])[None] % 3 == (shape[1] // 2 + 1) % 3
+    for hollow in (points & ~acs_disc(shape, 6), lines):
+        code, _ = recon(tmp_path, run_folder, hollow, "--mask", str(tmp_path / "mask.npy"))
+        message = " ".join(capsys.readouterr().err.split())
+        assert code == 2 and "no fully sampled center to estimate maps from" in message and "slice 0" in message
+
+
+@pytest.mark.parametrize("model", [TINY, VarNetConfig()])
+@pytest.mark.parametrize("mask", ["random", "fixed-count", "calgary-poisson", "gaussian-2d"])
+def test_region_that_training_gives(model, mask, random_complex):
+    experiment = dataclasses.replace(SMALL["varnet"], model=model, mask=mask, acs=3)
+    frames = () if model != TINY else (3,)
+    part = Slice(kspace=np.asarray(random_complex((*frames, 2, 24, 20))), file="memory")
+    example = prepare(part, preparation(experiment), np.random.default_rng(0))
+    region = masks.calibration(mask, (24, 20), acceleration=4, acs=3)
+    np.testing.assert_array_equal(example["acs"], region)
+    assert (example["mask"] >= region).all()
+    np.testing.assert_array_equal(to_problem(example)[0].acs, region)
+    hollow = dataclasses.replace(part, mask=~np.broadcast_to(region, (24, 20)))
+    with pytest.raises(ValueError, match="slice 0 of memory: there is no fully sampled center to estimate maps from"):
+        prepare(hollow, preparation(experiment), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="no fully sampled center"):
+        prepare(hollow, preparation(dataclasses.replace(experiment, mask=None)), np.random.default_rng(0))
+
+
 def test_what_memory_counts():
     """The batch is one of windows; the history is a part of the carry: n_history features at half the padded size."""
     experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, batch_size=2)
@@ -118,6 +247,51 @@ def test_configuration_survives_json():
         assert from_json(to_json(experiment), where="run") == experiment
 
 
+def test_masks_of_windows_of_frames(tmp_path, random_complex):
+    """A window has the masks of its frames, of a mask of the whole series, which is one for all slices of a volume."""
+    kspace = np.asarray(random_complex((5, 2, 2, 20, 24)))  # (time, slice, coil, ky, kx)
+    scans = [
+        Slice(kspace=kspace[t, z].swapaxes(-1, -2), index=2 * t + z, frame=t, n_frames=5)
+        for t in range(5)
+        for z in range(2)
+    ]
+    write_matlab(tmp_path / "cine.mat", kspace_full=kspace)
+    model = dataclasses.replace(TINY, n_adjacent=3)
+    experiment = dataclasses.replace(
+        SMALL["promptmr-plus"], model=model, mask="kt-uniform", acs=4, target="rss", n_masks=3
+    )
+    how = preparation(experiment, first_mask=1)
+    found = find_data(experiment, str(tmp_path), None).training
+    assert [(part.frame, part.n_frames, part.index) for part in found] == [(p.frame, 5, p.index) for p in scans]
+    random = preparation(dataclasses.replace(experiment, mask="kt-random"))
+    whole = masks.draw("kt-uniform", (24, 20), acceleration=4, acs=4, frames=5)[:, None]
+    seen = {}
+    for part in found:
+        example = prepare(part, how, np.random.default_rng(0))
+        np.testing.assert_array_equal(example["mask"], whole[adjacent_frames(part.frame, 5, 3)])
+        np.testing.assert_array_equal(example["acs"], acs_columns(20, 4)[None])
+        drawn = prepare(part, random, np.random.default_rng(0))["mask"]
+        for frame, mask in zip(adjacent_frames(part.frame, 5, 3), drawn, strict=True):
+            np.testing.assert_array_equal(seen.setdefault(int(frame), mask), mask)
+    assert len({mask.tobytes() for mask in seen.values()}) == 5
+    problem, _ = to_problem(example)
+    params = jax.tree.map(lambda a: np.full(a.shape, 0.1, a.dtype), abstract_params(model))
+    assert np.isfinite(jax.jit(functools.partial(run, build(model)))(params, problem)).all()
+
+
+def test_still_images_have_no_masks_of_frames(tmp_path):
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, mask="kt-uniform")
+    with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: give --simulated\.hearts"):
+        find_data(experiment, "simulated", None)
+    write_fastmri(tmp_path / "scan.h5", measured(n_coils=2)[0][None])
+    with pytest.raises(ValueError, match=r"scan\.h5: expected time frames for the mask kt-uniform, found still images"):
+        find_data(experiment, str(tmp_path), None)
+    with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
+        preparation(dataclasses.replace(SMALL["varnet"], mask="kt-uniform"))
+    problem, _ = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
+    assert problem.op.mask.shape == (1, 3, 1, 1, 16)
+
+
 def test_windows_of_frames():
     """Simulated hearts give windows of neighbouring frames; time is periodic, single slices are the windows' middles."""
     hearts = dataclasses.replace(
@@ -127,6 +301,7 @@ def test_windows_of_frames():
     whole = dataclasses.replace(experiment, model=SMALL["pgd-cine"].model)
     still = dataclasses.replace(experiment, model=SMALL["varnet"].model)
     windows, beats, frames = (simulated_slices(e, range(2)) for e in (experiment, whole, still))
+    assert all(w.frame == w.index and w.n_frames == 5 for w in (*windows, *frames))
     assert [(w.file, w.index) for w in windows] == [(beats[i].file, frame) for i in (0, 1) for frame in (0, 2)]
     for w, frame in zip(windows, frames, strict=True):
         beat = next(b for b in beats if b.file == w.file)

@@ -109,6 +109,18 @@ def test_subject():
     assert data.subject("/data/x.nii.gz") == "x.nii.gz"
 
 
+def test_patients_of_cmrxrecon():
+    """All files of a patient are one subject; a scan's name tells patients apart; other names stay as they are."""
+    files = [f"/data/{kind}/P{n:03}/{name}.mat" for n in (1, 2) for kind in ("FullSample", "AccFactor04")
+             for name in ("cine_sax", "T1map")]  # fmt: skip
+    assert [data.subject(f) for f in files] == ["P001"] * 4 + ["P002"] * 4
+    assert data.subject("/P003/h5/P001_cine_sax.h5") == "P001" == data.subject("/P003/P001/cine_sax.mat")
+    assert data.scan_name(files[0]) == "P001_cine_sax.mat" and data.scan_name(files[4]) == "P002_cine_sax.mat"
+    assert data.scan_name("/P003/P001_cine_sax.h5") == "P001_cine_sax.h5"
+    for other in ("simulated heart 3", "/data/P0/cine.mat", "/P0001/a.h5", "P1_a.h5", "/data/file1000.h5"):
+        assert data.scan_name(other) == os.path.basename(other) == data.subject(other)
+
+
 def test_source_reads_by_position_and_survives_pickle(folder):
     entries = data.index_files(folder)
     source = pickle.loads(pickle.dumps(data.Source(entries)))

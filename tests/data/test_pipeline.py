@@ -1,5 +1,6 @@
 """Batches: what is in them, buckets, order, exact places, workers; examples against formulas."""
 
+import dataclasses
 import functools
 
 import jax
@@ -35,7 +36,7 @@ def draw_lines(part, rng):
     return mask
 
 
-def middle(mask):
+def middle(part, mask):
     return np.arange(mask.shape[-1])[None] == mask.shape[-1] // 2
 
 
@@ -159,6 +160,28 @@ def test_padding_and_volume_maximum_come_from_the_header(tmp_path, generator):
         prepare(make()[0], Preparation(target=rss_target, data_range=volume_maximum), generator)
 
 
+def test_targets_are_not_made_of_undersampled_kspace(generator):
+    """Gaps are refused; what was never acquired at the edges is none: padding, partial Fourier, the corners of an ellipse."""
+    rows, columns = np.ogrid[-8:8, -10:10]
+    edges = np.ones((1, 20), bool)
+    edges[0, :3] = edges[0, -2:] = False
+    ellipse = (rows / 8) ** 2 + (columns / 10) ** 2 < 1
+    hole = ellipse.copy()
+    hole[8, 11] = False  # one sample is 0 in all coils
+    lines = columns % 3 == 0
+    lines[0, 8:12] = True
+    frames = np.stack([np.roll(lines, k, -1) for k in range(3)])[:, None]
+    points = np.random.default_rng(0).random((16, 20)) < 0.5
+    part = make(shape=(16, 20))[0]
+    for target in (rss_target, combined_target):
+        for mask in (None, edges, edges[0], ellipse, hole, ellipse & edges, np.zeros((16, 20), bool)):
+            target(dataclasses.replace(part, mask=mask))
+        for mask in (lines, lines & edges, frames, points, points & ellipse):
+            with pytest.raises(ValueError, match=r"slice 0 of p/AccFactor04/a\.mat.* % of its samples.*FullSample"):
+                target(dataclasses.replace(part, mask=mask, file="p/AccFactor04/a.mat"))
+    assert file_target(dataclasses.replace(part, mask=lines, target=np.ones((4, 4)))).any()
+
+
 def test_errors_name_the_slice_and_the_cure(part, generator):
     def refuses(part, match, **options):
         with pytest.raises(ValueError, match=match):
@@ -176,7 +199,8 @@ def test_errors_name_the_slice_and_the_cure(part, generator):
     prepare(Slice(kspace=part.kspace, target=larger[:Y]), Preparation(), generator)
     refuses(part, "more than n_coils = 2", target=rss_target, n_coils=2)
     refuses(part, "is empty", target=rss_target, mask=lambda part, rng: np.zeros(X))
-    refuses(Slice(kspace=0 * part.kspace), "leave it out", target=rss_target, scale=maximum)
+    refuses(Slice(kspace=0 * part.kspace), "slice 0 .* is 0 everywhere: leave it out", target=rss_target)
+    refuses(part, "slice 0 .* positive data range.* found 0", target=rss_target, data_range=lambda part, target: 0.0)
 
 
 HOW = Preparation(mask=draw_lines, target=rss_target, keys=True)
@@ -215,6 +239,28 @@ def test_buckets_hold_one_shape_and_an_epoch_holds_each_slice_once():
     assert_equal_batches(list(data), whole)
     other = list(batches(source, HOW, batch_size=2, seed=1, n_epochs=2))
     assert any(not np.array_equal(as_arrays(a)[3], as_arrays(b)[3]) for a, b in zip(whole, other, strict=True))
+
+
+def test_slices_without_signal_are_left_out():
+    """Of training, the next slice in their place, a pure function of the place; of an evaluation, the others moving up."""
+    source = make(4, file="a.h5")
+    for i in (1, 2):
+        source[i] = dataclasses.replace(source[i], kspace=0 * source[i].kspace, mask=np.zeros((Y, X), bool))
+    how = Preparation(mask=draw_lines, target=rss_target)
+    data = batches(source, how, batch_size=2, seed=0, shuffle=False)
+    whole = take(iter(data), 4)
+    images = [rss_target(source[i]) for i in (0, 3)]
+    for k, i in enumerate((0, 1, 1, 1)):
+        np.testing.assert_allclose(whole[k // 2][1].image[k % 2], images[i], rtol=1e-5)
+    assert data.n_empty == 2
+    resumed = iter(data)
+    resumed.set_state({"next": 3})
+    np.testing.assert_array_equal(take(resumed, 1)[0][0].kspace, whole[3][0].kspace)
+    left = list(labelled(source, how))
+    assert [(file, index) for file, index, *_ in left] == [("a.h5", 0), ("a.h5", 1)]
+    np.testing.assert_allclose(left[1][3].image, images[1], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"slice 1 of a\.h5 has no signal, nor has any other"):
+        next(iter(batches(source[1:3], how, batch_size=1, seed=0, shuffle=False)))
 
 
 def test_in_order_without_shuffle():
@@ -273,3 +319,10 @@ def test_labelled_slices_of_a_volume_share_their_mask():
     np.testing.assert_array_equal(masks[0], masks[2])
     assert_equal_batches([e[2:] for e in first], [e[2:] for e in again])
     assert first[0][2].kspace.shape == (COILS, Y, X)
+
+
+def test_patients_have_masks_of_their_own():
+    masks = [
+        next(iter(labelled(make(1, file=f"P00{n}/cine.mat", shape=(5, 40)), HOW)))[2].op.mask.tolist() for n in (1, 2)
+    ]
+    assert masks[0] != masks[1]

@@ -93,3 +93,23 @@ def test_mask_is_for_this_format_only(tmp_path):
     np.save(tmp_path / "k.npy", complex_array(2, 4, 5))
     with pytest.raises(ValueError, match="CMRxRecon"):
         data.open(tmp_path / "k.npy", mask=tmp_path / "m.mat")
+
+
+def test_radial_bank(tmp_path):
+    """Entries of one matrix from each kind of file, (frame, y, x); what is no mask of it is refused."""
+    masks = np.random.default_rng(0).random((4, 10, 7)) < 0.3  # frame, x, y
+    entries = {"acc4_10x7": masks, "acc12_10x7": ~masks, "acc4_10x8": np.ones((4, 10, 8))}
+    np.savez(tmp_path / "bank.npz", **entries)
+    write_matlab(tmp_path / "bank.mat", **{name: a.astype(np.float64) for name, a in entries.items()})
+    scipy.io.savemat(tmp_path / "bank5.mat", {name: a.T.astype(np.uint8) for name, a in entries.items()})
+    for name in ("bank.npz", "bank.mat", "bank5.mat"):
+        bank = data.read_radial_bank(tmp_path / name, (7, 10))
+        assert sorted(bank) == [4, 12] and bank[4].dtype == bool
+        np.testing.assert_array_equal(bank[4], masks.swapaxes(1, 2))
+        np.testing.assert_array_equal(bank[12], ~masks.swapaxes(1, 2))
+    with pytest.raises(DataError, match="no radial mask of this matrix"):
+        data.read_radial_bank(tmp_path / "bank.npz", (10, 7))
+    for bad in (masks[0], masks[:, :9], 2 * masks.astype(int), np.array([{}], object)):
+        np.savez(tmp_path / "bad.npz", acc4_10x7=bad)
+        with pytest.raises(DataError, match=r"acc4_10x7|NumPy file"):
+            data.read_radial_bank(tmp_path / "bad.npz", (7, 10))

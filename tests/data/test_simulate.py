@@ -176,9 +176,10 @@ def test_coils_are_smooth_local_and_normalised(n_coils):
         assert np.ptp(np.unwrap(np.angle(maps[:, 20, 16]))) > 1  # coils around the object differ in phase
 
 
-def test_coil_field_is_that_of_a_loop(x64):
+@pytest.mark.parametrize("z", [0.0, 0.25])
+def test_coil_field_is_that_of_a_loop(x64, z):
     """On the axis of a single loop the field falls as (a^2 + d^2)^(-3/2): checked through two coils' ratio."""
-    maps = np.asarray(coil_maps(KEY, shape=(64, 64), n_coils=2, n_segments=64))
+    maps = np.asarray(coil_maps(KEY, shape=(64, 64), n_coils=2, z=z, n_segments=64))
     ratio = np.abs(maps[0] / maps[1])
     turn, _, width = np.asarray(jax.random.uniform(KEY, (3, 2), minval=-1, maxval=1))
     angle = 2 * np.pi * (np.arange(2) + 0.15 * turn) / 2 + 0.3
@@ -191,7 +192,7 @@ def test_coil_field_is_that_of_a_loop(x64):
         center = 1.25 * np.array([np.cos(angle[c]), np.sin(angle[c]), 0])
         wire = center + radius[c] * (np.cos(phi)[:, None] * tangent + np.sin(phi)[:, None] * np.array([0, 0, 1]))
         step = radius[c] * (-np.sin(phi)[:, None] * tangent + np.cos(phi)[:, None] * np.array([0, 0, 1]))
-        away = np.stack([x, y, 0 * x], -1)[..., None, :] - wire
+        away = np.stack([x, y, 0 * x + z], -1)[..., None, :] - wire
         field = (np.cross(step, away) / np.linalg.norm(away, axis=-1, keepdims=True) ** 3).sum(-2)
         return np.hypot(field[..., 0], field[..., 1])
 

@@ -47,5 +47,12 @@ def test_masks():
     np.testing.assert_array_equal(stack_masks([lines, lines.copy()]), lines)
     np.testing.assert_array_equal(stack_masks([lines, others]), np.stack([lines, others])[:, None])
     assert stack_masks([lines, None]).tolist() == [[[[True, False, True]]], [[[True, True, True]]]]
+    empty = np.zeros((3, 3), bool)
+    assert stack_masks([None, empty, None]) is None, "a slice without signal takes the mask of the others"
+    np.testing.assert_array_equal(stack_masks([lines, empty, lines]), lines)
+    np.testing.assert_array_equal(
+        stack_masks([lines, empty, others])[:, 0, :1], np.stack([lines, lines | others, others])
+    )
+    np.testing.assert_array_equal(stack_masks([empty, empty]), empty)
     plane = np.eye(3, dtype=bool)
     assert stack_masks([plane, lines]).shape == (2, 1, 3, 3)

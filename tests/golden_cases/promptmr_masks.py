@@ -1,7 +1,7 @@
 import numpy as np
 
 from jaxrecon.data.windows import neighbours
-from jaxrecon.sampling import adjacent_frames, compatible
+from jaxrecon.sampling import adjacent_frames, cmrxrecon2024_pool, compatible
 
 
 def masks(case):
@@ -32,25 +32,15 @@ def masks(case):
 
 
 def _pool(case, name):
-    """The masks of CMRxRecon 2024: a type is drawn first, then an ACS, then an acceleration."""
     config = case.config
-    pool, width, n_slices = config["cmr24"], config["W"], config["num_slc"]
-    out = {}
+    pool, shape, n_frames = config["cmr24"], (config["H"], config["W"]), config["num_t"]
+    rates, n_acs, out = pool["accelerations"], pool["num_low"], {}
+    bank = {r: case.file[f"cmr24/radial_bank/acc{r}_{shape[1]}x{shape[0]}"].swapaxes(-1, -2) for r in rates}
+    drawn = cmrxrecon2024_pool(name, shape, n_frames, acceleration=rates, n_acs=n_acs, radial=bank)
     for index in pool["slice_indices"]:
-        frames = adjacent_frames(index // n_slices, config["num_t"], config["num_adj_slices"])
-        rng = compatible.random_state(name)
-        kind = str(rng.choice(["uniform", "kt_uniform", "kt_random", "kt_radial"]))
-        rates, n_acs = pool["accelerations"], pool["num_low"]
-        if kind == "uniform":
-            mask = _columns(compatible.cmrxrecon_lines(rng, width, acceleration=(4, 8, 10), n_acs=[n_acs]))
-        elif kind == "kt_radial":
-            bank = case.file[f"cmr24/radial_bank/acc{rng.choice(rates)}_{width}x{config['H']}"]
-            mask = bank.swapaxes(-1, -2)[frames].astype(np.float32)[..., None]
-        else:
-            function = compatible.kt_uniform_lines if kind == "kt_uniform" else compatible.kt_random_lines
-            lines = function(rng, width, config["num_t"], acceleration=rates, n_acs=[n_acs])
-            mask = lines[frames][:, None, :, None]
-        out |= {f"cmr24/{name}/{index}/{k}": v for k, v in (("mask", mask), ("num_low", n_acs), ("type", kind))}
+        frames = adjacent_frames(index // config["num_slc"], n_frames, config["num_adj_slices"])
+        mask = (drawn.mask if drawn.kind == "uniform" else drawn.mask[frames])[..., None]
+        out |= {f"cmr24/{name}/{index}/{k}": v for k, v in (("mask", mask), ("num_low", n_acs), ("type", drawn.kind))}
     return out
 
 

@@ -174,6 +174,16 @@ def test_two_map_sets_explain_what_one_cannot(x64):
     assert residuals[2] < 0.5 * residuals[1]
 
 
+@pytest.mark.parametrize("start", ["rss", "delta"])
+def test_map_sets_differ_from_the_first_step_on(start):
+    given, _ = problem((12, 10), maps=False)
+    model = deep_jsense(dataclasses.replace(PLAIN, n_sets=2, start=start))
+    params = model.init(jax.random.key(0), given)
+    carry = jax.jit(lambda p: run(model, p, given, n_steps=1, carry=True)[1])(params)
+    for sets in (carry["kernels"], carry["image"]):
+        assert np.linalg.norm(sets[1] - sets[0]) > 0.1 * np.linalg.norm(sets[0])
+
+
 def test_networks_see_each_map_set_by_itself():
     given, _ = problem((12, 10), maps=False)
     model = deep_jsense(dataclasses.replace(SMALL, n_sets=2))
@@ -190,15 +200,28 @@ def test_scan_loop_batch_and_early_exit(config, shape):
     given, _ = problem(shape, maps=False)
     other, _ = problem(shape, maps=False, seed=1)
     model = deep_jsense(config)
-    params = jax.jit(model.init)(jax.random.key(0), given)
+    # shared weights fit any number of steps: here they are those of one, as a warm-up over steps leaves them
+    first = deep_jsense(dataclasses.replace(config, n_steps=1)) if config.shared else model
+    params = jax.jit(first.init)(jax.random.key(0), given)
     every = jax.jit(lambda p: run(model, p, given, every_step=True))(params)
     np.testing.assert_allclose(
         jax.jit(lambda p: run(model, p, given, loop=True))(params), every[1], rtol=1e-3, atol=1e-4
     )
-    np.testing.assert_allclose(jax.jit(lambda p: run(model, p, given, n_steps=1))(params), every[0], atol=1e-4)
+    n_steps = None if config.shared else 1
+    np.testing.assert_allclose(jax.jit(lambda p: run(first, p, given, n_steps=n_steps))(params), every[0], atol=1e-4)
     both = jax.jit(lambda p: run(batched(model), p, stack_problems([other, given])))(params)
     np.testing.assert_allclose(both[1], every[1], rtol=1e-3, atol=1e-4)
     assert every.shape == (2, *shape) and np.abs(every[1] - every[0]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_the_paper_s_network_runs():
+    given, _ = problem((40, 32), coils=2, maps=False)
+    model = deep_jsense(DeepJSenseConfig())
+    params = jax.jit(model.init)(jax.random.key(0), given)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 447_490
+    image = jax.jit(lambda p: run(model, p, given))(params)
+    assert image.shape == (40, 32) and np.isfinite(image).all() and np.any(image)
 
 
 def test_separate_image_networks_are_separate():
@@ -239,6 +262,18 @@ def test_all_zero_slices_give_zero_and_finite_gradients():
     np.testing.assert_array_equal(jax.jit(lambda p: run(from_delta, p, given))(params), 0)
 
 
+@pytest.mark.parametrize("implicit", [False, True])
+def test_weights_learned_below_zero_are_finite(implicit):
+    """Nothing keeps the weights positive: the matrices are then indefinite where nothing is measured."""
+    given, _ = problem((24, 20), coils=2, maps=False)
+    options = {"n_steps": 6, "map_iters": 6, "image_iters": 6, "lam": -0.01, "implicit": implicit}
+    model = deep_jsense(dataclasses.replace(PLAIN, **options))
+    params = model.init(jax.random.key(0), given)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: jnp.mean(run(model, p, given))))(params)
+    assert np.isfinite(value) and value > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 def test_full_sampling_and_one_coil():
     given, _ = problem((12, 10), coils=1, maps=False)
     full = given.replace(op=given.op.replace(mask=jnp.ones((1, 10))))
@@ -260,6 +295,8 @@ def test_refused_with_a_reason():
         initial(dataclasses.replace(SMALL, grid=(14, 12)))
     with pytest.raises(ValueError, match="the mask must be"):
         initial(SMALL, given.replace(op=given.op.replace(mask=jnp.ones((3, 1, 10)))))
+    with pytest.raises(ValueError, match=r"the mask of shape \(1, 9\) .* kspace \(y, x\) of shape \(12, 10\)"):
+        initial(SMALL, given.replace(op=given.op.replace(mask=jnp.ones((1, 9)))))
     with pytest.raises(ValueError, match=r"kspace must have axes \(coil, y, x\)"):
         initial(SMALL, given.replace(kspace=given.kspace[None]))
     with pytest.raises(ValueError, match="maps are needed"):
@@ -272,6 +309,12 @@ def test_refused_with_a_reason():
         ({"kernel": (5, 1)}, "mirrors its border"),
         ({"given_maps": True}, "given maps"),
         ({"shared": False, "image_net": False}, "separate image networks"),
+        ({"convention": "refrence"}, "convention must be one of consistent, reference, not 'refrence'"),
+        ({"start": "RSS"}, "start must be one of rss, delta"),
+        ({"prior": None}, "prior must be one of previous, zero"),
+        ({"kernel": 5}, r"kernel must be two sizes \(y, x\), not 5"),
+        ({"kernel": (5, 3, 3)}, "kernel must be two sizes"),
+        ({"grid": (24,)}, "grid must be two sizes"),
     ):
         with pytest.raises(ValueError, match=reason):
             deep_jsense(dataclasses.replace(SMALL, **options))

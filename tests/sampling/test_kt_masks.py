@@ -201,3 +201,32 @@ def test_errors():
         sampling.kt_variable_density(key, N, FRAMES, acceleration=50)
     with pytest.raises(ValueError, match="odd"):
         sampling.adjacent_frames(0, 5, 4)
+
+
+def test_pool_of_2024():
+    """All kinds come; a kind is its own function's draw after the choice; radial masks need a bank that fits."""
+    shape, bank = (20, 40), {r: np.random.default_rng(r).random((6, 20, 40)) < 0.3 for r in (4, 8)}
+    drawn = [
+        sampling.cmrxrecon2024_pool(seed, shape, 5, acceleration=(4, 8), n_acs=6, radial=bank) for seed in range(40)
+    ]
+    assert {d.kind for d in drawn} == set(sampling.POOL)
+    for d in drawn:
+        assert d.mask.dtype == np.float32
+        if d.kind == "kt_radial":
+            assert any(np.array_equal(d.mask, masks[:5]) for masks in bank.values())
+            np.testing.assert_array_equal(d.acs, sampling.acs_square(shape, 6))
+        else:
+            assert d.mask.shape == (1 if d.kind == "uniform" else 5, 1, 40)
+            assert d.acs.sum() == 6 and (d.mask >= d.acs).all()
+    lines = sampling.cmrxrecon2024_pool(3, shape, 5, kinds=("kt_random",), n_acs=6)
+    rng = sampling.compatible.random_state(3)
+    rng.choice(1)
+    np.testing.assert_array_equal(
+        lines.mask[:, 0],
+        sampling.compatible.kt_random_lines(rng, 40, 5, acceleration=(4, 8, 12, 16, 20, 24), n_acs=[6]),
+    )
+    for radial in (None, {4: bank[4]}, {r: m[:4] for r, m in bank.items()}, {r: m[..., 1:] for r, m in bank.items()}):
+        with pytest.raises(
+            ValueError, match=r"kt_radial, R = \d: expected radial masks of 5 frames or more of \(20, 40\)"
+        ):
+            sampling.cmrxrecon2024_pool(0, shape, 5, acceleration=(4, 8), radial=radial)

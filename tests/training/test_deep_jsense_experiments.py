@@ -22,6 +22,7 @@ def test_table_1(method):
     full, small = (load_experiment(FOLDER / f"table1_{method}.py", small=small) for small in (False, True))
     assert n_parameters(full) == PARAMETERS[method]
     assert (full.n_updates, full.batch_size, full.acceleration, full.acs) == (4865 * 30, 1, 4.0, None)
+    assert (full.slices, full.n_masks, full.data_range) == ((13, 18), None, "slice")
     same = ("mask", "acceleration", "loss", "scale", "variant", "batch_size")
     assert [getattr(small, name) for name in same] == [getattr(full, name) for name in same]
     # what the reference of a fastMRI file is

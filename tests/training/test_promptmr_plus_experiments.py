@@ -24,7 +24,12 @@ BENCHMARKS = {
     "calgary_r10": (20 * 6_016, "promptmr_calgary", "calgary-poisson", 10, 18),
     "cmrxrecon_r10": (12 * 21_548, "promptmr_cmrxrecon", "cmrxrecon", 10, 24),
 }
-PARAMETERS = {"knee_r4_promptmr_plus": 92_859_005, "knee_r4_promptmr": 79_643_645, "knee_r4_varnet": 29_936_966}
+PARAMETERS = {
+    "knee_r4_promptmr_plus": 92_859_005,
+    "calgary_r5_promptmr": 81_528_317,
+    "knee_r4_promptmr": 79_643_645,
+    "knee_r4_varnet": 29_936_966,
+}
 
 
 def n_parameters(experiment):
@@ -38,6 +43,7 @@ def test_benchmark(benchmark, method):
     found = (full.n_updates, full.optimizer, full.mask, full.acceleration, full.acs)
     assert found == BENCHMARKS[benchmark]
     assert (full.loss, full.scale, full.batch_size, full.seed, full.model.n_steps) == ("ssim", "none", 2, 42, 12)
+    assert full.n_masks is None and full.n_updates % full.evaluate_every == 0
     assert (small.mask, small.loss, small.scale) == (full.mask, full.loss, full.scale)
     assert type(small.model) is type(full.model)
 
