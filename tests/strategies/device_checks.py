@@ -12,7 +12,9 @@ from pathlib import Path
 
 M = N = 4
 T = 5
-Y, X, COILS, BATCH = 12, 14, 3, 2
+MODULES = {"promptmr plus": 2}
+"""Of the networks that do not have M: steps in pairs, for the latent to learn."""
+Y, X, COILS, BATCH, FRAMES = 12, 14, 3, 2, 3
 # schedule, devices, data shards
 EVERY_WAY = [
     *[(schedule, n, 1) for schedule in ("pipeline", "algorithm2", "spmd") for n in (1, 2, 4)],
@@ -21,11 +23,15 @@ EVERY_WAY = [
     ("algorithm2", 4, 2),
     ("spmd", 4, 2),
 ]
-ALL = [(model, *way) for model in ("toy", "toy, learned start", "pgd", "modl", "varnet") for way in EVERY_WAY]
+NETWORKS = ("toy", "toy, learned start", "pgd", "modl", "varnet", "promptmr plus")
+ALL = [(model, *way) for model in NETWORKS for way in EVERY_WAY if way[1] // way[2] <= MODULES.get(model, M)]
 CHECKS = [("toy, learned start", *way) for way in EVERY_WAY if way not in (("spmd", 1, 1), ("algorithm2", 4, 2))] + [
     ("pgd", "pipeline", 2, 1),
     ("modl", "algorithm2", 2, 1),
     ("varnet", "spmd", 2, 1),
+    # maps that were learned, the latent and the history go from device to device
+    ("promptmr plus", "pipeline", 2, 1),
+    ("promptmr plus", "spmd", 2, 1),
 ]
 """Those of each run of the tests: networks take long to compile; with JAXRECON_ALL_DEVICE_CHECKS set it is ALL."""
 
@@ -36,6 +42,7 @@ def name_of(check):
 
 
 def build(name):
+    from test_matrix import PROMPTS
     from test_strategies import toy
 
     from jaxrecon import models
@@ -52,10 +59,14 @@ def build(name):
         "varnet": lambda: models.varnet(
             models.VarNetConfig(n_steps=N, features=2, pools=1, sens_features=2, sens_pools=1)
         ),
+        "promptmr plus": lambda: models.promptmr_plus(
+            models.PromptMRPlusConfig(n_history=1, attention=False, **{**PROMPTS, "n_steps": N, "n_adjacent": FRAMES})
+        ),
     }[name]()
 
 
-def batch(seed, *, real):
+def batch(seed, *, real, frames=()):
+    """(Problem, target) of BATCH examples; of neighbouring frames with a mask each, the target is the middle one."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -67,11 +78,13 @@ def batch(seed, *, real):
     draw = lambda *shape: (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
     maps = draw(BATCH, COILS, Y, X)
     maps /= np.sqrt(np.sum(np.abs(maps) ** 2, 1, keepdims=True))
-    mask = rng.random((BATCH, 1, X)) < 0.5
+    mask = rng.random((BATCH, *frames, *(1 for _ in frames), 1, X)) < 0.5
     mask[..., X // 2 - 3 : X // 2 + 3] = True
     op = CartesianSense(jnp.asarray(maps), jnp.asarray(mask, jnp.float32))
-    image = jnp.asarray(draw(BATCH, Y, X))
+    image = jnp.asarray(draw(BATCH, *frames, Y, X))
     kspace = jax.vmap(lambda op, x: op.forward(x))(op, image)
+    if frames:
+        image = image[:, FRAMES // 2]
     return Problem(kspace, op), jnp.abs(image) if real else image
 
 
@@ -100,11 +113,12 @@ def run_checks(checks, say):
     references, alone = {}, {}
     for check in checks:
         name, schedule, n_devices, n_data = check
-        model = batched(build(name))
-        batches = [batch(seed, real=name == "varnet") for seed in range(T)]
+        model, n_modules = batched(build(name)), MODULES.get(name, M)
+        frames = (FRAMES,) if name == "promptmr plus" else ()
+        batches = [batch(seed, real=bool(frames) or name == "varnet", frames=frames) for seed in range(T)]
         if name not in references:
             params = jax.device_get(jax.jit(model.init)(jax.random.key(0), batches[0][0]))
-            update = from_grad_fn(gleam(M)(model, loss), per_module(tx, M), ema_decay=0.9)
+            update = from_grad_fn(gleam(n_modules)(model, loss), per_module(tx, n_modules), ema_decay=0.9)
             state, metrics = update.init(params, jax.random.key(1)), []
             for one in batches:
                 state, own = update(state, *one)
@@ -115,7 +129,7 @@ def run_checks(checks, say):
             )
         params, *reference = references[name]
         mesh = module_mesh(n_devices, n_data=n_data)
-        update = p_gleam(M, mesh, tx, schedule=schedule, n_batches=T, ema_decay=0.9)(model, loss)
+        update = p_gleam(n_modules, mesh, tx, schedule=schedule, n_batches=T, ema_decay=0.9)(model, loss)
         state, metrics = update(update.init(params, jax.random.key(1)), *stack_problems(batches))
         own = jax.device_get((state.params, state.opt_state, state.ema, metrics))
         placed = {s.device for leaf in jax.tree.leaves(state.params["steps"]) for s in leaf.addressable_shards}

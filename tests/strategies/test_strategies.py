@@ -139,10 +139,11 @@ def test_gleam_equals_an_explicit_loop(n_modules, learned_start, data):
     assert_trees_close(own["start"], start_gradient, 2e-6)
 
 
+@pytest.mark.parametrize("weights", [(0.5, 0.0, 2.0, 1.0), (1 / N,) * N])
 @pytest.mark.parametrize("underneath", [end_to_end(), checkpointed(), invertible(2)])
-def test_deep_supervision_sums_the_losses_of_all_steps(underneath, data):
+def test_deep_supervision_sums_the_losses_of_all_steps(underneath, weights, data):
     problem, target = data
-    model, weights = toy(), (0.5, 0.0, 2.0, 1.0)
+    model = toy()
     params = model.init(jax.random.key(0), problem)
 
     def total(params):

@@ -6,8 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig
 from jaxrecon.strategies import per_module
-from jaxrecon.training import evaluation_params, freeze, from_grad_fn, optimizers, step_decay
+from jaxrecon.training import Experiment, evaluation_params, freeze, from_grad_fn, optimizers, step_decay
+from jaxrecon.training.experiment import make_optimizer
 
 N_STEPS = 9
 
@@ -86,6 +88,47 @@ def test_promptmr_clips_the_norm_and_decays_apart(problem):
     clipped = [g * min(1, 0.01 / np.linalg.norm(g)) for g in gradients]
     expected = adam(theta, clipped, lambda t: 2e-4 * 0.1 ** (t // 4), decoupled=0.01)
     close(run(optimizers.promptmr(2, learning_rate=2e-4, decay_epoch=2), theta, gradients), expected)
+
+
+@pytest.mark.parametrize("by_module", [False, True])
+@pytest.mark.parametrize(
+    ("name", "rate", "decay_epoch"),
+    [("promptmr", 1e-4, 35), ("promptmr_calgary", 1e-4, 19), ("promptmr_cmrxrecon", 2e-4, 11)],
+)
+def test_promptmr_of_an_experiment_has_the_published_numbers(name, rate, decay_epoch, by_module):
+    """Rate before and after its decay, the clipping norm of what is trained, and prompts that stay as they are."""
+    rng, n_updates = np.random.default_rng(0), 2 * decay_epoch + 3  # two updates are an epoch
+    draw = lambda *shape: {"net": {"prompt": 5 + rng.random(3 * len(shape)), "kernel": rng.standard_normal(shape)}}
+    params = {"start": draw(4), "steps": jax.tree.map(lambda *a: np.stack(a), draw(3), draw(3))}
+    gradient = jax.tree.map(lambda a: np.where(a > 4, 100.0, a + 0.1), params)  # those of the prompts are large
+    # Adam does not see the size of gradients, but that the large ones are clipped and the others not
+    sizes = [1.0 if t % 3 else 1e-3 for t in range(n_updates)]
+    tx = make_optimizer(Experiment(PromptMRPlusConfig(), optimizer=name), steps_per_epoch=2)
+    tx = per_module(tx, 2) if by_module else tx
+    with jax.enable_x64(True):
+        own = jax.tree.map(jnp.asarray, params)
+        state, update = tx.init(own), jax.jit(tx.update)
+        for size in sizes:
+            updates, state = update(jax.tree.map(lambda g, size=size: jnp.asarray(size * g), gradient), state, own)
+            own = optax.apply_updates(own, updates)
+    kernels = lambda tree: [tree["start"]["net"]["kernel"], *tree["steps"]["net"]["kernel"]]
+    whole = np.linalg.norm(np.concatenate(kernels(gradient)))
+    for theta, g, found in zip(kernels(params), kernels(gradient), kernels(own), strict=True):
+        norm = np.linalg.norm(g) if by_module else whole  # a module, or start, clips by itself
+        assert 1e-3 * norm < 0.01 < norm
+        schedule = lambda t: rate * 0.1 ** (t // (2 * decay_epoch))
+        close(found, adam(theta, [g * min(size, 0.01 / norm) for size in sizes], schedule, decoupled=0.01))
+    for part in ("start", "steps"):
+        np.testing.assert_array_equal(own[part]["net"]["prompt"], params[part]["net"]["prompt"])
+        assert not np.any(updates[part]["net"]["prompt"]) and np.all(updates[part]["net"]["kernel"])
+
+
+def test_promptmr_of_an_experiment_trains_prompts_where_they_are_to_be_learned():
+    experiment = Experiment(PromptMRConfig(learn_prompts=True), optimizer="promptmr")
+    params = {"start": {"net": {"prompt": jnp.ones(3)}}, "steps": {}}
+    tx = make_optimizer(experiment, steps_per_epoch=1)
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert np.all(updates["start"]["net"]["prompt"])
 
 
 @pytest.mark.parametrize("clip", ["value", "norm"])
