@@ -204,7 +204,9 @@ class _BatchSource:
                 return prepare(self._source[i], self._how, np.random.default_rng([self._seed, 1, epoch, i]))
             except EmptySlice:
                 self.empty.add(i)
-        raise ValueError(f"{name_of(self._source[first])} has no signal, nor has any other slice of its shape")
+        raise ValueError(
+            f"{name_of(self._source[first])}: expected a signal in it or in another slice of its shape, found none"
+        )
 
     def _from(self, first):
         """A slice, then those after it in its bucket, around its end."""
