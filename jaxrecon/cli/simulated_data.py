@@ -87,7 +87,7 @@ def _frames(hearts: SimulatedHeads, subjects: range, seed: int, n_adjacent: int 
                 Slice(
                     kspace=beat.kspace[around],
                     target=beat.target[frame],
-                    index=frame,
+                    index=i,
                     frame=frame,
                     n_frames=n_frames,
                     file=beat.file,
