@@ -69,7 +69,8 @@ def data_in_words(run: Run) -> str:
         return f"of your files ({len(test['scans'])} for the test)"
     return (
         f"of {config['simulated']['heads']} simulated heads for training and {len(test['scans'])} others for the test, "
-        f"{test['slices']} slices, {y} x {x}, {coils} coils, and of small networks trained for {config['n_updates']} updates"
+        f"{test['slices']} slices, {y} x {x}, {coils} coils (in place of CMRxRecon as many hearts, and frames in place of slices), and "
+        f"of small networks trained for {config['n_updates']} updates"
     )
 
 

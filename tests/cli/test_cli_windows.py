@@ -224,7 +224,7 @@ def test_region_that_training_gives(model, mask, random_complex):
     np.testing.assert_array_equal(example["acs"], region)
     assert (example["mask"] >= region).all()
     np.testing.assert_array_equal(to_problem(example)[0].acs, region)
-    hollow = dataclasses.replace(part, mask=~np.broadcast_to(region, (24, 20)))
+    hollow = dataclasses.replace(part, mask=~np.broadcast_to(region, (24, 20)), target=np.ones((24, 20), np.float32))
     with pytest.raises(ValueError, match="slice 0 of memory: there is no fully sampled center to estimate maps from"):
         prepare(hollow, preparation(experiment), np.random.default_rng(0))
     with pytest.raises(ValueError, match="no fully sampled center"):

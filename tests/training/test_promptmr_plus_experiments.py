@@ -126,7 +126,7 @@ def made_up(folder, row, seed, ssim, *, data="a"):
         "seed": seed,
         "small": True,
         "config": {"simulated": {"heads": 3}, "n_updates": 7},
-        "test": {"shape": [3, 2, 24, 20], "scans": ["s"], "slices": 2, "sha256": data},
+        "test": {"shape": [3, 2, 24, 20], "scans": ["s"], "slices": 2, "acceleration": 4.0, "sha256": data},
         "scores": score(ssim),
         "scores_zero_filled": score(0.5),
         "parameters": 1234,
@@ -150,7 +150,7 @@ def test_report(script, tmp_path, rng):
     assert ours[1:3] == ["2", "0.9100 +- 0.0141"] and ours[6:] == ["1,234", "2.0", "0.25 |"]
     assert plain[1:3] == ["1", "0.8500"] and plain[5] == "+0.0500"
     assert row("zero-filled")[2] == "0.5000 +- 0.0000" and row("+ history")[2] == "not run"
-    assert row("fastMRI knee, R = 4 | PromptMR+")[3:] == ["0.91 +- 0.01 / 0.9100 +- 0.0141", "39.92 / 0.9276 |"]
+    assert row("fastMRI knee, R = 4 | PromptMR+")[3:] == ["4.0", "0.91 +- 0.01 / 0.9100 +- 0.0141", "39.92 / 0.9276 |"]
     assert "3 simulated heads" in "".join(lines) and (tmp_path / "picture.png").exists()
 
     made_up(tmp_path, "ablation_history", 0, 0.87, data="b")
