@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import get_args
 
 import h5py
@@ -14,13 +13,9 @@ from data.data_files import write_fastmri, write_matlab
 
 from jaxrecon.cli import main, reconstruct
 from jaxrecon.cli.experiments import ModelName
-from jaxrecon.cli.network import Network
 from jaxrecon.cli.train import check_resume
-from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.coils import espirit
-from jaxrecon.data import remove_oversampling
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
-from jaxrecon.problem import Problem
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
 from jaxrecon.training.experiment_json import from_json, to_json
@@ -163,7 +158,6 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
 
 def test_frames_train_and_reconstruct(tmp_path, capsys):
     """A network of frames learns from whole time series, simulated or of files, and reconstructs them at once."""
-    import jax
 
     from jaxrecon.cli.network import load_network
     from jaxrecon.data import open as open_scan
@@ -364,52 +358,3 @@ def test_presets(tmp_path):
     with pytest.raises(ValueError, match="returns an Experiment, found 3"):
         load_experiment(tmp_path / "three.py")
     assert dataclasses.replace(PRESETS["pgd"], seed=1) != PRESETS["pgd"]
-
-
-def test_slices_masks_and_ranges_of_a_paper(tmp_path):
-    """Central slices of each file, a mask drawn anew for each, the range of SSIM from the slice."""
-    kspace, image = measured(shape=(33, 24))
-    data = tmp_path / "data"
-    data.mkdir()
-    for i in range(2):
-        volume = np.stack([image.astype(np.float32)] * 4)
-        path = write_fastmri(data / f"file{i}.h5", np.stack([kspace] * 4), reconstruction_rss=volume)
-        with h5py.File(path, "r+") as file:
-            file.attrs["max"] = 3 * volume.max()
-    preset = PRESETS["varnet"]
-    experiment = dataclasses.replace(preset, slices=(1, -1), n_masks=None, data_range="slice", acs=4, acceleration=2.0)
-    found = find_data(experiment, str(data), None)
-    assert [e.index for e in found.training.entries] == [e.index for e in found.validation.entries] == [1, 2]
-    drawn = [preparation(experiment).mask(found.training[0], np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert len({mask.tobytes() for mask in drawn}) > 2
-    part = found.training[0]
-    ranges = [preparation(e).data_range(part, part.target) for e in (experiment, preset)]
-    assert ranges == pytest.approx([part.target.max(), 3 * part.target.max()])
-    for wrong in (
-        dataclasses.replace(experiment, slices=(4, 6)),
-        dataclasses.replace(PRESETS["pgd-cine"], slices=(1, 2)),
-    ):
-        with pytest.raises(ValueError, match="expected slices from"):
-            find_data(wrong, str(data), data)
-
-
-def test_readout_is_cropped_to_that_of_the_training(random_complex):
-    """A complete readout longer than in the training shrinks to its middle; where rows are missing none is cut off."""
-    config = VarNetConfig(n_steps=1, features=2, pools=1, sens_features=2, sens_pools=1)
-    model, kspace = build(config), np.asarray(random_complex((2, 24, 12)), np.complex64)
-    lines = line_mask(12, n_acs=4)[None]
-    params = model.init(jax.random.key(0), Problem.from_numpy(kspace * lines, mask=lines))
-    trained = {
-        rows: Network(Path("run"), Experiment(config, scale="none", shape=(rows, 10)), params, model)
-        for rows in (16, 24, 32)
-    }
-    image, _ = trained[16].reconstruct(kspace * lines, lines, None)
-    short, _ = trained[16].reconstruct(remove_oversampling(kspace * lines, 16), lines, None)
-    assert image.shape == trained[16].image_shape(kspace.shape, lines) == (16, 12)
-    np.testing.assert_allclose(image, short, rtol=1e-5)
-    whole, _ = trained[24].reconstruct(kspace * lines, lines, None)
-    assert whole.shape == trained[32].image_shape(kspace.shape, lines) == (24, 12)
-    plane = np.broadcast_to(lines, (24, 12)).copy()
-    plane[3, ::4] = False
-    assert trained[16].reconstruct(kspace * plane, plane, None)[0].shape == (24, 12)

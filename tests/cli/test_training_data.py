@@ -1,0 +1,69 @@
+"""What an experiment says of slices, masks, ranges and sizes, as training and `recon --checkpoint` follow it."""
+
+import dataclasses
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from cli_files import line_mask, measured
+from data.data_files import write_fastmri
+
+from jaxrecon.cli.network import Network
+from jaxrecon.cli.training_data import find_data, preparation
+from jaxrecon.data import remove_oversampling
+from jaxrecon.models import VarNetConfig
+from jaxrecon.problem import Problem
+from jaxrecon.training import Experiment
+from jaxrecon.training.networks import build
+from jaxrecon.training.presets import PRESETS
+
+
+def test_slices_masks_and_ranges_of_a_paper(tmp_path):
+    """Central slices of each file, a mask drawn anew for each, the range of SSIM from the slice."""
+    kspace, image = measured(shape=(33, 24))
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(2):
+        volume = np.stack([image.astype(np.float32)] * 4)
+        path = write_fastmri(data / f"file{i}.h5", np.stack([kspace] * 4), reconstruction_rss=volume)
+        with h5py.File(path, "r+") as file:
+            file.attrs["max"] = 3 * volume.max()
+    preset = PRESETS["varnet"]
+    experiment = dataclasses.replace(preset, slices=(1, -1), n_masks=None, data_range="slice", acs=4, acceleration=2.0)
+    found = find_data(experiment, str(data), None)
+    assert [e.index for e in found.training.entries] == [e.index for e in found.validation.entries] == [1, 2]
+    drawn = [preparation(experiment).mask(found.training[0], np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert len({mask.tobytes() for mask in drawn}) > 2
+    part = found.training[0]
+    ranges = [preparation(e).data_range(part, part.target) for e in (experiment, preset)]
+    assert ranges == pytest.approx([part.target.max(), 3 * part.target.max()])
+    for wrong in (
+        dataclasses.replace(experiment, slices=(4, 6)),
+        dataclasses.replace(PRESETS["pgd-cine"], slices=(1, 2)),
+    ):
+        with pytest.raises(ValueError, match="expected slices from"):
+            find_data(wrong, str(data), data)
+
+
+def test_readout_is_cropped_to_that_of_the_training(random_complex):
+    """A complete readout longer than in the training shrinks to its middle; where rows are missing none is cut off."""
+    config = VarNetConfig(n_steps=1, features=2, pools=1, sens_features=2, sens_pools=1)
+    model, kspace = build(config), np.asarray(random_complex((2, 24, 12)), np.complex64)
+    lines = line_mask(12, n_acs=4)[None]
+    params = model.init(jax.random.key(0), Problem.from_numpy(kspace * lines, mask=lines))
+    trained = {
+        rows: Network(Path("run"), Experiment(config, scale="none", shape=(rows, 10)), params, model)
+        for rows in (16, 24, 32)
+    }
+    image, _ = trained[16].reconstruct(kspace * lines, lines, None)
+    short, _ = trained[16].reconstruct(remove_oversampling(kspace * lines, 16), lines, None)
+    assert image.shape == trained[16].image_shape(kspace.shape, lines) == (16, 12)
+    np.testing.assert_allclose(image, short, rtol=1e-5)
+    whole, _ = trained[24].reconstruct(kspace * lines, lines, None)
+    assert whole.shape == trained[32].image_shape(kspace.shape, lines) == (24, 12)
+    plane = np.broadcast_to(lines, (24, 12)).copy()
+    plane[3, ::4] = False
+    assert trained[16].reconstruct(kspace * plane, plane, None)[0].shape == (24, 12)
