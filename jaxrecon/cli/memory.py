@@ -107,7 +107,10 @@ def every_strategy(
     from ..training.networks import after_update
 
     has_norm, own = after_update(experiment.model) is not None, experiments.strategy_label(experiment)
-    strategies: dict[str, Strategy | UpdateStrategy] = {**standard_strategies(model, keep_carry=has_norm)}
+    usual = n_modules(dataclasses.replace(experiment, n_modules=None))
+    strategies: dict[str, Strategy | UpdateStrategy] = {
+        **standard_strategies(model, n_modules=usual, keep_carry=has_norm)
+    }
     if model.shared and not has_norm:
         strategies[f"gleam_shared, {model.n_steps} modules"] = gleam_shared(model.n_steps, tx)
     if own in strategies:

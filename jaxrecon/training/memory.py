@@ -71,11 +71,14 @@ def compiled_memory(fn: Callable, *args: Any) -> Memory:
     return Memory(plan.temp_size_in_bytes, plan.argument_size_in_bytes, max(outputs, 0))
 
 
-def standard_strategies(model: Unrolled, *, keep_carry: bool = False) -> dict[str, Strategy]:
+def standard_strategies(
+    model: Unrolled, *, n_modules: int | None = None, keep_carry: bool = False
+) -> dict[str, Strategy]:
     """The strategies that any model can be asked for; the first, the baseline, is a loop as most would write it.
 
     Args:
       model: the network.
+      n_modules: of gleam; None: one per step.
       keep_carry: only those that hand the last carry on, for batch norm's moving averages.
     """
     strategies = {
@@ -85,10 +88,11 @@ def standard_strategies(model: Unrolled, *, keep_carry: bool = False) -> dict[st
     }
     if keep_carry:
         return strategies
+    n_modules = model.n_steps if n_modules is None else n_modules
     return strategies | {
         "invertible": invertible(),
         "invertible, all steps": invertible(0),
-        f"gleam, {model.n_steps} modules": gleam(model.n_steps),
+        f"gleam, {n_modules} modules": gleam(n_modules),
         "deep_supervision": deep_supervision([1 / model.n_steps] * model.n_steps),
     }
 

@@ -5,6 +5,7 @@ import functools
 
 import jax
 import numpy as np
+import optax
 import pytest
 from cli_files import line_mask, measured
 from data.data_files import write_fastmri, write_matlab
@@ -13,7 +14,7 @@ import jaxrecon
 from jaxrecon import training
 from jaxrecon.cli import main, masks
 from jaxrecon.cli.common import acquired_mask
-from jaxrecon.cli.memory import Options, abstract_batch
+from jaxrecon.cli.memory import Options, abstract_batch, every_strategy
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import Slice
@@ -375,3 +376,6 @@ def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
             assert f"gleam, {modules} modules" in text
             assert ("warning: --n-modules 2 of 2 steps: the latent" in text) == (modules == 2)
             assert "1 of 3 neighbouring slices of 24 x 20, 2 coils" in text
+    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY)
+    compared = every_strategy(experiment, build(TINY), optax.identity())
+    assert [name for name in compared if "gleam" in name] == ["gleam, 1 modules"]
