@@ -128,6 +128,10 @@ def test_an_empty_neighbour_leaves_the_mask_alone():
     np.testing.assert_array_equal(np.broadcast_to(mask, (24, 20)), np.broadcast_to(lines, (24, 20)))
 
 
+def recon_command(scan, checkpoint, out):
+    return ["recon", str(scan), "--checkpoint", str(checkpoint), "--out", str(out), "--no-figure", "--no-crop"]
+
+
 def test_convert_there_and_back(tmp_path):
     """The slices of a scan come as windows, clamped at its ends; weights come back bit for bit."""
     rng = np.random.default_rng(0)
@@ -145,16 +149,7 @@ def test_convert_there_and_back(tmp_path):
     mask = line_mask()
     kspace = np.stack([measured(n_coils=2)[0], 2 * measured(n_coils=2)[0][::-1]]) * mask
     path = write_fastmri(tmp_path / "scan.h5", kspace, mask=mask.astype(np.float32))
-    command = [
-        "recon",
-        str(path),
-        "--checkpoint",
-        str(out),
-        "--out",
-        str(tmp_path / "r.npy"),
-        "--no-figure",
-        "--no-crop",
-    ]
+    command = recon_command(path, out, tmp_path / "r.npy")
     assert main(command) == 0
     params, config = from_published(state, PROMPTMR_PLUS)
     reconstruct = jax.jit(functools.partial(run, build(config)))
@@ -330,16 +325,7 @@ def test_masks_of_frames_go_with_their_window(tmp_path):
     masks = np.stack([line_mask(x, n_acs=6) | (np.arange(x) % n_frames == t) for t in range(n_frames)])[:, None]
     np.save(tmp_path / "masks.npy", masks.repeat(y, 1).astype(np.uint8))
     path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace.swapaxes(-1, -2))
-    command = [
-        "recon",
-        str(path),
-        "--checkpoint",
-        str(out),
-        "--out",
-        str(tmp_path / "r.npy"),
-        "--no-figure",
-        "--no-crop",
-    ]
+    command = recon_command(path, out, tmp_path / "r.npy")
     assert main([*command, "--mask", str(tmp_path / "masks.npy"), "--slices", "1:7"]) == 0
     params, config = from_published(read_npz(tmp_path / "weights.npz"), PROMPTMR_PLUS)
     reconstruct = jax.jit(functools.partial(run, build(config)))
