@@ -3,8 +3,8 @@
 import h5py
 import numpy as np
 import pytest
-from cli_files import SHAPE, line_mask, measured
-from data.data_files import write_fastmri
+from support.files import write_fastmri
+from support.scans import SHAPE, line_mask, measured
 
 from jaxrecon.cli import main
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from cli_files import line_mask, measured
-from data.data_files import write_fastmri
-from weights.torch_files import Global, storage, stream, tensor
+from support.files import write_fastmri
+from support.scans import line_mask, measured
+from support.torch_files import Global, storage, stream, tensor
 
 from jaxrecon.cli import main
 from jaxrecon.models import DeepJSenseConfig, MoDLConfig, PromptMRConfig, UNetConfig, VarNetConfig, run

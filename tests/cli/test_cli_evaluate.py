@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from cli_files import measured
-from data.data_files import write_fastmri
+from support.files import write_fastmri
+from support.scans import measured
 
 from jaxrecon.cli import main
 from jaxrecon.metrics import evaluate

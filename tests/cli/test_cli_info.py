@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_files import SHAPE, line_mask, measured
-from data.data_files import write_fastmri
+from support.files import write_fastmri
+from support.scans import SHAPE, line_mask, measured
 
 from jaxrecon.cli import main
 

@@ -3,8 +3,8 @@
 import h5py
 import numpy as np
 import pytest
-from cli_files import line_mask, measured, nrmse, object_and_maps
-from data.data_files import header_xml, write_fastmri, write_matlab
+from support.files import header_xml, write_fastmri, write_matlab
+from support.scans import line_mask, measured, nrmse, object_and_maps
 
 import jaxrecon
 from jaxrecon.cli import main

@@ -7,8 +7,8 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from cli_files import SHAPE, line_mask, measured, nrmse, object_and_maps
-from data.data_files import complex_array, header_xml, write_bart, write_fastmri, write_ismrmrd
+from support.files import complex_array, header_xml, write_bart, write_fastmri, write_ismrmrd
+from support.scans import SHAPE, line_mask, measured, nrmse, object_and_maps
 
 from jaxrecon import data
 from jaxrecon.cli import main, reconstruct

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from cli_files import nrmse
+from support.scans import nrmse
 
 from jaxrecon import data
 from jaxrecon.cli import main

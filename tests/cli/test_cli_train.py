@@ -8,8 +8,8 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from cli_files import line_mask, measured, nrmse
-from data.data_files import write_fastmri, write_matlab
+from support.files import write_fastmri, write_matlab
+from support.scans import line_mask, measured, nrmse
 
 from jaxrecon.cli import main, reconstruct
 from jaxrecon.cli.experiments import ModelName

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import optax
 import pytest
-from cli_files import line_mask, measured
-from data.data_files import write_fastmri, write_matlab
+from support.files import write_fastmri, write_matlab
+from support.scans import line_mask, measured
 
 import jaxrecon
 from jaxrecon import training

@@ -7,8 +7,8 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from cli_files import line_mask, measured
-from data.data_files import write_fastmri
+from support.files import write_fastmri
+from support.scans import line_mask, measured
 
 from jaxrecon.cli.network import Network
 from jaxrecon.cli.training_data import find_data, preparation

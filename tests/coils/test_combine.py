@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from coil_data import ellipsoid, fft, smooth_maps
 from scipy.ndimage import uniform_filter
+from support.coil_data import ellipsoid, fft, smooth_maps
 
 from jaxrecon.coils import adaptive_combine, combine_coils, inati, low_resolution_maps, rss, walsh
 

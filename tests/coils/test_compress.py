@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from coil_data import simulate
+from support.coil_data import simulate
 
 from jaxrecon.coils import compress, gcc_compression, svd_compression
 

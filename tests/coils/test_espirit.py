@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sigpy.mri as mr
-from coil_data import simulate
+from support.coil_data import simulate
 
 from jaxrecon.checks import DataError
 from jaxrecon.coils import calibration_matrix, espirit, espirit_eigen, soft_weight

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sigpy.mri as mr
-from coil_data import simulate
 from scipy.signal import convolve2d
+from support.coil_data import simulate
 
 from jaxrecon.coils import jsense, jsense_kernels
 

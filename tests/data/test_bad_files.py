@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import scipy.io
-from data_files import complex_array, header_xml, write_bart, write_fastmri, write_ismrmrd, write_matlab
+from support.files import complex_array, header_xml, write_bart, write_fastmri, write_ismrmrd, write_matlab
 
 from jaxrecon import data
 from jaxrecon.checks import DataError

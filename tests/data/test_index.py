@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from data_files import complex_array, write_bart, write_fastmri, write_matlab
+from support.files import complex_array, write_bart, write_fastmri, write_matlab
 
 from jaxrecon import data
 from jaxrecon.checks import DataError

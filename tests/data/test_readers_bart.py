@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from data_files import complex_array, write_bart
+from support.files import complex_array, write_bart
 
 from jaxrecon import data, fourier
 from jaxrecon.checks import DataError

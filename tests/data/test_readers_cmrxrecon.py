@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import scipy.io
-from data_files import complex_array, write_matlab
+from support.files import complex_array, write_matlab
 
 from jaxrecon import data
 from jaxrecon.checks import DataError

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from data_files import complex_array, header_xml, write_fastmri
+from support.files import complex_array, header_xml, write_fastmri
 
 from jaxrecon import data
 from jaxrecon.checks import DataError

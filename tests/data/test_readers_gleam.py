@@ -1,7 +1,7 @@
 import h5py
 import numpy as np
 import pytest
-from data_files import complex_array
+from support.files import complex_array
 
 from jaxrecon import data
 from jaxrecon.checks import DataError

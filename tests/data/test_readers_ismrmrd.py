@@ -1,7 +1,7 @@
 import h5py
 import numpy as np
 import pytest
-from data_files import complex_array, flag, header_xml, write_ismrmrd
+from support.files import complex_array, flag, header_xml, write_ismrmrd
 
 from jaxrecon import data, fourier
 from jaxrecon.checks import DataError
@@ -234,7 +234,7 @@ def test_file_of_noise_only(tmp_path):
 
 def test_aligned_heads_are_read_by_name(tmp_path):
     """Some writers pad the struct of the head: 352 bytes in place of 340."""
-    from data_files import FIELDS
+    from support.files import FIELDS
 
     aligned = np.dtype(FIELDS, align=True)
     packed = write_ismrmrd(tmp_path / "p.h5", lines_of(KSPACE), header_xml((12, 9, 1), namespace=False))

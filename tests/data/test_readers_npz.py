@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from data_files import complex_array
+from support.files import complex_array
 
 from jaxrecon import data
 from jaxrecon.checks import DataError

@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 import scipy.io
-from data_files import complex_array, header_xml, write_bart, write_fastmri
+from support.files import complex_array, header_xml, write_bart, write_fastmri
 
 from jaxrecon import data
 from jaxrecon.data import write

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_problems import n_parameters, problem
+from support.problems import n_parameters, problem
 
 from jaxrecon.complex_ops import from_channels, rss, to_channels
 from jaxrecon.fourier import crop_or_pad, fftc, ifftc

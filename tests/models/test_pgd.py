@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_problems import n_parameters, problem
+from support.problems import n_parameters, problem
 
 from jaxrecon.models import PGDConfig, batched, pgd, run, stack_problems
 from jaxrecon.models.pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_problems import n_parameters, problem
+from support.problems import n_parameters, problem
 
 from jaxrecon.complex_ops import rss
 from jaxrecon.fourier import fftc, ifftc

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_strategies import assert_trees_close, make_problem, mean_square
+from support.toy import assert_trees_close, make_problem, mean_square
 
 from jaxrecon.models import DeepJSenseConfig, deep_jsense, run
 from jaxrecon.strategies import deep_supervision, gleam, gleam_shared, module_mesh, p_gleam, per_module

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_strategies import N, assert_trees_close, make_problem, mean_square, toy
+from support.toy import N, assert_trees_close, make_problem, mean_square, toy
 
 from jaxrecon.models import batched, stack_problems
 from jaxrecon.strategies import end_to_end, gleam_shared, per_module

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_matrix import PROMPTS
-from test_strategies import mean_square
+from support.models import PROMPTS
+from support.toy import mean_square
 
 from jaxrecon import models
 from jaxrecon.operators import CartesianSense

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import device_checks
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from test_strategies import assert_trees_close, make_problem, mean_square, toy
+from support import device_checks
+from support.toy import assert_trees_close, make_problem, mean_square, toy
 
 from jaxrecon.models import batched, run, stack_problems
 from jaxrecon.strategies import gleam, module_mesh, p_gleam, per_module
@@ -24,10 +24,12 @@ SCHEDULES = ("pipeline", "algorithm2", "spmd", "pmap")
 def results(tmp_path_factory):
     """name -> result of a check on four forced devices."""
     out = tmp_path_factory.mktemp("devices")
-    script = Path(device_checks.__file__)
-    command = [sys.executable, str(script), str(out), jax.config.jax_compilation_cache_dir]
+    command = [sys.executable, "-m", "support.device_checks", str(out), jax.config.jax_compilation_cache_dir]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, env=environment, check=False)
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=1500, env=environment, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return json.loads((out / "results.json").read_text())
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_strategies import N, make_problem, toy
+from support.toy import N, make_problem, toy
 
 from jaxrecon.models import batched, run, stack_problems, stack_steps, unrolled, unstack_steps
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from toy_run import slices, toy
+from support.toy_run import slices, toy
 
 from jaxrecon.data.pipeline import labelled
 from jaxrecon.data.preparation import Preparation, combined_target, maximum

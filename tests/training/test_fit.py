@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy_run import slices, toy, train
+from support.toy_run import slices, toy, train
 
 from jaxrecon.data.pipeline import batches
 from jaxrecon.data.preparation import Preparation, combined_target
@@ -93,10 +93,10 @@ def test_stopped_and_resumed_equals_one_run(whole_run, tmp_path):
 
 def test_killed_at_any_moment_and_resumed_equals_one_run(whole_run, tmp_path):
     state, out = whole_run
-    here = Path(__file__).parent
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir)}
     process = subprocess.Popen(
-        [sys.executable, str(here / "toy_run.py"), str(tmp_path), "1000000"],
+        [sys.executable, "-m", "support.toy_run", str(tmp_path), "1000000"],
+        cwd=Path(__file__).parents[1],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy_run import toy
+from support.toy_run import toy
 
 from jaxrecon.models import MODL_2D_GLEAM, PGDConfig, modl, pgd
 from jaxrecon.operators import CartesianSense

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy_run import PREPARATION, slices, toy
+from support.toy_run import PREPARATION, slices, toy
 
 from jaxrecon.data.pipeline import batches
 from jaxrecon.models import batched

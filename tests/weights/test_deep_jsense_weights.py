@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch_files
+from support import torch_files
 
 from jaxrecon import DataError, Problem, weights
 from jaxrecon.models import DeepJSenseConfig, deep_jsense

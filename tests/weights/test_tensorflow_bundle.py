@@ -1,9 +1,9 @@
 import os
 import tracemalloc
 
-import bundle_files as tf
 import numpy as np
 import pytest
+from support import bundle_files as tf
 
 from jaxrecon import DataError
 from jaxrecon.weights import read, read_bundle

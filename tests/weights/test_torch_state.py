@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch_files import Global, pickled, storage, stream, tensor
+from support.torch_files import Global, pickled, storage, stream, tensor
 
 from jaxrecon import DataError
 from jaxrecon.data import files

@@ -1,4 +1,4 @@
-"""A tiny unrolled network with data, and a run of it that a test may kill: `python toy_run.py OUT N_STEPS`."""
+"""A tiny unrolled network with data, and a run of it that a test may kill: `python -m support.toy_run OUT N_STEPS`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What is checked on several devices, in one process with four of them: `python device_checks.py OUT [CACHE] [--all]`.
+"""What is checked on several devices, in one process with four of them: `python -m support.device_checks OUT [CACHE]`.
 
 Every check trains T mini-batches, more than there are stages, so that pipelines fill, run full and drain. Its result is
 the largest difference in weights, optimizer states and metrics from the reference, `gleam` on one device one mini-batch at
@@ -42,10 +42,9 @@ def name_of(check):
 
 
 def build(name):
-    from test_matrix import PROMPTS
-    from test_strategies import toy
-
     from jaxrecon import models
+    from support.models import PROMPTS
+    from support.toy import toy
 
     return {
         "toy": toy,
