@@ -20,7 +20,7 @@ import numpy as np
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import WithMaps
 from jaxrecon.data import scan_name
-from jaxrecon.data.write import atomic
+from jaxrecon.files import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched
 from jaxrecon.problem import Problem

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from . import classical, coils, data, fourier, metrics, models, operators, sampling, strategies, training, weights
     from .checks import DataError
     from .models import run
-    from .problem import Problem
+    from .problem import Problem, Target
     from .training import losses
 
 __all__ = [
     "DataError",
     "Problem",
+    "Target",
     "classical",
     "coils",
     "data",
@@ -31,7 +32,7 @@ __all__ = [
     "weights",
 ]
 
-_HOMES = {"DataError": "checks", "Problem": "problem", "losses": "training", "run": "models"}
+_HOMES = {"DataError": "checks", "Problem": "problem", "Target": "problem", "losses": "training", "run": "models"}
 """Name -> module that it is taken from; the other names are modules themselves."""
 
 

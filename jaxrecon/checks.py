@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from .host import complete_width
+
 MAX_BYTES = 256 * 2**30
 """No single array of more bytes than this is read: a header that asks for more is wrong or hostile."""
 
@@ -128,20 +130,10 @@ def check_calibration(kspace, calib_size: int, kernel_size: int = 1, *, complete
     if not sampled.any():
         cure = "Is this masked k-space without calibration lines, or not centered (DC at index n // 2)?"
     else:
-        width = _largest_complete_width(sampled)
+        width = complete_width(sampled)
         cure = f"The largest complete width is {width}: "
         cure += f"use calib_size={width}" if width >= kernel_size else "acquire calibration lines, or use external maps"
     raise ValueError(
         f"the calibration region of kspace ({' x '.join([str(calib_size)] * len(space))} around the center) is not "
         f"complete: expected {sampled.size} sampled positions, found {int(sampled.sum())}. {cure}"
     )
-
-
-def _largest_complete_width(sampled: np.ndarray) -> int:
-    """Width of the largest centered cube that is all true; center at n // 2."""
-    center = sampled.shape[0] // 2
-    for width in range(sampled.shape[0], 0, -1):
-        start = center - width // 2
-        if sampled[(slice(start, start + width),) * sampled.ndim].all():
-            return width
-    return 0

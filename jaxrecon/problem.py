@@ -1,10 +1,11 @@
-"""Problem: what a reconstruction is given."""
+"""Problem and Target: what a reconstruction is given, and what it is compared with."""
 
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, Inexact
 
 from .checks import check_at_least, check_broadcasts, check_same_coils
 from .operators import CartesianSense
@@ -72,6 +73,24 @@ class Problem:
         kspace = kspace * mask.astype(real)
         op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask, real), ndim=ndim)
         return cls(jnp.asarray(kspace), op, None if acs is None else jnp.asarray(acs), key)
+
+
+@struct.dataclass
+class Target:
+    """What a reconstruction is compared with; a batch has a leading axis on each leaf.
+
+    Attributes:
+      image: reference (..., y, x), complex or magnitude; may be smaller than the problem's matrix: losses crop.
+      data_range: scalar per example in units of the image, the peak of SSIM, e.g. the maximum of the volume; None:
+        losses that need it raise.
+      mask: samples of k-space held out for a self-supervised loss.
+      scale: what k-space and image were divided by; multiply a reconstruction by it to undo. None: 1.
+    """
+
+    image: Inexact[Array, "*batch y x"]
+    data_range: Float[Array, "..."] | None = None
+    mask: Mask | None = None
+    scale: Float[Array, "..."] | None = None
 
 
 def _collapse_constant_axes(mask, ndim):

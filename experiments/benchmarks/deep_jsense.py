@@ -24,8 +24,8 @@ from jaxrecon import models, sampling
 from jaxrecon.data import simulate
 from jaxrecon.models.deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
-from jaxrecon.training import Target, losses
+from jaxrecon.problem import Problem, Target
+from jaxrecon.training import losses
 from jaxrecon.weights import DEEP_JSENSE, from_published, to_published
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden" / "deep_jsense"

@@ -28,9 +28,9 @@ from jaxrecon.models import Unrolled
 from jaxrecon.models.modl import MODL_2D_GLEAM, MODL_3D_GLEAM, modl
 from jaxrecon.models.pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM, PGDConfig, pgd
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
+from jaxrecon.problem import Problem, Target
 from jaxrecon.strategies import Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
-from jaxrecon.training import Target, losses, memory_report, optimizers
+from jaxrecon.training import losses, memory_report, optimizers
 
 LOOP, SCAN = "end to end, Python loop", "end to end"
 MEGABYTE = 2**20

@@ -27,8 +27,8 @@ from jaxrecon.data import simulate
 from jaxrecon.models.modl import MoDLConfig, modl
 from jaxrecon.models.varnet import VarNetConfig, varnet
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
-from jaxrecon.training import Target, losses
+from jaxrecon.problem import Problem, Target
+from jaxrecon.training import losses
 from jaxrecon.weights import E2E_VARNET, FASTMRI_UNET, MODL, from_published, to_published
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"

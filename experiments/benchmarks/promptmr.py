@@ -25,9 +25,9 @@ from jaxrecon import models, sampling
 from jaxrecon.data import simulate
 from jaxrecon.models.promptmr_plus import promptmr_plus
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
+from jaxrecon.problem import Problem, Target
 from jaxrecon.sampling.acs import acs_from_mask
-from jaxrecon.training import Target, losses
+from jaxrecon.training import losses
 from jaxrecon.weights import PROMPTMR_PLUS, from_published, to_published
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden" / "promptmr"

@@ -25,9 +25,9 @@ import jax.numpy as jnp
 
 from jaxrecon.models import PROMPTMR_PLUS_BASELINE, PromptMRPlusConfig, batched, promptmr_plus, run
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
+from jaxrecon.problem import Problem, Target
 from jaxrecon.strategies import checkpointed, end_to_end, gleam
-from jaxrecon.training import Target, carry_bytes, compiled_memory, losses
+from jaxrecon.training import carry_bytes, compiled_memory, losses
 
 PLUS, BASELINE = PromptMRPlusConfig(), PROMPTMR_PLUS_BASELINE
 CALGARY = {"coils": 12, "size": (218, 170), "plane": True}

@@ -32,13 +32,13 @@ from jaxrecon.cli.training_data import WithMaps, preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files, select
 from jaxrecon.data.pipeline import labelled
-from jaxrecon.data.write import atomic
+from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
 from jaxrecon.models import run as run_model
 from jaxrecon.operators import kernels_to_maps
-from jaxrecon.problem import Problem
-from jaxrecon.training import Experiment, Target, load_params, read_log
+from jaxrecon.problem import Problem, Target
+from jaxrecon.training import Experiment, load_params, read_log
 from jaxrecon.training.networks import abstract_params, build, needs_maps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

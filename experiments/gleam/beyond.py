@@ -23,7 +23,7 @@ from gleam_settings import pgd_mridata
 
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data.pipeline import batches
-from jaxrecon.data.write import atomic
+from jaxrecon.files import atomic
 from jaxrecon.models import batched
 from jaxrecon.models import run as run_model
 from jaxrecon.strategies import per_module

@@ -27,7 +27,7 @@ from jaxrecon.cli.training_data import preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import labelled
-from jaxrecon.data.write import atomic
+from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
 from jaxrecon.models import run as run_model

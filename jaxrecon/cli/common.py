@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from ..host import complete_width
 
 if TYPE_CHECKING:
     from ..data import Header, Slice
@@ -97,13 +99,6 @@ def progress(description: str) -> Iterator:
         yield track
 
 
-def root_of_squares(kspace: Complex[np.ndarray, "*frame coil y x"]) -> Float[np.ndarray, "*frame y x"]:
-    """The root of the sum of squares of the coil images, on the host."""
-    from ..data.scan import ifftc
-
-    return np.sqrt((np.abs(ifftc(ifftc(kspace, -1), -2)) ** 2).sum(-3))
-
-
 def read_mask(path: Path) -> Bool[np.ndarray, "*frame y x"]:
     """The mask of a .npy, of an .npz with the key `mask`, or of a CMRxRecon .mat file: (y, x), (1, x), or with frames.
 
@@ -112,7 +107,7 @@ def read_mask(path: Path) -> Bool[np.ndarray, "*frame y x"]:
     """
     from ..checks import DataError
     from ..data import cmrxrecon
-    from ..data.files import check_file, reading
+    from ..files import check_file, reading
 
     path = check_file(path)
     if path.suffix == ".mat":
@@ -187,15 +182,4 @@ def measure(mask: Bool[np.ndarray, "y x"], shape: tuple[int, ...] | None = None)
         "columns (x)": f"{width} of {nx} columns",
         "rows (y)": f"{height} of {ny} rows",
     }.get(kind, f"{height} x {width}")
-    return Pattern(kind, full.size / int(full.sum()), center if height * width else "none", complete_square(full))
-
-
-def complete_square(mask: Bool[np.ndarray, "y x"]) -> int:
-    """Width w of the largest complete square, [n // 2 - w // 2, ... + w) along both axes."""
-    width = 0
-    for wider in range(1, min(mask.shape) + 1):
-        starts = [n // 2 - wider // 2 for n in mask.shape]
-        if not mask[starts[0] : starts[0] + wider, starts[1] : starts[1] + wider].all():
-            break
-        width = wider
-    return width
+    return Pattern(kind, full.size / int(full.sum()), center if height * width else "none", complete_width(full))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from .. import plots
-from ..data.write import atomic
+from ..files import atomic
 from ..metrics import summarize
 from . import page
 from .common import say, show

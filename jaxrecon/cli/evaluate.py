@@ -10,7 +10,8 @@ import numpy as np
 import tyro
 from rich.table import Table
 
-from .common import acquired_mask, check_output, chosen_slices, root_of_squares, say, show
+from .. import host
+from .common import acquired_mask, check_output, chosen_slices, say, show
 
 if TYPE_CHECKING:
     from ..data import Scan
@@ -123,7 +124,7 @@ def _reference(scan: "Scan", slices: range) -> np.ndarray:
                 raise ValueError(
                     f"file {scan.path}: expected a target, images, or fully sampled k-space, found undersampled k-space"
                 )
-            image = np.asarray(crop_to_recon_size(root_of_squares(part.kspace * mask[None]), header))  # type: ignore[operator]
+            image = np.asarray(crop_to_recon_size(host.rss(host.coil_images(part.kspace * mask[None])), header))  # type: ignore[operator]
         images.append(image)
     volume = np.stack(images)
     whole = header.n_frames > 1 and len(slices) == len(scan)
@@ -131,7 +132,7 @@ def _reference(scan: "Scan", slices: range) -> np.ndarray:
 
 
 def _write(scores: "Evaluation", options: Options) -> None:
-    from ..data.write import atomic
+    from ..files import atomic
 
     assert options.out is not None
     files = {"reconstruction": str(options.recon), "target": str(options.target), "slices": options.slices or "all"}

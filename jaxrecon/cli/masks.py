@@ -105,7 +105,7 @@ def run(options: Options) -> None:
             ("seed", str(options.seed), "--seed"),
         ],
     )
-    from ..data.write import atomic
+    from ..files import atomic
 
     with atomic(options.out, overwrite=options.overwrite) as temporary:
         if options.out.suffix == ".npz":

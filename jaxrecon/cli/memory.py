@@ -166,8 +166,7 @@ def abstract_batch(options: Options):
     import jax.numpy as jnp
 
     from ..operators import CartesianSense
-    from ..problem import Problem
-    from ..training import Target
+    from ..problem import Problem, Target
     from ..training.networks import in_time, needs_maps, window
 
     experiment = options.experiment

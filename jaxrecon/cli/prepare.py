@@ -96,7 +96,7 @@ def prepare_scan(file: Path, out: Path, settings: Mapping[str, Any]) -> int:
     import h5py
 
     from ..data import open
-    from ..data.write import atomic
+    from ..files import atomic
 
     for unfinished in out.parent.glob(f".????????????.{out.name}"):
         unfinished.unlink()  # of a run that was killed
@@ -170,8 +170,8 @@ def _is_finished(out: Path, file: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the scan was prepared before, in this way."""
     if not out.exists():
         return False
-    from ..data.files import reading
     from ..data.hdf5 import opened
+    from ..files import reading
 
     with opened(out) as stored, reading(out, expected="a prepared scan"):
         found = {name: _plain(stored.attrs.get(name)) for name in (*settings, "source")}

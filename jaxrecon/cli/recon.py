@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import tyro
 
+from .. import host
 from . import masks
 from .common import (
     acquired_mask,
@@ -18,7 +19,6 @@ from .common import (
     measure,
     progress,
     read_mask,
-    root_of_squares,
     say,
     stem,
 )
@@ -144,7 +144,7 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
             images.append(cropped(result.image, part))
             references.append(_reference(source, part, measured, mask, cropped))
             if i == middle:
-                zero_filled = cropped(source.of_window(root_of_squares(kspace * mask)), part)
+                zero_filled = cropped(source.of_window(host.rss(host.coil_images(kspace * mask))), part)
                 shown = {
                     "zero-filled": source.first_frame(zero_filled),
                     "mask": np.broadcast_to(plane(mask), scan.header.shape),
@@ -284,7 +284,11 @@ def _reference(parts: Parts, part: "Slice", measured, mask, cropped):
     columns = slice(*(header.padding or (None, None)))
     whole = lambda a: np.broadcast_to(a, np.broadcast_shapes(a.shape, header.shape))[..., columns].all()
     complete, fewer = whole(measured), not whole(mask)
-    return cropped(parts.of_window(root_of_squares(part.kspace * measured)), part) if complete and fewer else None
+    return (
+        cropped(parts.of_window(host.rss(host.coil_images(part.kspace * measured))), part)
+        if complete and fewer
+        else None
+    )
 
 
 def _print_choices(options: Options, parts: Parts, settings: "Settings", middle: int, extra, described: str) -> None:
@@ -362,7 +366,7 @@ def _draw(settings: "Settings", index: int, image, reference, shown, caption):
 
 def _write(options: Options, parts: Parts, settings: "Settings", slices, volume, figure: Path | None, draw) -> None:
     from ..data import write_reconstruction
-    from ..data.write import atomic
+    from ..files import atomic
 
     scan = parts.scan
     whole = parts.in_time or len(slices) == len(parts)

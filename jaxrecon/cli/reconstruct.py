@@ -17,9 +17,10 @@ from ..classical.scale import Rule
 from ..coils import espirit, jsense
 from ..complex_ops import rss
 from ..data import BartScan, Scan, read_cfl
-from ..data.files import check_file, reading
+from ..files import check_file, reading
+from ..host import complete_width
 from ..problem import Problem
-from .common import SMALLEST_CALIBRATION, complete_square
+from .common import SMALLEST_CALIBRATION
 
 if TYPE_CHECKING:
     from .network import Network
@@ -190,7 +191,7 @@ def calibration(
     Raises:
       ValueError: there is no such region, or none as large as asked for.
     """
-    square = complete_square(np.broadcast_to(mask, shape))
+    square = complete_width(np.broadcast_to(mask, shape))
     if settings.maps == "jsense":  # which takes what is there
         size = settings.calib_size or min(LARGEST_CALIBRATION, *shape)
         if not SMALLEST_CALIBRATION <= size <= min(shape):

@@ -9,8 +9,9 @@ import numpy as np
 import tyro
 from jaxtyping import Complex, Float
 
+from .. import host
 from . import masks
-from .common import check_output, choices, chosen_slices, measure, progress, root_of_squares, say, stem
+from .common import check_output, choices, chosen_slices, measure, progress, say, stem
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -164,7 +165,7 @@ def _write(options: Options, figure: Path | None, parts: list[Measured], kspace,
     import h5py
 
     from .. import plots
-    from ..data.write import atomic
+    from ..files import atomic
 
     truth = np.stack([part.truth for part in parts]).astype(np.float32)
     attributes = {
@@ -192,7 +193,7 @@ def _write(options: Options, figure: Path | None, parts: list[Measured], kspace,
             middle = len(parts) // 2
             panels = {
                 "truth": truth[middle],
-                "zero-filled (rss)": root_of_squares(kspace[middle]),
+                "zero-filled (rss)": host.rss(host.coil_images(kspace[middle])),
                 "mask": np.broadcast_to(mask, truth.shape[-2:]),
                 "map of coil 0": np.abs(parts[middle].maps[0]),
             }

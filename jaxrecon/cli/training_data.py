@@ -36,11 +36,12 @@ from ..data.preparation import (
     top_magnitude,
     volume_maximum,
 )
+from ..host import complete_width
 from ..sampling import adjacent_frames
 from ..training.experiment import Experiment
 from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
 from . import masks
-from .common import SMALLEST_CALIBRATION, complete_square
+from .common import SMALLEST_CALIBRATION
 from .reconstruct import Settings, estimate_maps, time_average
 from .simulated_data import simulated_slices
 
@@ -201,7 +202,7 @@ class WithMaps:
         kspace, mask = time_average(kspace * mask, mask)
         if not kspace.any():
             return np.zeros_like(kspace)  # the combined target is 0 then, by which `prepare` knows the slice
-        width = complete_square(np.broadcast_to(mask, kspace.shape[-2:]))
+        width = complete_width(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "

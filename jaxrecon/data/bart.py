@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Complex
 
 from ..checks import DataError, check_bytes
-from .files import check_file, reading
-from .scan import Header, Scan, Slice, ifftc, latest_volume, sampled, volume_key
+from ..files import check_file, reading
+from ..host import ifftc
+from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
 
 DIMENSIONS = (
     "readout", "phase_1", "phase_2", "coil", "maps", "te", "coeff", "coeff_2",

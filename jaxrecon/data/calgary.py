@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from ..checks import DataError
-from .files import check_file, reading
+from ..files import check_file, reading
 from .hdf5 import dataset, opened
 from .scan import Header, Scan, Slice, check_shape, sampled
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..checks import DataError, check_bytes
-from .files import check_expansion, check_file, reading
+from ..files import check_expansion, check_file, reading
 from .hdf5 import dataset, is_complex, members, opened, to_complex
 from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import h5py
 
 from ..checks import DataError
+from ..files import check_file, reading
 from .bart import BartScan, cfl_paths
 from .calgary import CalgaryScan
 from .cmrxrecon import CMRxReconScan
 from .fastmri import IMAGES, FastMRIScan
-from .files import check_file, reading
 from .hdf5 import close, members, opened
 from .ismrmrd import IsmrmrdScan
 from .mridata import GleamScan

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Inexact
 
 from ..checks import DataError
+from ..files import check_file, reading
 from ..fourier import center_crop
-from .files import check_file, reading
 from .hdf5 import attributes, dataset, is_complex, opened, to_complex
 from .ismrmrd_header import Encoding, parse_header
 from .scan import Header, Scan, Slice, check_shape

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from .files import check_expansion, plain, reading
+from ..files import check_expansion, plain, reading
 
 MAX_OPEN = 16
 """Handles kept open per process; the one unused for longest is closed first."""

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import DataError
+from ..files import atomic, check_file
 from .detect import open as open_scan
-from .files import check_file
 from .scan import Header, Scan, Slice
-from .write import atomic
 
 SUFFIXES = (".h5", ".hdf5", ".mat", ".cfl", ".nii", ".nii.gz", ".npz", ".npy")
 """What is looked at in a folder; a file given by name may have any suffix."""

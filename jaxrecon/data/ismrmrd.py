@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Complex, Int
 
 from ..checks import DataError, check_bytes
-from .files import check_expansion, check_file, reading
+from ..files import check_expansion, check_file, reading
+from ..host import fftc, ifftc
 from .hdf5 import dataset, opened
 from .ismrmrd_header import (
     CALIBRATION,
@@ -25,7 +26,7 @@ from .ismrmrd_header import (
     parse_header,
     trajectory_scale,
 )
-from .scan import Header, Scan, Slice, fftc, ifftc, latest_volume, volume_key
+from .scan import Header, Scan, Slice, latest_volume, volume_key
 
 BLOCK = 1024
 """Lines read at once."""

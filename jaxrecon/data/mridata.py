@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import DataError
-from .files import check_file, reading
+from ..files import check_file, reading
 from .hdf5 import dataset, is_complex, opened, to_complex
 from .scan import Header, Scan, Slice, check_shape, sampled
 

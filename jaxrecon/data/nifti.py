@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from .files import check_expansion, check_file, reading
+from ..files import check_expansion, check_file, reading
 from .scan import Header, Scan, Slice, check_shape, latest_volume, volume_key
 
 

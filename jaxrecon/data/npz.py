@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from .files import check_expansion, check_file, reading
+from ..files import check_expansion, check_file, reading
 from .scan import Header, Scan, Slice, check_shape, sampled
 
 IMAGES = ("reconstruction", "image", "images")

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..operators import CartesianSense
-from ..problem import Problem
-from ..training.state import Target
+from ..problem import Problem, Target
 from .index import scan_name
 from .preparation import EmptySlice, Example, Preparation, name_of, prepare
 from .scan import Slice

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..host import coil_images, combine, crop_or_pad, fftc, ifftc, rss
 from ..metrics import crop_to_target
 from .detect import open as open_scan
-from .scan import Header, Slice, fftc, ifftc
+from .scan import Header, Slice
 
 Example = dict[str, Any]
 """Arrays of one example: kspace, mask, maps, acs, target, data_range, scale, seed; what there is not has no entry."""
@@ -41,14 +42,12 @@ def combined_target(part: Slice) -> np.ndarray:
         raise ValueError(
             f"{name_of(part)} has no maps to combine its coils with: choose rss_target, or estimate maps first"
         )
-    check_full(part)
-    return _combine(_image(part.kspace), part.maps)
+    return combine(_full_images(part), part.maps)
 
 
 def rss_target(part: Slice) -> np.ndarray:
     """Root of the sum of squares of the coil images of full k-space; see `check_full`."""
-    check_full(part)
-    return _rss(_image(part.kspace))
+    return rss(_full_images(part))
 
 
 def check_full(part: Slice) -> None:
@@ -71,6 +70,13 @@ def check_full(part: Slice) -> None:
             "measured: leave such files out (of CMRxRecon train on the folder FullSample), or take the target of the "
             "files (--target file)"
         )
+
+
+def _full_images(part):
+    """The coil images of full k-space, from which a target is made."""
+    check_full(part)
+    assert part.kspace is not None  # `prepare` has seen to it
+    return coil_images(part.kspace)
 
 
 def _between(mask, axis):
@@ -273,24 +279,15 @@ def _resized(part, shape):
     kspace = part.kspace
     for axis, wanted in zip((-2, -1), shape, strict=True):
         if kspace.shape[axis] != wanted:
-            kspace = fftc(_crop_or_pad(ifftc(kspace, axis), wanted, axis), axis).astype(kspace.dtype)
+            kspace = fftc(crop_or_pad(ifftc(kspace, axis), wanted, axis), axis).astype(kspace.dtype)
     maps, target = part.maps, part.target
     if maps is not None:
         for axis, wanted in zip((-2, -1), shape, strict=True):
-            maps = _crop_or_pad(maps, wanted, axis)
+            maps = crop_or_pad(maps, wanted, axis)
     if target is not None:
         smaller = tuple(min(a, b) for a, b in zip(target.shape[-2:], shape, strict=True))
         target = crop_to_target(target, smaller)
     return dataclasses.replace(part, kspace=kspace, maps=maps, target=target)
-
-
-def _crop_or_pad(x, wanted, axis):
-    before = wanted // 2 - x.shape[axis] // 2
-    after = wanted - x.shape[axis] - before
-    x = np.take(x, range(max(-before, 0), x.shape[axis] - max(-after, 0)), axis)
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (max(before, 0), max(after, 0))
-    return np.pad(x, pads)
 
 
 def _with_coils(part, n_coils):
@@ -306,22 +303,10 @@ def _with_coils(part, n_coils):
     return dataclasses.replace(part, kspace=pad(part.kspace), maps=None if part.maps is None else pad(part.maps))
 
 
-def _image(kspace):
-    return ifftc(ifftc(kspace, -2), -1)
-
-
-def _combine(coil_images, maps):
-    return np.sum(np.conj(maps) * coil_images, -3)
-
-
-def _rss(coil_images):
-    return np.sqrt(np.sum(np.abs(coil_images) ** 2, -3))
-
-
 def _zero_filled(example, kspace):
     """Magnitude of the zero-filled image, by the maps where there are such."""
-    images = _image(kspace)
-    return np.abs(_combine(images, example["maps"])) if "maps" in example else _rss(images)
+    images = coil_images(kspace)
+    return np.abs(combine(images, example["maps"])) if "maps" in example else rss(images)
 
 
 def name_of(part: Slice) -> str:

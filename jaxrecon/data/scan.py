@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Inexact
 
 from ..checks import DataError, check_finite
+from ..host import fftc, ifftc
 from .windows import neighbours, stack_kspace, stack_masks
 
 
@@ -234,16 +235,6 @@ def remove_oversampling(kspace: Complex[np.ndarray, "..."], size: int, axis: int
     start = n // 2 - size // 2
     image = np.take(ifftc(kspace, axis), range(start, start + size), axis)
     return fftc(image, axis)
-
-
-def fftc(x: Complex[np.ndarray, "..."], axis: int) -> Complex[np.ndarray, "..."]:
-    """Centred unitary FFT of one axis on the host (loaders do not touch a device)."""
-    return np.fft.fftshift(np.fft.fft(np.fft.ifftshift(x, axis), axis=axis, norm="ortho"), axis)
-
-
-def ifftc(x: Complex[np.ndarray, "..."], axis: int) -> Complex[np.ndarray, "..."]:
-    """Centred unitary inverse FFT of one axis on the host."""
-    return np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(x, axis), axis=axis, norm="ortho"), axis)
 
 
 def check_shape(

@@ -1,9 +1,6 @@
 """Write reconstructions: HDF5 as fastMRI submits it, npy, npz, BART, NIfTI, PNG, and CMRxRecon's leaderboard files."""
 
-import contextlib
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import numpy as np
 from jaxtyping import Inexact
 
 from ..checks import check_finite
+from ..files import atomic
 from .bart import DIMENSIONS, cfl_paths
 from .fastmri import crop_to_recon_size
 from .nifti import import_nibabel
@@ -19,32 +17,6 @@ from .scan import Header
 
 SUFFIXES = (".h5", ".hdf5", ".npy", ".npz", ".cfl", ".nii.gz", ".nii", ".png")
 Images = Inexact[np.ndarray, "*frame slice y x"] | Sequence[Any] | Mapping[int, Any]
-
-
-@contextlib.contextmanager
-def atomic(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary name in the same folder, renamed to `path` at the end; on any failure nothing is left behind.
-
-    Raises:
-      FileExistsError: `path` exists, and overwrite is False.
-      FileNotFoundError: its folder does not exist.
-    """
-    _check_free(path, overwrite)
-    # all suffixes stay at the end: libraries choose the format by them
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
-    try:
-        yield temporary
-        _check_free(path, overwrite)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: choose another name, or overwrite=True")
 
 
 def write_reconstruction(

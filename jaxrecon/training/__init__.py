@@ -9,7 +9,7 @@ from .fit import TrainingError, fit
 from .log import read_log
 from .memory import Memory, carry_bytes, compiled_memory, format_memory, memory_report, standard_strategies
 from .optimizers import freeze, lookahead, step_decay
-from .state import Target, evaluation_params
+from .state import evaluation_params
 
 __all__ = [
     "Checkpoints",
@@ -18,7 +18,6 @@ __all__ = [
     "Metrics",
     "Scores",
     "SimulatedHeads",
-    "Target",
     "TrainState",
     "TrainingError",
     "Update",

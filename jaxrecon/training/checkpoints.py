@@ -17,8 +17,8 @@ import jax
 import numpy as np
 
 from ..strategies.update import TrainState
+from ..trees import leaf_name
 from ..typing import Params
-from .optimizers import leaf_name
 from .state import evaluation_params
 
 FOLDER = "checkpoints"

@@ -10,9 +10,8 @@ import numpy as np
 from ..metrics import VARIANTS, Evaluation, collect_volumes, crop_to_target, summarize
 from ..metrics import evaluate as evaluate_volume
 from ..models import Unrolled, run
-from ..problem import Problem
+from ..problem import Problem, Target
 from ..typing import Params
-from .state import Target
 
 Labelled = tuple[str, int, Problem, Target]
 """(file, slice, problem, target), without a batch axis."""

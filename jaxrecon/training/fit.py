@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..problem import Problem
+from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
 from ..typing import Key, Params
 from .checkpoints import Checkpoints, state_bytes
 from .evaluate import Scores
 from .log import RunLog
-from .state import Target, evaluation_params
+from .state import evaluation_params
 
 
 class TrainingError(ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from ..data.write import atomic
+from ..files import atomic
 
 FILE = "log.jsonl"
 """Where in a run folder it is."""

@@ -15,7 +15,7 @@ from ..metrics import crop_to_target
 from ..metrics import ssim as ssim_of_images
 from ..metrics.crop import Rounding
 from ..metrics.ssim import FASTMRI_LOSS, SSIMVariant
-from .state import Target
+from ..problem import Target
 
 Reconstruction = Inexact[Array, "*batch y x"]
 Image = Inexact[Array, "*batch y x"]

@@ -7,11 +7,10 @@ import jax
 import optax
 
 from ..models import Unrolled, batched
-from ..problem import Problem
+from ..problem import Problem, Target
 from ..strategies import Loss, Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
 from ..strategies.update import Metrics, Update, UpdateStrategy, from_grad_fn
 from ..typing import Params
-from .state import Target
 
 
 class Memory(NamedTuple):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..trees import leaf_name
 from ..typing import Params
 
 
@@ -211,8 +212,3 @@ def freeze(tx: optax.GradientTransformation, is_frozen: Callable[[str], bool]) -
         return jax.tree_util.tree_map_with_path(label, params)
 
     return optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, labels)
-
-
-def leaf_name(path: tuple) -> str:
-    """The name of a leaf from its path in a tree: keys, attributes and indices joined by "/"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")

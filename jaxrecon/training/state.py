@@ -1,33 +1,13 @@
-"""What a batch is compared with, and the weights of a training state to reconstruct with.
+"""The weights of a training state to reconstruct with.
 
 The state itself and the training step are in jaxrecon.strategies.update, as strategies may own their order of updates.
 """
 
 import jax
 import optax
-from flax import struct
-from jaxtyping import Array, Float, Inexact
 
 from ..strategies.update import TrainState
-from ..typing import Mask, Params
-
-
-@struct.dataclass
-class Target:
-    """What a reconstruction is compared with; a batch has a leading axis on each leaf.
-
-    Attributes:
-      image: reference (..., y, x), complex or magnitude; may be smaller than the problem's matrix: losses crop.
-      data_range: scalar per example in units of the image, the peak of SSIM, e.g. the maximum of the volume; None:
-        losses that need it raise.
-      mask: samples of k-space held out for a self-supervised loss.
-      scale: what k-space and image were divided by; multiply a reconstruction by it to undo. None: 1.
-    """
-
-    image: Inexact[Array, "*batch y x"]
-    data_range: Float[Array, "..."] | None = None
-    mask: Mask | None = None
-    scale: Float[Array, "..."] | None = None
+from ..typing import Params
 
 
 def evaluation_params(state: TrainState) -> Params:

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from ..checks import DataError
-from ..data.files import check_expansion, reading
+from ..files import check_expansion, reading
 
 BROKEN = (struct.error, AssertionError, AttributeError, RecursionError, Warning)
 """What damaged bytes also raise, beyond the exceptions that `reading` knows (warnings, where they are made errors)."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import DataError
-from ..data.files import check_file
+from ..files import check_file
 from .binary import opened_archive
 from .npz import read_npz
 from .tensorflow_bundle import is_bundle, read_bundle

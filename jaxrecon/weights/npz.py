@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from ..data.write import atomic
+from ..files import atomic
 from .binary import opened_archive, read_bytes
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

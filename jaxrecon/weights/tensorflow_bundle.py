@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from ..data.files import check_file, reading
+from ..files import check_file, reading
 from .binary import BFLOAT16, BROKEN, decode, itemsize, read_bytes
 from .crc32c import crc32c
 

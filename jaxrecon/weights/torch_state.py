@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from ..data.files import check_expansion, check_file, reading
+from ..files import check_expansion, check_file, reading
 from . import torch_pickle
 from .binary import BFLOAT16, BROKEN, decode, itemsize, opened_archive, read_bytes
 from .torch_pickle import Inert, Storage, Tensor

@@ -12,9 +12,8 @@ import pytest
 import scipy.io
 from support.files import complex_array, header_xml, write_bart, write_fastmri, write_ismrmrd, write_matlab
 
-from jaxrecon import data
+from jaxrecon import data, files
 from jaxrecon.checks import DataError
-from jaxrecon.data import files
 
 KSPACE = complex_array(2, 3, 16, 12)
 BOMB = (

@@ -23,9 +23,9 @@ from jaxrecon.models import (
 )
 from jaxrecon.models.promptmr import prompt_nets
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
+from jaxrecon.problem import Problem, Target
 from jaxrecon.strategies import checkpointed, end_to_end, gleam
-from jaxrecon.training import Target, compiled_memory, losses
+from jaxrecon.training import compiled_memory, losses
 
 SLICES, COILS, Y, X = 3, 2, 10, 12
 SIZES = dict(

@@ -9,9 +9,9 @@ from support.toy_run import toy
 
 from jaxrecon.models import MODL_2D_GLEAM, PGDConfig, modl, pgd
 from jaxrecon.operators import CartesianSense
-from jaxrecon.problem import Problem
+from jaxrecon.problem import Problem, Target
 from jaxrecon.strategies import checkpointed, end_to_end, gleam, invertible
-from jaxrecon.training import Target, compiled_memory, format_memory, losses, memory_report, optimizers
+from jaxrecon.training import compiled_memory, format_memory, losses, memory_report, optimizers
 
 N, SIZE = 6, 128
 

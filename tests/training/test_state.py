@@ -10,8 +10,9 @@ from support.toy_run import PREPARATION, slices, toy
 
 from jaxrecon.data.pipeline import batches
 from jaxrecon.models import batched
+from jaxrecon.problem import Target
 from jaxrecon.strategies import end_to_end
-from jaxrecon.training import Target, create_state, from_grad_fn, losses
+from jaxrecon.training import create_state, from_grad_fn, losses
 
 
 def quadratic(params, problem, target):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from support.torch_files import Global, pickled, storage, stream, tensor
 
-from jaxrecon import DataError
-from jaxrecon.data import files
+from jaxrecon import DataError, files
 from jaxrecon.weights import read, read_settings, read_torch, write_npz
 
 FIXTURES = Path(__file__).parent / "fixtures"

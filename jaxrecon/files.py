@@ -1,13 +1,15 @@
-"""What every reader asks of a file before it believes it: that it is there, and holds what its header claims."""
+"""What every reader asks of a file before it believes it, and how every writer leaves either a whole file or none."""
 
 import contextlib
+import os
+import secrets
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..checks import DataError
+from .checks import DataError
 
 MAX_EXPANSION = 100
 """Measured data do not compress a hundredfold: above SMALL_BYTES, a file that claims so is wrong or hostile."""
@@ -97,3 +99,29 @@ def plain(value: object) -> object:
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+@contextlib.contextmanager
+def atomic(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary name in the same folder, renamed to `path` at the end; on any failure nothing is left behind.
+
+    Raises:
+      FileExistsError: `path` exists, and overwrite is False.
+      FileNotFoundError: its folder does not exist.
+    """
+    _check_free(path, overwrite)
+    # all suffixes stay at the end: libraries choose the format by them
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    try:
+        yield temporary
+        _check_free(path, overwrite)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: choose another name, or overwrite=True")
