@@ -53,7 +53,7 @@ SMALL = Options((64, 64), 8, (64, 48), 6, 2, (48, 40), 16, 2, 3)
 
 
 def unet(options: Options) -> Contest:
-    """FastMRI's U-Net on a normalised image, L1 loss."""
+    """fastMRI's U-Net on a normalised image, L1 loss."""
     size, features = options.unet_size, options.unet_features
     torch.manual_seed(0)
     weights = state(rival.UNet(1, features))

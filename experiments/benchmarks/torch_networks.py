@@ -54,7 +54,7 @@ class TransposedBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """FastMRI's U-Net."""
+    """fastMRI's U-Net."""
 
     def __init__(self, channels: int, features: int = 32, pools: int = 4, *, channels_last: bool = False):
         super().__init__()

@@ -22,7 +22,7 @@ def group_soft_threshold(x: Any, threshold: Scalar, *, axis: int = 0) -> Any:
 
 
 def hard_threshold(x: Any, threshold: Scalar) -> Any:
-    """X where |x| > t, else 0: prox of t^2 / 2 ||x||_0."""
+    """x where |x| > t, else 0: prox of t^2 / 2 ||x||_0."""
     return jnp.where(abs2(x) > threshold**2, x, 0)
 
 

@@ -92,11 +92,11 @@ class PromptMRConfig:
 
 
 PROMPTMR_KNEE = PromptMRConfig(n_adjacent=3, attention=False)
-"""FastMRI knee: 79,643,645 parameters."""
+"""fastMRI knee: 79,643,645 parameters."""
 PROMPTMR_BRAIN = dataclasses.replace(
     PROMPTMR_KNEE, sens_features=12, sens_level_features=(18, 24, 30), sens_prompt_features=(6, 12, 18)
 )
-"""FastMRI brain: 78,376,853 parameters."""
+"""fastMRI brain: 78,376,853 parameters."""
 PROMPTMR_16 = PromptMRConfig(n_steps=16)
 """CMRxRecon 2023 with 16 cascades: 108,082,753 parameters. The other data sets have the defaults."""
 

@@ -54,7 +54,7 @@ PROMPTMR_PLUS_BASELINE_BRAIN = dataclasses.replace(
 )
 """The same for fastMRI brain: 78,376,853 parameters."""
 PROMPTMR_PLUS_KNEE = PromptMRPlusConfig(one_map_at_a_time=True)
-"""FastMRI knee, whose published training also recomputes each cascade: the strategy `checkpointed`."""
+"""fastMRI knee, whose published training also recomputes each cascade: the strategy `checkpointed`."""
 
 
 def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:

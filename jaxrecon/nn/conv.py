@@ -248,7 +248,7 @@ def instance_norm(x: Float[Array, "..."], *, ndim: int = 2, eps: float = 1e-5) -
 
 
 def leaky_relu(x: Float[Array, "..."], slope: float = 0.2) -> Float[Array, "..."]:
-    """X where positive, slope x elsewhere; the slope at 0 counts as `slope`, as in PyTorch."""
+    """x where positive, slope x elsewhere; the slope at 0 counts as `slope`, as in PyTorch."""
     return jnp.where(x > 0, x, slope * x)
 
 

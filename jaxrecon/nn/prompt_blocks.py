@@ -36,7 +36,7 @@ INITIAL_SLOPE = 0.25
 
 
 def prelu(x: Features, slope: Slope) -> Features:
-    """X where positive, slope x elsewhere."""
+    """x where positive, slope x elsewhere."""
     return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
 

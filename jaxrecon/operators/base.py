@@ -89,15 +89,15 @@ class Scale(LinearOperator):
     op: LinearOperator
 
     def forward(self, x: Tree) -> Tree:
-        """S A x."""
+        """s A x."""
         return jax.tree.map(lambda y: self.factor * y, self.op.forward(x))
 
     def adjoint(self, y: Tree) -> Tree:
-        """A^H S^H y."""
+        """A^H conj(s) y."""
         return self.op.adjoint(jax.tree.map(lambda y: jnp.conj(self.factor) * y, y))
 
     def normal(self, x: Tree) -> Tree:
-        """A^H |S|^2 A x; for a plain number with A's fast normal operator."""
+        """A^H |s|^2 A x; for a plain number by A's fast normal operator."""
         if jnp.ndim(self.factor) == 0:
             return jax.tree.map(lambda y: abs2(jnp.asarray(self.factor)) * y, self.op.normal(x))
         return self.adjoint(self.forward(x))

@@ -75,7 +75,7 @@ def draw_pair(seed: Seed, center_fraction: Numbers, acceleration: Numbers) -> tu
 def random_lines(
     seed: Seed, n: int, *, acceleration: Numbers, center_fraction: Numbers, padding: tuple[int, int] | None = None
 ) -> Lines:
-    """FastMRI's RandomMaskFunc: `jaxrecon.sampling.random_lines` from uniform(size=n)."""
+    """fastMRI's RandomMaskFunc: `jaxrecon.sampling.random_lines` from uniform(size=n)."""
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     check_budget(n, n_low, rate)
@@ -92,7 +92,7 @@ def equispaced_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """FastMRI's EquiSpacedMaskFunc: `jaxrecon.sampling.equispaced_lines` from randint(0, R)."""
+    """fastMRI's EquiSpacedMaskFunc: `jaxrecon.sampling.equispaced_lines` from randint(0, R)."""
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     spacing = check_acceleration(rate, integer=True)
@@ -110,7 +110,7 @@ def equispaced_fraction_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """FastMRI's EquispacedMaskFractionFunc (brain): `jaxrecon.sampling.equispaced_fraction_lines` from randint."""
+    """fastMRI's EquispacedMaskFractionFunc (brain): `jaxrecon.sampling.equispaced_fraction_lines` from randint."""
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     spacing = line_masks.fraction_spacing(n, n_low, rate)
@@ -127,7 +127,7 @@ def magic_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """FastMRI's MagicMaskFunc: `jaxrecon.sampling.magic_lines` from randint(0, R)."""
+    """fastMRI's MagicMaskFunc: `jaxrecon.sampling.magic_lines` from randint(0, R)."""
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     spacing = check_acceleration(rate, integer=True)
@@ -144,7 +144,7 @@ def magic_fraction_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """FastMRI's MagicMaskFractionFunc: `jaxrecon.sampling.magic_fraction_lines` from randint(0, R')."""
+    """fastMRI's MagicMaskFractionFunc: `jaxrecon.sampling.magic_fraction_lines` from randint(0, R')."""
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     n_low, spacing = line_masks.magic_fraction_spacing(n, n_low, rate)
@@ -173,7 +173,7 @@ def benchmark_lines(seed: int, n: int, *, acceleration: int) -> Lines:
 def fixed_count_lines(
     seed: Seed, n: int, *, acceleration: float, n_acs: int, padding: tuple[int, int] | None = None
 ) -> Lines:
-    """Csgm-mri-langevin, Deep J-Sense: `jaxrecon.sampling.fixed_count_lines` from choice(replace=False)."""
+    """csgm-mri-langevin, Deep J-Sense: `jaxrecon.sampling.fixed_count_lines` from choice(replace=False)."""
     n_acs, acceleration = check_n_acs(n, n_acs), check_acceleration(acceleration)
     check_budget(n, n_acs, acceleration)
     acs = block(n, (n - n_acs) // 2, n_acs)

@@ -150,7 +150,7 @@ def conjugated(gradients: Params) -> Params:
 
 
 def moving_average(ema: Params | None, params: Params, decay: float | None) -> Params | None:
-    """D ema + (1 - d) params; None stays None."""
+    """d ema + (1 - d) params, d the decay; None stays None."""
     if decay is None:
         return ema
     return jax.tree.map(lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype), ema, params)
