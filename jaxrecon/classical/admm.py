@@ -43,7 +43,7 @@ def admm_step(
       adjoint_data: A^H y.
       op: the operator G.
       prox: (z, 1 / rho) -> prox of g / rho.
-      state: the iterate; CG starts warm from its x.
+      state: the state before the step; CG starts warm from its x.
       rho: penalty.
       n_cg: CG iterations per step.
 

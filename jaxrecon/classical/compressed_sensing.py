@@ -1,4 +1,7 @@
-"""Compressed sensing: wavelet sparsity by FISTA, total variation in space and time by PDHG or ADMM."""
+"""Compressed sensing: wavelet sparsity by FISTA, total variation in space and time by PDHG or ADMM.
+
+Source: Lustig et al. 2007; each function names that of its algorithm.
+"""
 
 import functools
 from typing import Any
@@ -42,13 +45,31 @@ def l1_wavelet(
 
     Source: Lustig et al. 2007 by Beck and Teboulle 2009; W, start and step as sigpy's L1WaveletRecon, whose prox W^H soft(W x) is
       approximate (see `Wavelet`).
+
+    Example:
+      >>> problem = jr.Problem.from_numpy(np.ones((1, 8, 8), complex))
+      >>> l1_wavelet(problem, lam=0.01, n_iter=3, wavelet="haar", step=1.0).shape
+      (8, 8)
     """
     start, one_step = l1_wavelet_iteration(problem, lam=lam, wavelet=wavelet, level=level, step=step)
     return iterate(one_step, start, n_iter=n_iter)[0].x
 
 
 def l1_wavelet_iteration(problem: Problem, *, lam, wavelet="db4", level=None, step=None):
-    """The start state and the step function of `l1_wavelet`, to watch or to unroll (`iterate`); arguments as there."""
+    """The start state and the step function of `l1_wavelet`, to watch or to unroll (`iterate`).
+
+    Args:
+      problem: with maps; frames and map sets are thresholded each by itself.
+      lam: weight of the sparsity term.
+      wavelet: an orthogonal wavelet of PyWavelets.
+      level: number of levels, None for the most.
+      step: 1 / ||A^H A||; None: estimated by 30 power iterations.
+
+    Returns:
+      (state, step): a FistaState, whose `x` is the image, and a function from a state to the next.
+
+    Source: see `l1_wavelet`.
+    """
     adjoint_data = zero_filled(problem)
     transform = Wavelet(adjoint_data.shape[-problem.op.ndim :], wavelet, level)
     step = _step_size(problem.op, adjoint_data) if step is None else step
@@ -58,7 +79,20 @@ def l1_wavelet_iteration(problem: Problem, *, lam, wavelet="db4", level=None, st
 
 
 def wavelet_prox(transform: Wavelet, x: Image, step, *, lam, keep_approximation: bool = False) -> Image:
-    """W^H soft(W x, step lam); `keep_approximation` leaves the coarsest approximation band as it is."""
+    """W^H soft(W x, step lam): the prox of step lam ||W x||_1 where W is a square orthogonal transform.
+
+    Args:
+      transform: W.
+      x: image (..., y, x).
+      step: the step of the proximal gradient method.
+      lam: weight of the sparsity term.
+      keep_approximation: leave the coarsest approximation band as it is.
+
+    Returns:
+      Image (..., y, x).
+
+    Source: Beck and Teboulle 2009; all bands are thresholded in sigpy's L1WaveletRecon.
+    """
     approximation, *details = transform.forward(x)
     shrink = lambda band: soft_threshold(band, step * lam)
     approximation = approximation if keep_approximation else shrink(approximation)
@@ -130,7 +164,7 @@ def total_variation(
       lam: weight of the total variation, on the scale of the data (`data_scale`).
       n_iter: iterations, static; some hundreds are needed.
       axes: axes of the differences: (-2, -1) in space, with -3 in time for frames.
-      weights: one number per axis, relative to lam.
+      weights: (axis,), relative to lam; None for ones.
       isotropic: the 2-norm over the axes of each pixel in place of the 1-norm.
 
     Returns:
@@ -143,7 +177,20 @@ def total_variation(
 
 
 def total_variation_iteration(problem: Problem, *, lam, axes=(-2, -1), weights=None, isotropic=False):
-    """The start state and the step function of `total_variation`, to watch or to unroll (`iterate`); arguments as there."""
+    """The start state and the step function of `total_variation`, to watch or to unroll (`iterate`).
+
+    Args:
+      problem: with maps.
+      lam: weight of the total variation.
+      axes: axes of the differences.
+      weights: (axis,), relative to lam; None for ones.
+      isotropic: the 2-norm over the axes of each pixel in place of the 1-norm.
+
+    Returns:
+      (state, step): a PdhgState, whose `x` is the image, and a function from a state to the next.
+
+    Source: see `total_variation`.
+    """
     x0 = jnp.zeros_like(zero_filled(problem))
     stack = Stack((problem.op, FiniteDifference(axes, weights)))
     tau = _step_size(stack, x0)
@@ -167,7 +214,23 @@ def total_variation_admm(
     weights: jax.Array | None = None,
     isotropic: bool = False,
 ) -> Image:
-    """As `total_variation`, by ADMM: fewer and dearer iterations, of n_cg CG steps each; rho is the penalty."""
+    """As `total_variation`, by ADMM: fewer and dearer iterations, each with CG steps of its own.
+
+    Args:
+      problem: with maps.
+      lam: weight of the total variation, on the scale of the data (`data_scale`).
+      rho: penalty; it changes the speed, not the limit.
+      n_iter: iterations, static.
+      n_cg: CG steps in each iteration, static.
+      axes: axes of the differences: (-2, -1) in space, with -3 in time for frames.
+      weights: (axis,), relative to lam; None for ones.
+      isotropic: the 2-norm over the axes of each pixel in place of the 1-norm.
+
+    Returns:
+      Image (..., y, x).
+
+    Source: Boyd et al. 2011, section 3.1.1 (scaled form).
+    """
     adjoint_data = zero_filled(problem)
     op = FiniteDifference(axes, weights)
     shrink = group_soft_threshold if isotropic else soft_threshold
@@ -177,12 +240,21 @@ def total_variation_admm(
 
 
 def objective(problem: Problem, x: Image, penalty: Any) -> jax.Array:
-    """1/2 ||A x - y||^2 + penalty, the penalty being a number, e.g. `lam * l1_norm(W @ x)`."""
+    """1/2 ||A x - y||^2 + penalty: what the methods of this file minimise.
+
+    Args:
+      problem: A and y.
+      x: image (..., y, x).
+      penalty: a number, e.g. `lam * l1_norm(W @ x)`.
+
+    Returns:
+      A real number ().
+    """
     return 0.5 * jnp.sum(abs2(problem.op.forward(x) - problem.kspace)) + penalty
 
 
 def l1_norm(x: Any) -> jax.Array:
-    """Sum of magnitudes over all leaves of a PyTree."""
+    """Sum of magnitudes over all leaves of a PyTree, a real number ()."""
     return sum((jnp.sum(magnitude(leaf)) for leaf in jax.tree.leaves(x)), start=jnp.zeros(()))
 
 

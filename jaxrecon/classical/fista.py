@@ -34,7 +34,7 @@ def fista_step(
     Args:
       gradient: z -> gradient of the smooth term.
       prox: (x, step) -> prox of step times the other term.
-      state: the iterate.
+      state: the state before the step.
       step: 1 / Lipschitz constant of the gradient.
 
     Source: Beck and Teboulle 2009, eq. 4.1-4.3.
@@ -52,5 +52,14 @@ def ista_step(
     *,
     step: jax.Array | float,
 ) -> Tree:
-    """x+ = prox(x - step grad(x)); arguments as `fista_step`."""
+    """x+ = prox(x - step grad(x)).
+
+    Args:
+      gradient: x -> gradient of the smooth term.
+      prox: (x, step) -> prox of step times the other term.
+      x: the iterate.
+      step: 1 / Lipschitz constant of the gradient.
+
+    Source: Beck and Teboulle 2009 (ISTA).
+    """
     return prox(jax.tree.map(lambda a, g: a - step * g, x, gradient(x)), step)

@@ -39,7 +39,7 @@ def pdhg_step(
     Args:
       op: the operator A, e.g. a Stack.
       prox_conjugate: (u, sigma) -> prox of sigma f*.
-      state: the iterate.
+      state: the state before the step.
       tau: primal step, tau sigma ||A||^2 <= 1.
       sigma: dual step.
       theta: extrapolation.

@@ -1,4 +1,7 @@
-"""The scale of the data, by the rules of the packages: why one package's lambda is never another's."""
+"""The scale of the data, by the rules of the packages: why one package's lambda is never another's.
+
+Source: BART (pics) and sigpy, whose rules these are.
+"""
 
 import dataclasses
 from typing import Literal
@@ -25,7 +28,10 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
       calib_size: calibration region of "bart", (y, x).
 
     Returns:
-      s, a real scalar; 1 for data that are all zero.
+      s, a real number (); 1 for data that are all zero.
+
+    Raises:
+      ValueError: an unknown rule.
 
     Source: "bart": the scaling that BART's pics prints (equal on real data to 6 digits).
     """
@@ -50,5 +56,15 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
 
 
 def scale_problem(problem: Problem, scale: jax.Array) -> Problem:
-    """The same problem in units of `scale`; multiply the reconstruction by it to undo."""
+    """The same problem in units of a scale; multiply the reconstruction by it to undo.
+
+    Args:
+      problem: the measured data.
+      scale: a number (), e.g. of `data_scale`.
+
+    Example:
+      >>> problem = jr.Problem.from_numpy(np.full((1, 4, 4), 8 + 0j))
+      >>> float(scale_problem(problem, jnp.float32(4)).kspace.real.max())
+      2.0
+    """
     return dataclasses.replace(problem, kspace=problem.kspace / scale)

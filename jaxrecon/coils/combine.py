@@ -18,14 +18,28 @@ _BAND_ENTRIES = 2**23
 
 
 class WalshResult(NamedTuple):
-    """Maps (coil, y, x) of unit norm and the local signal power (y, x), the covariance's largest eigenvalue."""
+    """What `walsh` finds.
+
+    Attributes:
+      maps: (coil, y, x), of unit norm.
+      power: (y, x), the local signal power: the covariance's largest eigenvalue.
+
+    Source: Walsh et al. 2000.
+    """
 
     maps: Complex[Array, "coil *z y x"]
     power: Float[Array, "*z y x"]
 
 
 class InatiResult(NamedTuple):
-    """Maps (coil, y, x) of unit norm and the combined image (y, x)."""
+    """What `inati` finds.
+
+    Attributes:
+      maps: (coil, y, x), of unit norm.
+      image: (y, x), the combined image.
+
+    Source: Inati et al. 2014 (ISMRM 4407).
+    """
 
     maps: Complex[Array, "coil *z y x"]
     image: Complex[Array, "*z y x"]
@@ -42,6 +56,11 @@ def combine_coils(images: Complex[Array, "*batch coil y x"], maps: Complex[Array
       (..., y, x), complex.
 
     Source: Roemer et al. 1990, for white noise.
+
+    Example:
+      >>> maps = jnp.array([3.0, 4j]).reshape(2, 1, 1)
+      >>> combine_coils(maps * (2 + 1j), maps).item()
+      (2+1j)
     """
     check_at_least("images", images, ("coil", "y", "x"))
     check_same_coils(maps, images)
@@ -56,8 +75,8 @@ def adaptive_combine(
 
     Args:
       images: coil images (coil, y, x) or (coil, z, y, x).
-      window: see `walsh`.
-      n_iter: see `walsh`.
+      window: width of the box in pixels, one for all axes or one per axis (mirrored at the border).
+      n_iter: power iterations.
 
     Returns:
       (y, x), complex; its phase is relative to the maps'.
@@ -82,6 +101,10 @@ def walsh(images: Complex[Array, "coil *z y x"], *, window: int | Sequence[int] 
       WalshResult(maps, power), power = the last ||R v||.
 
     Source: Walsh et al. 2000; iterations and start as in ismrmrd-python-tools.
+
+    Example:
+      >>> walsh(jnp.array([3.0, 4.0]).reshape(2, 1, 1) * jnp.ones((2, 4, 4), complex)).maps.real[:, 0, 0].round(3).tolist()
+      [0.6, 0.8]
     """
     check_at_least("images", images, ("coil", "y", "x"))
     return _walsh(images, window=_per_axis(window, images.ndim - 1), n_iter=n_iter)

@@ -1,4 +1,7 @@
-"""Coil compression: fewer virtual coils that keep nearly all energy, one matrix for all or one per readout position."""
+"""Coil compression: fewer virtual coils that keep nearly all energy, one matrix for all or one per readout position.
+
+Source: Buehrer et al. 2007 and Huang et al. 2008 (one matrix), Zhang et al. 2013 (one per readout position).
+"""
 
 import functools
 
@@ -27,6 +30,12 @@ def svd_compression(
       ValueError: more virtual coils than coils; no sample in the calibration region (concrete arrays only).
 
     Source: Buehrer et al. 2007, Huang et al. 2008. BART's `cc -S` stores the conjugate of this matrix.
+
+    Example:
+      >>> kspace = jnp.asarray(np.random.default_rng(0).standard_normal((4, 16, 15)) + 0j)
+      >>> matrix = svd_compression(kspace, n_virtual=2, calib_size=8)
+      >>> compress(kspace, matrix).shape
+      (2, 16, 15)
     """
     _check(kspace, n_virtual, calib_size)
     calib = crop_or_pad(kspace, (calib_size,) * (kspace.ndim - 1))

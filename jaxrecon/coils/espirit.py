@@ -20,7 +20,16 @@ _CHUNK_ENTRIES_ACCELERATOR = 2**24
 
 
 class EspiritResult(NamedTuple):
-    """What ESPIRiT finds: maps (set, coil, y, x), eigenvalues (set, y, x), all singular values and the number kept."""
+    """What ESPIRiT finds.
+
+    Attributes:
+      maps: (set, coil, y, x).
+      eigenvalues: (set, y, x), within [0, 1].
+      singular_values: (kernel,), all of the calibration matrix, the largest first.
+      n_kernels: the number of kernels kept.
+
+    Source: Uecker et al. 2014 (ESPIRiT).
+    """
 
     maps: Complex[Array, "set coil *z y x"]
     eigenvalues: Float[Array, "set *z y x"]
@@ -128,6 +137,8 @@ def espirit_eigen(
 
     Raises:
       ValueError: as `espirit`.
+
+    Source: Uecker et al. 2014 (ESPIRiT).
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
     n_coils = kspace.shape[0]
@@ -201,7 +212,9 @@ def calibration_matrix(
       kernel_size: width of a block along each spatial axis.
 
     Returns:
-      ((n - kernel_size + 1)^d, coil * kernel_size^d).
+      (block, coil * kernel_size^d), with (n - kernel_size + 1)^d blocks.
+
+    Source: Uecker et al. 2014 (ESPIRiT), the matrix A.
     """
     blocks = calib  # (coil, *block, *position)
     for axis in range(1, calib.ndim):
@@ -216,6 +229,13 @@ def soft_weight(eigenvalues: Float[Array, "..."], crop: float) -> Float[Array, "
     """The S-curve of soft-SENSE: 0 where sqrt(eigenvalue) <= 2 crop - 1, 1/2 at crop, 1 at 1.
 
     w = 1/2 + t / (1 + t^2), t = (sqrt(eigenvalue) - crop) / (1 - crop), clipped to [-1, 1].
+
+    Args:
+      eigenvalues: any shape, within [0, 1].
+      crop: where the weight is 1/2.
+
+    Returns:
+      The weight, of the shape of the eigenvalues.
 
     Source: BART, `ecalib -S`.
     """

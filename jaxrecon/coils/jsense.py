@@ -14,7 +14,10 @@ from ..fourier import crop_or_pad, ifftc
 
 
 class JsenseResult(NamedTuple):
-    """What JSENSE finds, and the data it was fitted to."""
+    """What JSENSE finds, and the data it was fitted to.
+
+    Source: Ying and Sheng 2007 (JSENSE).
+    """
 
     maps: Complex[Array, "coil *z y x"]
     """(coil, y, x), divided by their RSS if so asked."""
@@ -106,6 +109,8 @@ def jsense_kernels(
 
     Raises:
       ValueError: as `jsense`.
+
+    Source: Ying and Sheng 2007 (JSENSE), with the truncated kernels of sigpy's `JsenseRecon`.
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
     check_calibration(kspace, calib_size, kernel_width, complete=False)

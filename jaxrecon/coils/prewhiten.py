@@ -1,4 +1,7 @@
-"""Noise prewhitening: a matrix over the coils after which their noise is uncorrelated and of one variance."""
+"""Noise prewhitening: a matrix over the coils after which their noise is uncorrelated and of one variance.
+
+Source: Pruessmann et al. 2001; conventions as in ismrmrd-python-tools and BART.
+"""
 
 from typing import Literal
 
@@ -54,7 +57,7 @@ def whitening_matrix(
       (coil, coil), lower triangular; apply with `whiten`.
 
     Raises:
-      ValueError: not more samples than coils.
+      ValueError: an unknown form, or not more samples than coils.
 
     Source: ismrmrd-python-tools, `calculate_prewhitening`; BART, `whiten`.
     """
@@ -76,10 +79,17 @@ def whiten(
       matrix: (coil, coil) of `whitening_matrix`.
 
     Returns:
-      As kspace.
+      (coil, ...), as kspace.
 
     Raises:
       ValueError: the numbers of coils differ.
+
+    Example:
+      >>> rng = np.random.default_rng(0)
+      >>> noise = jnp.asarray([[1.0], [3.0]] * rng.standard_normal((2, 9999)) + 0j)
+      >>> whitened = whiten(noise, whitening_matrix(noise, form="bart"))
+      >>> noise_covariance(whitened).real.round(3).tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
     """
     check_at_least("kspace", kspace, ("coil",))
     if matrix.shape != (kspace.shape[0],) * 2:

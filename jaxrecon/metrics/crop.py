@@ -38,6 +38,12 @@ def crop_to_target(reconstruction: AnyArray, target_shape: Sequence[int], *, rou
 
     Raises:
       ValueError: the target is larger than the reconstruction, or an unknown rounding.
+
+    Source: the evaluation code of each work that is named above.
+
+    Example:
+      >>> [crop_to_target(np.arange(9), [6], rounding=r)[0].item() for r in ("floor", "ceil", "center")]
+      [1, 2, 1]
     """
     check_at_least("reconstruction", reconstruction, [f"axis {i}" for i in range(len(target_shape))])
     if rounding not in _STARTS:

@@ -51,6 +51,11 @@ def hfen(
       ValueError: shapes differ or are not (y, x).
 
     Source: Ravishankar and Bresler, IEEE TMI 30 (2011) 1028.
+
+    Example:
+      >>> image = jnp.eye(20)
+      >>> round(float(hfen(image, 0.9 * image)), 3)  # an error of scale is one of edges too
+      0.1
     """
     check_axes("reference", reference, ("y", "x"))
     check_same_shape("prediction", prediction, "reference", reference)

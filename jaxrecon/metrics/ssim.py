@@ -1,4 +1,7 @@
-"""Structural similarity (SSIM): one formula, the windows of fastMRI and of Wang et al. (Gaussian), and a 3D one."""
+"""Structural similarity (SSIM): one formula, the windows of fastMRI and of Wang et al. (Gaussian), and a 3D one.
+
+Source: Wang et al., IEEE TIP 13 (2004) 600; fastMRI's evaluate.py and scikit-image for the uniform window.
+"""
 
 import dataclasses
 
@@ -22,6 +25,9 @@ class SSIMVariant:
       weight_sum: sum of the window's weights; other than 1 only where a reference code rounds them.
       k1: constant of the luminance term, C1 = (k1 data_range)^2.
       k2: constant of the contrast term, C2 = (k2 data_range)^2.
+
+    Raises:
+      ValueError: the window is even or shorter than 3.
     """
 
     size: int = 7
@@ -109,11 +115,20 @@ def ssim(
 ) -> Float[Array, ""]:
     """Mean structural similarity: the mean of `ssim_map`, over leading axes too.
 
-    Args, Raises and Source as `ssim_map`. With a stack (slice, y, x) and one data_range (fastMRI: the maximum of the
-    reference volume) this is the mean over slices that fastMRI reports; 1 - ssim is its loss.
+    With a stack (slice, y, x) and one data_range (fastMRI: the maximum of the reference volume) this is the mean over
+    slices that fastMRI reports; 1 - ssim is its loss.
+
+    Args:
+      reference: (..., y, x), or (..., z, y, x) for a 3D variant; real, magnitudes as a rule.
+      prediction: the same shape.
+      data_range: one scalar, in the unit of the images; never guessed.
+      variant: UNIFORM, GAUSSIAN, UNIFORM_3D or your own.
 
     Returns:
       A scalar of at most 1.
+
+    Raises:
+      ValueError: as `ssim_map`.
 
     Example:
       >>> image = jnp.arange(64.0).reshape(8, 8)

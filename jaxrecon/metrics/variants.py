@@ -2,6 +2,8 @@
 
 The same pair of volumes has different PSNR and SSIM under each of these rules; a table that does not name its rule
 means nothing. `VARIANTS` holds one rule per source by the name that a user types.
+
+Source: each rule's own, in its field `source`.
 """
 
 import dataclasses
@@ -31,9 +33,10 @@ class Variant:
     Attributes:
       source: the work, and where the rule stands.
       crop: the region compared.
-      scope: "volume": MSE, NMSE, PSNR of the volume at once; "slice": of each slice, then the mean. SSIM and HFEN are
-        always means over slices.
-      data_range: of PSNR and SSIM, over the scope: "max" of the reference, its "max - min", or "max - min of both".
+      scope: what MSE, NMSE and PSNR are taken of: "volume": the volume at once; "slice": each slice, then their mean
+        counts. SSIM and HFEN are always means over slices.
+      data_range: the range for PSNR and SSIM, over the scope: the reference's "max", its "max - min", or the
+        "max - min of both".
       rescale: what happens to each slice before: nothing; "reference max": both divided by the reference's maximum;
         "min-max": each of the two mapped to [0, 1] by itself.
       complex_error: complex differences in MSE, NMSE, PSNR (SSIM and HFEN stay with magnitudes).

@@ -19,7 +19,13 @@ Tree = Any
 
 
 class LinearOperator(abc.ABC):
-    """A linear map A; `A @ x` applies it, `A @ B` composes, `A.H` is the adjoint, `A.normal(x)` is A^H A x."""
+    """A linear map A; `A @ x` applies it, `A @ B` composes, `A.H` is the adjoint, `A.normal(x)` is A^H A x.
+
+    Example:
+      >>> op = jr.operators.FiniteDifference(axes=(-1,)) @ jr.operators.TemporalFFT()
+      >>> (op @ jnp.ones((6, 4, 4))).shape, (op.H @ jnp.ones((1, 6, 4, 4))).shape
+      ((1, 6, 4, 4), (6, 4, 4))
+    """
 
     @abc.abstractmethod
     def forward(self, x: Tree) -> Tree:
@@ -44,7 +50,11 @@ class LinearOperator(abc.ABC):
 
 @struct.dataclass
 class Adjoint(LinearOperator):
-    """A^H."""
+    """A^H as an operator.
+
+    Attributes:
+      op: the operator A.
+    """
 
     op: LinearOperator
 
@@ -63,7 +73,12 @@ class Adjoint(LinearOperator):
 
 @struct.dataclass
 class Compose(LinearOperator):
-    """A B: first `inner` (B), then `outer` (A)."""
+    """A B: first `inner` (B), then `outer` (A).
+
+    Attributes:
+      outer: A.
+      inner: B.
+    """
 
     outer: LinearOperator
     inner: LinearOperator
@@ -83,7 +98,12 @@ class Compose(LinearOperator):
 
 @struct.dataclass
 class Scale(LinearOperator):
-    """s A, with s a number or an array that broadcasts against A's output (then a diagonal operator after A)."""
+    """s A, with s a number or an array that broadcasts against A's output (then a diagonal operator after A).
+
+    Attributes:
+      factor: s.
+      op: A.
+    """
 
     factor: jax.Array | complex
     op: LinearOperator
@@ -105,7 +125,11 @@ class Scale(LinearOperator):
 
 @struct.dataclass
 class Stack(LinearOperator):
-    """[A_1; A_2; ...]: the outputs as a tuple."""
+    """[A_1; A_2; ...]: the outputs as a tuple.
+
+    Attributes:
+      ops: A_1, A_2, ..., all with the same domain.
+    """
 
     ops: tuple[LinearOperator, ...]
 
@@ -135,6 +159,11 @@ def adjoint_of(forward: Callable[[Tree], Tree], x: Tree) -> Callable[[Tree], Tre
 
     Returns:
       The function y -> A^H y.
+
+    Example:
+      >>> adjoint = adjoint_of(lambda x: x[::2], jnp.zeros(5))
+      >>> adjoint(jnp.array([1.0, 2.0, 3.0])).tolist()
+      [1.0, 0.0, 2.0, 0.0, 3.0]
     """
     transpose = jax.linear_transpose(forward, x)
 
@@ -146,12 +175,12 @@ def adjoint_of(forward: Callable[[Tree], Tree], x: Tree) -> Callable[[Tree], Tre
 
 
 def vdot(x: Tree, y: Tree) -> jax.Array:
-    """Inner product <x, y> = sum conj(x) y over all leaves of two PyTrees."""
+    """Inner product <x, y> = sum conj(x) y over all leaves of two PyTrees, a number ()."""
     return _sum([jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)])
 
 
 def real_vdot(x: Tree, y: Tree) -> jax.Array:
-    """Re <x, y> in real arithmetic, on a CPU a third faster than `vdot`; the inner product of iterative solvers."""
+    """Re <x, y>, a number (), in real arithmetic: a third faster than `vdot` on a CPU; the iterative solvers use it."""
 
     def leaf(a, b):
         return jnp.sum(a.real * b.real + a.imag * b.imag) if jnp.iscomplexobj(a) else jnp.sum(a * b)
@@ -168,7 +197,11 @@ def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30)
       n_iter: iterations; 30 as sigpy's.
 
     Returns:
-      The estimate, a real scalar; from below, since the iteration approaches the largest eigenvalue so.
+      The estimate, a real number (), never too large: the iteration approaches the largest eigenvalue from below.
+
+    Example:
+      >>> float(max_eigenvalue(lambda x: jnp.array([3.0, 2.0]) * x, jnp.ones(2)))
+      3.0
     """
 
     def body(carry, _):
@@ -182,7 +215,16 @@ def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30)
 
 
 def operator_norm(op: LinearOperator, x: Tree, *, n_iter: int = 30) -> jax.Array:
-    """Spectral norm ||A||: the root of the largest eigenvalue of A^H A; arguments as `max_eigenvalue`."""
+    """Spectral norm ||A||: the root of the largest eigenvalue of A^H A, by `max_eigenvalue`.
+
+    Args:
+      op: the operator A.
+      x: the start of the power iteration, not zero; a random one is safest (`random_like`).
+      n_iter: iterations.
+
+    Returns:
+      The estimate, a real number ().
+    """
     return jnp.sqrt(max_eigenvalue(op.normal, x, n_iter=n_iter))
 
 

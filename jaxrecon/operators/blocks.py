@@ -18,6 +18,11 @@ class Blocks(LinearOperator):
       shape: (y, x) or (z, y, x).
       size: the size of a block.
       stride: the step between blocks, 1 for a calibration matrix.
+
+    Example:
+      >>> blocks = jr.operators.Blocks((4, 4), size=(2, 2), stride=(2, 2))
+      >>> (blocks @ jnp.arange(16).reshape(4, 4))[0, 1].tolist()
+      [[2, 3], [6, 7]]
     """
 
     shape: tuple[int, ...] = struct.field(pytree_node=False)
@@ -25,7 +30,7 @@ class Blocks(LinearOperator):
     stride: tuple[int, ...] = struct.field(pytree_node=False)
 
     def forward(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Image to blocks."""
+        """Image (..., *shape) to blocks (..., *n_blocks, *size)."""
         ndim = len(self.shape)
         counts = [(n - k) // s + 1 for n, k, s in zip(self.shape, self.size, self.stride, strict=True)]
         shifted = []
@@ -35,10 +40,10 @@ class Blocks(LinearOperator):
         return jnp.stack(shifted, -1).reshape((*x.shape[: x.ndim - ndim], *counts, *self.size))
 
     def adjoint(self, y: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Blocks to image: overlapping blocks add up."""
+        """Blocks (..., *n_blocks, *size) to image (..., *shape): overlapping blocks add up."""
         batch = y.shape[: y.ndim - 2 * len(self.shape)]
         return adjoint_of(self.forward, jax.ShapeDtypeStruct((*batch, *self.shape), y.dtype))(y)
 
     def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Each pixel times the number of blocks that hold it."""
+        """Each pixel of (..., *shape) times the number of blocks that hold it."""
         return self.adjoint(self.forward(x))

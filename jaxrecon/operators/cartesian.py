@@ -25,6 +25,12 @@ class CartesianSense(LinearOperator):
       mask: 1 = measured; broadcasts against k-space (..., coil, y, x): (y, x), (1, x), (x,), frames (frame, 1, y, x); None: all
         measured. Along axes of size 1 the normal operator needs no FFT: a line mask costs 1D transforms only.
       ndim: 2, or 3 for (coil, z, y, x).
+
+    Example:
+      >>> op = jr.operators.CartesianSense(jnp.ones((3, 6, 5), complex), mask=jnp.array([1.0, 0, 1, 0, 1]))
+      >>> kspace = op @ jnp.ones((6, 5), complex)
+      >>> kspace.shape, op.H(kspace).shape
+      ((3, 6, 5), (6, 5))
     """
 
     maps: Maps | None
@@ -47,7 +53,7 @@ class CartesianSense(LinearOperator):
         return self.combine(ifftc(self._sample(y), self._axes))
 
     def normal(self, x: Image) -> Image:
-        """S^H F^-1 M F S x without shifts, signs or scaling: they cancel once the mask is shifted."""
+        """S^H F^-1 M^2 F S x, of the shape of x: without shifts, signs or scaling, which cancel once the mask is shifted."""
         if self.mask is None:
             return self.combine(self.expand(x))
         first, *others = (part._masked_normal(x) for part in self._parts())
@@ -65,7 +71,11 @@ class CartesianSense(LinearOperator):
         return self.combine(coil_images)
 
     def expand(self, x: Image) -> Image:
-        """Coil images sum_e S_ec x_e, (..., coil, y, x), of an image (..., [set,] y, x); without maps x itself."""
+        """Coil images sum_e S_ec x_e, (..., coil, y, x), of an image (..., [set,] y, x); without maps x itself.
+
+        Raises:
+          ValueError: the image has another number of map sets.
+        """
         if self.maps is None:
             return x
         if self.n_sets is None:

@@ -50,11 +50,11 @@ class ImageConvolution(LinearOperator):
         return self._sense.adjoint(crop_or_pad(y, self.grid))
 
     def normal(self, x: Image) -> Image:
-        """The normal operator of SENSE on the grid, with the mask that ends where the data end."""
+        """The normal operator of SENSE on the grid, (..., [set,] P, Q), with the mask that ends where the data end."""
         return self._sense.normal(x)
 
     def combine(self, coil_images: Image) -> Image:
-        """S^H: A^H y from the coil images of `to_grid`."""
+        """S^H: A^H y, (..., [set,] P, Q), from the coil images (..., coil, P, Q) of `to_grid`."""
         return self._sense.combine(coil_images)
 
     def prepared_normal(self, *, by_transforms: bool = False) -> Callable[[Image], Image]:
@@ -101,14 +101,14 @@ class MapConvolution(LinearOperator):
         return self.combine(to_grid(y, self.mask, self.image.shape[-2:]))
 
     def normal(self, x: Kernels) -> Kernels:
-        """By transforms, without the crop: it is part of the mask on the grid."""
+        """A^H A of kernels ([set,] coil, ky, kx) by transforms, without the crop: it is part of the mask on the grid."""
         grid = self.image.shape[-2:]
         mask = pad_mask(self.mask, self.shape, grid, x.real.dtype)[None]
         coil_images = CartesianSense(kernels_to_maps(x, grid)).expand(self.image)
         return self.combine(ifftc(mask**2 * fftc(coil_images)))
 
     def combine(self, coil_images: Image) -> Kernels:
-        """Crop F of conj(x) times the coil images (coil, P, Q) of `to_grid`: A^H y."""
+        """A^H y = Crop F (conj(x) u), kernels ([set,] coil, ky, kx), from the coil images u (coil, P, Q) of `to_grid`."""
         image = jnp.expand_dims(self.image, -3)
         coil_images = coil_images.reshape((1,) * (image.ndim - 3) + coil_images.shape)
         return maps_to_kernels(jnp.conj(image) * coil_images, self.kernel)

@@ -16,6 +16,10 @@ class FiniteDifference(LinearOperator):
     Attributes:
       axes: the axes to difference, e.g. (-2, -1) in space, (-3, -2, -1) with frames.
       weights: one number per axis (space and time may weigh differently), or None for ones.
+
+    Example:
+      >>> (jr.operators.FiniteDifference(axes=(-1,)) @ jnp.array([1.0, 4.0, 9.0])).tolist()
+      [[-8.0, 3.0, 5.0]]
     """
 
     axes: tuple[int, ...] = struct.field(pytree_node=False, default=(-2, -1))
@@ -31,7 +35,7 @@ class FiniteDifference(LinearOperator):
         return sum(parts[1:], parts[0])
 
     def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """Sum over the axes of w^2 (2 x - roll(x, 1) - roll(x, -1))."""
+        """sum_a w_a^2 (2 x - roll(x, 1, a) - roll(x, -1, a)), of the shape of x (...)."""
         parts = [w**2 * (2 * x - jnp.roll(x, 1, a) - jnp.roll(x, -1, a)) for a, w in self._weighted(x)]
         return sum(parts[1:], parts[0])
 

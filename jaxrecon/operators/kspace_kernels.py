@@ -23,26 +23,55 @@ def linear_grid(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, i
     Args:
       shape: (y, x) of the data.
       kernel: (ky, kx) of the map kernels.
+
+    Example:
+      >>> linear_grid((320, 255), (15, 9))
+      (334, 263)
     """
     height, width = (n + k - 1 + (n % 2) * (1 - k % 2) for n, k in zip(shape, kernel, strict=True))
     return height, width
 
 
 def kernels_to_maps(kernels: Kernels, grid: Sequence[int]) -> Complex[Array, "*batch P Q"]:
-    """F^-1 Pad s: k-space kernels (..., ky, kx), DC at size // 2, to maps (..., *grid), by two small DFT matrices."""
+    """F^-1 Pad s: k-space kernels to maps, by two small DFT matrices.
+
+    Args:
+      kernels: (..., ky, kx), DC at size // 2.
+      grid: (P, Q).
+
+    Returns:
+      Maps (..., P, Q).
+    """
     rows, columns = dft_matrices(kernels, grid)
     return matmul(matmul(rows, kernels), columns.T)
 
 
 def maps_to_kernels(maps: Complex[Array, "*batch P Q"], kernel: Sequence[int]) -> Kernels:
-    """Crop F S, the adjoint of `kernels_to_maps`: (..., P, Q) to (..., *kernel)."""
+    """Crop F S, the adjoint of `kernels_to_maps`.
+
+    Args:
+      maps: (..., P, Q).
+      kernel: (ky, kx), the size to crop to.
+
+    Returns:
+      Kernels (..., ky, kx).
+    """
     example = jax.ShapeDtypeStruct(kernel, maps.dtype)
     rows, columns = dft_matrices(example, maps.shape[-2:])
     return matmul(rows.conj().T, matmul(maps, columns.conj()))
 
 
 def pad_mask(mask: Mask | None, shape: Sequence[int], grid: Sequence[int], dtype=jnp.float32) -> Mask:
-    """A mask of data (y, x) as one of the grid: 0 outside of the data; None: all of the data is measured.
+    """A mask of the data as one of the grid: 0 outside of the data.
+
+    Args:
+      mask: (x,), (1, x), (y, 1) or (y, x), with leading axes of size 1 if any; None: all of the data is measured.
+      shape: (y, x) of the data.
+      grid: (P, Q).
+      dtype: the result's dtype where the mask is None.
+
+    Returns:
+      (P, Q).
 
     Raises:
       ValueError: the mask has coils or frames, or another size than the data.
@@ -58,7 +87,16 @@ def pad_mask(mask: Mask | None, shape: Sequence[int], grid: Sequence[int], dtype
 
 
 def to_grid(kspace: KSpace, mask: Mask | None, grid: Sequence[int]) -> Image:
-    """F^-1 Pad M y: coil images on the grid (coil, P, Q), from which both operators' `combine` makes A^H y."""
+    """F^-1 Pad M y: coil images on the grid, from which both operators' `combine` makes A^H y.
+
+    Args:
+      kspace: (coil, y, x).
+      mask: 1 = measured, see `pad_mask`; None: all of the data is measured.
+      grid: (P, Q).
+
+    Returns:
+      (coil, P, Q).
+    """
     mask = pad_mask(mask, kspace.shape[-2:], kspace.shape[-2:], kspace.real.dtype)
     return ifftc(crop_or_pad(mask[None] * kspace, grid))
 

@@ -9,18 +9,22 @@ from .base import LinearOperator
 
 @struct.dataclass
 class TemporalFFT(LinearOperator):
-    """Centred unitary FFT along the frame axis of (..., frame, y, x); its normal operator is the identity."""
+    """Centred unitary FFT along the frame axis of (..., frame, y, x); its normal operator is the identity.
+
+    Attributes:
+      axis: the frame axis.
+    """
 
     axis: int = struct.field(pytree_node=False, default=-3)
 
     def forward(self, x: Image) -> Image:
-        """Frames to temporal frequencies, same shape."""
+        """Frames (..., frame, y, x) to temporal frequencies, same shape."""
         return fftc(x, (self.axis,))
 
     def adjoint(self, y: Image) -> Image:
-        """Temporal frequencies to frames, same shape."""
+        """Temporal frequencies (..., frame, y, x) to frames, same shape."""
         return ifftc(y, (self.axis,))
 
     def normal(self, x: Image) -> Image:
-        """The identity: the transform is unitary."""
+        """The identity, of the shape of x: the transform is unitary."""
         return x

@@ -35,6 +35,12 @@ class Wavelet(LinearOperator):
       name: an orthogonal wavelet of PyWavelets: haar, dbN, symN, coifN.
       level: number of levels; None is the largest that PyWavelets allows for the smallest axis.
       periodic: the boundary rule.
+
+    Example:
+      >>> wavelet = jr.operators.Wavelet((8, 8), "haar", level=1)
+      >>> approximation, details = wavelet @ jnp.ones((8, 8))
+      >>> approximation.shape, details.shape, float(jnp.abs(details).max())
+      ((4, 4), (3, 4, 4), 0.0)
     """
 
     shape: tuple[int, ...] = struct.field(pytree_node=False)
@@ -43,7 +49,11 @@ class Wavelet(LinearOperator):
     periodic: bool = struct.field(pytree_node=False, default=False)
 
     def forward(self, x: Inexact[Array, "..."]) -> Coefficients:
-        """Image (..., *shape) to coefficients."""
+        """Image (..., *shape) to coefficients.
+
+        Raises:
+          ValueError: the image has another shape, or the wavelet is not orthogonal.
+        """
         if x.shape[-len(self.shape) :] != self.shape:
             raise ValueError(f"Wavelet was made for images (..., {self.shape}), but x has shape {x.shape}")
         filters, ndim = self._filters(), len(self.shape)
@@ -70,7 +80,7 @@ class Wavelet(LinearOperator):
         return crop_or_pad(x, self.shape)
 
     def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """The identity: W^H W = 1 for both boundary rules."""
+        """The identity, of the shape of x: W^H W = 1 for both boundary rules."""
         return x
 
     @property
@@ -102,7 +112,7 @@ class Wavelet(LinearOperator):
 
 
 def pack(coefficients: Coefficients) -> Inexact[Array, "..."]:
-    """All coefficients in one array, approximation at the top left, as PyWavelets' coeffs_to_array; gaps are zero."""
+    """All coefficients in one array (..., y, x), approximation at the top left, as PyWavelets' coeffs_to_array; gaps are zero."""
     packed, *details = coefficients
     for bands in details:
         ndim = (len(bands) + 1).bit_length() - 1  # 2^ndim - 1 bands

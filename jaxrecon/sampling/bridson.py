@@ -92,7 +92,7 @@ def sample_numba(seed, mask, radius_x, radius_y, max_attempts):
     """Bridson's algorithm with varying radii; written for numba, whose generator draws as numpy's RandomState does.
 
     Args:
-      seed: of the generator.
+      seed: the generator's seed.
       mask: (y, x) uint8, the calibration region set; the samples are added in place.
       radius_x: (y, x), least distance of new points along x from a sample at (y, x).
       radius_y: the same along y.

@@ -1,4 +1,7 @@
-"""The pool of masks of CMRxRecon 2024, bit for bit as PromptMR+ draws from it, by numpy's RandomState."""
+"""The pool of masks of CMRxRecon 2024, bit for bit as PromptMR+ draws from it, by numpy's RandomState.
+
+Source: Xin et al. 2024, PromptMR+, and its code.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -10,6 +13,7 @@ from . import compatible
 from .acs import MASK_DTYPE, acs_columns, acs_square, check_count
 
 PoolKind = Literal["uniform", "kt_uniform", "kt_random", "kt_radial"]
+"""A kind of mask in the pool."""
 POOL: tuple[PoolKind, ...] = ("uniform", "kt_uniform", "kt_random", "kt_radial")
 """The published kinds, in the order that they are drawn from; with others, or fewer, a seed gives other masks."""
 
@@ -21,7 +25,8 @@ class PoolMask(NamedTuple):
       kind: which was drawn.
       mask: (frame, y, x) float32, axes of size 1 where it is constant: uniform (1, 1, x), kt_uniform and kt_random
         (frame, 1, x), kt_radial (frame, y, x).
-      acs: its calibration region, (1, x) columns, of kt_radial a square (y, x), which its masks need not fill.
+      acs: the calibration region of the mask: columns (1, x), or for kt_radial a square (y, x), which its masks need not
+        fill.
     """
 
     kind: PoolKind
@@ -40,19 +45,19 @@ def cmrxrecon2024_pool(
     n_acs: int = 16,
     radial: Mapping[int, Bool[np.ndarray, "frame y x"]] | None = None,
 ) -> PoolMask:
-    """The mask of a series: choice(kinds), then of lines choice([n_acs]), then choice of the kind's accelerations.
+    """The mask of a series: choice(kinds), then for lines choice([n_acs]), then a choice among the kind's accelerations.
 
-    A network of neighbouring frames takes `mask[adjacent_frames(frame, n_frames, n_adjacent)]`, of the kind uniform
-    `mask`, of the frame that it reconstructs; the published training takes a random frame's in its place for kt_uniform
-    and kt_radial.
+    For the frame that it reconstructs a network of neighbouring frames takes `mask[adjacent_frames(frame, n_frames,
+    n_adjacent)]`, or `mask` itself where the kind is uniform; for kt_uniform and kt_radial the published training takes
+    the masks around a random frame in their place.
 
     Args:
       seed: as in `compatible`; the published validation seeds by the name of the file.
       shape: (y, x), y being the readout.
-      n_frames: of the series.
-      kinds: to draw from.
-      acceleration: of the kinds with kt_, drawn from.
-      uniform_acceleration: likewise, of uniform.
+      n_frames: number of frames of the series.
+      kinds: the kinds to draw from.
+      acceleration: the accelerations to draw from where the kind begins with kt_.
+      uniform_acceleration: the accelerations to draw from where the kind is uniform.
       n_acs: columns of the calibration region, and the side of its square.
       radial: R -> masks (frame, y, x) of kt_radial, see `jaxrecon.data.read_radial_bank`.
 

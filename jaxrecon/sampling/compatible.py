@@ -8,6 +8,8 @@ They return numpy arrays, float32 of zeros and ones, (x,), (frame, x) or (y, x).
 The fastMRI functions take one acceleration and center_fraction or equally long tuples of them; a pair is drawn first,
 also when there is one. `draw_pair` says which.
 
+Source: the reference code that each function names, run with the same seed.
+
 Example:
   >>> mask = random_lines("file1000001.h5", 368, acceleration=(4, 8), center_fraction=(0.08, 0.04))
   >>> draw_pair("file1000001.h5", (0.08, 0.04), (4, 8))
@@ -62,7 +64,16 @@ def random_state(seed: Seed) -> np.random.RandomState:
 
 
 def draw_pair(seed: Seed, center_fraction: Numbers, acceleration: Numbers) -> tuple[float, float]:
-    """The (center_fraction, acceleration) that the mask functions draw first from this seed: pair randint(n pairs)."""
+    """The (center_fraction, acceleration) that the mask functions draw first from this seed: pair randint(n pairs).
+
+    Args:
+      seed: see `random_state`.
+      center_fraction: a number, or a tuple of them.
+      acceleration: a number, or a tuple as long as center_fraction.
+
+    Raises:
+      ValueError: the two are not equally long, or empty.
+    """
     fractions, accelerations = np.atleast_1d(center_fraction), np.atleast_1d(acceleration)
     if len(fractions) != len(accelerations) or not len(fractions):
         raise ValueError(
@@ -75,7 +86,16 @@ def draw_pair(seed: Seed, center_fraction: Numbers, acceleration: Numbers) -> tu
 def random_lines(
     seed: Seed, n: int, *, acceleration: Numbers, center_fraction: Numbers, padding: tuple[int, int] | None = None
 ) -> Lines:
-    """fastMRI's RandomMaskFunc: `jaxrecon.sampling.random_lines` from uniform(size=n)."""
+    """fastMRI's RandomMaskFunc: `jaxrecon.sampling.random_lines` from uniform(size=n).
+
+    Args:
+      seed: see `random_state`.
+      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
+      n, padding: as in the counterpart.
+
+    Returns:
+      (x,) float32.
+    """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     check_budget(n, n_low, rate)
@@ -92,7 +112,16 @@ def equispaced_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's EquiSpacedMaskFunc: `jaxrecon.sampling.equispaced_lines` from randint(0, R)."""
+    """fastMRI's EquiSpacedMaskFunc: `jaxrecon.sampling.equispaced_lines` from randint(0, R).
+
+    Args:
+      seed: see `random_state`.
+      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
+      n, offset, padding: as in the counterpart.
+
+    Returns:
+      (x,) float32.
+    """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     spacing = check_acceleration(rate, integer=True)
@@ -110,7 +139,16 @@ def equispaced_fraction_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's EquispacedMaskFractionFunc (brain): `jaxrecon.sampling.equispaced_fraction_lines` from randint."""
+    """fastMRI's EquispacedMaskFractionFunc (brain): `jaxrecon.sampling.equispaced_fraction_lines` from randint.
+
+    Args:
+      seed: see `random_state`.
+      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
+      n, offset, padding: as in the counterpart.
+
+    Returns:
+      (x,) float32.
+    """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     spacing = line_masks.fraction_spacing(n, n_low, rate)
@@ -127,7 +165,16 @@ def magic_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's MagicMaskFunc: `jaxrecon.sampling.magic_lines` from randint(0, R)."""
+    """fastMRI's MagicMaskFunc: `jaxrecon.sampling.magic_lines` from randint(0, R).
+
+    Args:
+      seed: see `random_state`.
+      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
+      n, offset, padding: as in the counterpart.
+
+    Returns:
+      (x,) float32.
+    """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     spacing = check_acceleration(rate, integer=True)
@@ -144,7 +191,16 @@ def magic_fraction_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's MagicMaskFractionFunc: `jaxrecon.sampling.magic_fraction_lines` from randint(0, R')."""
+    """fastMRI's MagicMaskFractionFunc: `jaxrecon.sampling.magic_fraction_lines` from randint(0, R').
+
+    Args:
+      seed: see `random_state`.
+      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
+      n, offset, padding: as in the counterpart.
+
+    Returns:
+      (x,) float32.
+    """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
     n_low, spacing = line_masks.magic_fraction_spacing(n, n_low, rate)
@@ -173,7 +229,15 @@ def benchmark_lines(seed: int, n: int, *, acceleration: int) -> Lines:
 def fixed_count_lines(
     seed: Seed, n: int, *, acceleration: float, n_acs: int, padding: tuple[int, int] | None = None
 ) -> Lines:
-    """csgm-mri-langevin, Deep J-Sense: `jaxrecon.sampling.fixed_count_lines` from choice(replace=False)."""
+    """csgm-mri-langevin, Deep J-Sense: `jaxrecon.sampling.fixed_count_lines` from choice(replace=False).
+
+    Args:
+      seed: see `random_state`.
+      n, acceleration, n_acs, padding: as in the counterpart.
+
+    Returns:
+      (x,) float32.
+    """
     n_acs, acceleration = check_n_acs(n, n_acs), check_acceleration(acceleration)
     check_budget(n, n_acs, acceleration)
     acs = block(n, (n - n_acs) // 2, n_acs)
@@ -189,6 +253,14 @@ def cmrxrecon_lines(
     """CMRxRecon 2023: `jaxrecon.sampling.cmrxrecon_lines` from choice(n_acs), then choice(acceleration).
 
     The `uniform` masks of 2024 have n_acs=16; there the kind is drawn first: `jaxrecon.sampling.cmrxrecon2024_pool`.
+
+    Args:
+      seed: see `random_state`.
+      n: as in the counterpart.
+      acceleration, n_acs: numbers, or sequences of them to choose from.
+
+    Returns:
+      (x,) float32.
     """
     acs, rate = _draw_cmrxrecon(random_state(seed), n, n_acs, acceleration)
     return kt_masks.shear_lattice(n, 1, rate, acs, 0)[0].astype(MASK_DTYPE)
@@ -197,7 +269,16 @@ def cmrxrecon_lines(
 def kt_uniform_lines(
     seed: Seed, n: int, n_frames: int, *, acceleration: Numbers, n_acs: int | Sequence[int] = 16
 ) -> Frames:
-    """CMRxRecon 2024: `jaxrecon.sampling.kt_uniform_lines` from choice(n_acs), then choice(acceleration)."""
+    """CMRxRecon 2024: `jaxrecon.sampling.kt_uniform_lines` from choice(n_acs), then choice(acceleration).
+
+    Args:
+      seed: see `random_state`.
+      n, n_frames: as in the counterpart.
+      acceleration, n_acs: numbers, or sequences of them to choose from.
+
+    Returns:
+      (frame, x) float32.
+    """
     acs, rate = _draw_cmrxrecon(random_state(seed), n, n_acs, acceleration)
     return kt_masks.shear_lattice(n, n_frames, rate, acs, 0).astype(MASK_DTYPE)
 
@@ -205,7 +286,16 @@ def kt_uniform_lines(
 def kt_random_lines(
     seed: Seed, n: int, n_frames: int, *, acceleration: Numbers, n_acs: int | Sequence[int] = 16
 ) -> Frames:
-    """CMRxRecon 2024: `jaxrecon.sampling.kt_random_lines`; after the two choices one uniform(size=n) per frame."""
+    """CMRxRecon 2024: `jaxrecon.sampling.kt_random_lines`; after the two choices one uniform(size=n) per frame.
+
+    Args:
+      seed: see `random_state`.
+      n, n_frames: as in the counterpart.
+      acceleration, n_acs: numbers, or sequences of them to choose from.
+
+    Returns:
+      (frame, x) float32.
+    """
     rng = random_state(seed)
     acs, rate = _draw_cmrxrecon(rng, n, n_acs, acceleration)
     outer = np.stack([rng.uniform(size=n) < 1 / rate for _ in range(check_count("n_frames", n_frames))])
@@ -213,7 +303,15 @@ def kt_random_lines(
 
 
 def kt_gaussian_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float, n_acs: int = 10) -> Frames:
-    """Deep cascade: `jaxrecon.sampling.kt_gaussian_lines` from one choice(n, count, replace=False, p) per frame."""
+    """Deep cascade: `jaxrecon.sampling.kt_gaussian_lines` from one choice(n, count, replace=False, p) per frame.
+
+    Args:
+      seed: see `random_state`.
+      n, n_frames, acceleration, n_acs: as in the counterpart.
+
+    Returns:
+      (frame, x) float32.
+    """
     rng = random_state(seed)
     acs, density, count = kt_masks.gaussian_density(n, acceleration, n_acs)
     mask = np.tile(acs, (check_count("n_frames", n_frames), 1))
@@ -223,7 +321,15 @@ def kt_gaussian_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float,
 
 
 def kt_shear_lines(seed: Seed, n: int, n_frames: int, *, acceleration: int, n_acs: int = 10) -> Frames:
-    """Deep cascade: `jaxrecon.sampling.kt_shear_lines` from randint(0, R)."""
+    """Deep cascade: `jaxrecon.sampling.kt_shear_lines` from randint(0, R).
+
+    Args:
+      seed: see `random_state`.
+      n, n_frames, acceleration, n_acs: as in the counterpart.
+
+    Returns:
+      (frame, x) float32.
+    """
     acceleration = check_acceleration(acceleration, integer=True)
     start = random_state(seed).randint(0, acceleration)
     n_acs = check_n_acs(n, n_acs)
@@ -245,6 +351,13 @@ def kt_variable_density(
     """GLEAM's cine masks: `jaxrecon.sampling.kt_variable_density` in double precision, one rand() per line that moves.
 
     The reference draws from numpy's global generator: the seed is that of numpy.random.seed before its call.
+
+    Args:
+      seed: see `random_state`.
+      n, n_frames, acceleration, n_cal, vd_degree, perturb, adhere: as in the counterpart.
+
+    Returns:
+      (frame, x) float32.
     """
     kt_masks.check_kt(n, n_frames, acceleration, n_cal, vd_degree)
     rng = random_state(seed)
@@ -257,7 +370,14 @@ def kt_variable_density(
 
 
 def set_comb(mask, rng, shift, acceleration, degree, perturb, adhere) -> None:
-    """Set the lines of one frame (x,), but for calibration lines: the comb from `shift`, jittered, warped, snapped."""
+    """Set the lines of one frame, but for calibration lines: the comb from `shift`, jittered, warped, snapped.
+
+    Args:
+      mask: (x,) bool, set in place.
+      rng: a RandomState, drawn from once per line that moves.
+      shift: the first line of the comb.
+      acceleration, degree, perturb, adhere: as in `kt_variable_density`, degree being its vd_degree.
+    """
     n = len(mask)
     comb = _jitter(rng, np.arange(shift, n, acceleration), n, perturb * acceleration, adhere)
     radius = (n - 1) / 2

@@ -14,7 +14,7 @@ from .acs import RANDOM_DTYPE
 def normal_log_mass(n: int) -> Float[np.ndarray, " x"]:
     """Logarithm of P(i <= X < i + 1), X ~ Normal(n//2, 6 sqrt(n//2)): the draws rounded down."""
     edges = (np.arange(n + 1) - n // 2) / (6 * math.sqrt(max(n // 2, 1)) * math.sqrt(2))
-    # of two tails the smaller one is exact
+    # the smaller of the two tails is exact
     upper, lower = (np.array([math.erfc(s * e) for e in edges]) for s in (1, -1))
     mass = np.where(edges[:-1] >= 0, upper[:-1] - upper[1:], lower[1:] - lower[:-1])
     return np.log(np.maximum(mass, np.finfo(float).tiny))

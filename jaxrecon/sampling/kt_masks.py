@@ -43,6 +43,10 @@ def kt_uniform_lines(n: int, n_frames: int, *, acceleration: int, n_acs: int = 1
       (frame, x) float32.
 
     Source: CMRxRecon 2024, kt_uniform.
+
+    Example:
+      >>> kt_uniform_lines(8, 2, acceleration=4, n_acs=2).astype(int).tolist()
+      [[1, 0, 0, 1, 1, 0, 0, 0], [0, 1, 0, 1, 1, 1, 0, 0]]
     """
     return jnp.asarray(shear_lattice(n, n_frames, acceleration, acs_columns(n, check_n_acs(n, n_acs)), 0), MASK_DTYPE)
 
@@ -175,6 +179,9 @@ def partial_echo(n: int, *, fraction: float = 0.25) -> Float[Array, " y"]:
     Returns:
       (y,) float32; `mask[:, None, None, :] * partial_echo(y)[None, None, :, None]` is a mask (frame, 1, y, x).
 
+    Raises:
+      ValueError: the fraction is negative, or 1 and more.
+
     Source: the reference code of GLEAM does this by default (0.25); whether its R = 10 counts it is not known.
     """
     if not 0 <= fraction < 1:
@@ -185,7 +192,7 @@ def partial_echo(n: int, *, fraction: float = 0.25) -> Float[Array, " y"]:
 def adjacent_frames(frame: int, n_frames: int, n_adjacent: int = 5) -> Int[np.ndarray, " adjacent"]:
     """Indices of the frames around one, time being periodic: (frame + i) mod n_frames, i = -n_adjacent//2 ...
 
-    With fewer frames than asked for, those of i = -n_frames//2 ... n_frames//2, the first and the last repeated.
+    With fewer frames than asked for, i goes over -n_frames//2 ... n_frames//2, and the first and the last are repeated.
 
     Args:
       frame: index of the frame in the middle.
@@ -194,6 +201,9 @@ def adjacent_frames(frame: int, n_frames: int, n_adjacent: int = 5) -> Int[np.nd
 
     Returns:
       (adjacent,) integers, to gather from the leading axis of k-space or of a k-t mask.
+
+    Raises:
+      ValueError: n_adjacent is even.
 
     Source: PromptMR+.
 

@@ -86,6 +86,11 @@ def equispaced_lines(
       (x,) float32.
 
     Source: fastMRI, EquiSpacedMaskFunc.
+
+    Example:
+      >>> key = jax.random.key(0)
+      >>> equispaced_lines(key, 12, acceleration=4, center_fraction=0.25, offset=0).astype(int).tolist()
+      [1, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]
     """
     n_low = low_lines(n, center_fraction)
     acceleration = check_acceleration(acceleration, integer=True)
@@ -253,6 +258,10 @@ def fixed_count_lines(
       (x,) float32.
 
     Source: Jalal et al. 2021 (csgm-mri-langevin); Arvinte et al. 2021 (Deep J-Sense).
+
+    Example:
+      >>> float(fixed_count_lines(jax.random.key(0), 32, acceleration=4, n_acs=4).sum())
+      8.0
     """
     n_acs = check_n_acs(n, n_acs)
     acceleration = check_acceleration(acceleration)
