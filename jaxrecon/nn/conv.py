@@ -21,6 +21,7 @@ from .kernel_gradient import kernel_gradient
 from .padding import MODES, pad_border
 
 Padding = Literal["zeros", "reflect", "edge", "circular"]
+"""What lies beyond the border: zeros, the mirror image (edge not doubled), the edge repeated, the other side."""
 Initializer = Callable[..., jax.Array]
 
 uniform_fan_in: Initializer = linen.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -55,6 +56,10 @@ def conv(
 
     Raises:
       ValueError: an even kernel, channels that do not match, an unknown padding.
+
+    Example:
+      >>> conv(jnp.ones((1, 4, 1)), jnp.ones((1, 3, 1, 1)))[0, :, 0].tolist()
+      [2.0, 3.0, 3.0, 2.0]
     """
     ndim = kernel.ndim - 2
     sizes = kernel.shape[:ndim]
@@ -226,7 +231,14 @@ def conv_transpose_2x2(
 
 
 def average_pool_2x2(x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch Y X c"]:
-    """Mean over 2x2 blocks; the last row or column of an odd size is dropped."""
+    """Mean over 2x2 blocks; the last row or column of an odd size is dropped.
+
+    Args:
+      x: (..., y, x, channel).
+
+    Returns:
+      (..., y // 2, x // 2, channel).
+    """
     height, width = x.shape[-3] // 2, x.shape[-2] // 2
     x = x[..., : 2 * height, : 2 * width, :]
     return jnp.mean(x.reshape(*x.shape[:-3], height, 2, width, 2, x.shape[-1]), (-4, -2))
@@ -239,6 +251,9 @@ def instance_norm(x: Float[Array, "..."], *, ndim: int = 2, eps: float = 1e-5) -
       x: (..., y, x, channel), with ndim 3 (..., z, y, x, channel).
       ndim: number of spatial axes.
       eps: 1e-5 as PyTorch's.
+
+    Returns:
+      The shape and dtype of x.
     """
     axes = tuple(range(-ndim - 1, -1))
     values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -248,12 +263,28 @@ def instance_norm(x: Float[Array, "..."], *, ndim: int = 2, eps: float = 1e-5) -
 
 
 def leaky_relu(x: Float[Array, "..."], slope: float = 0.2) -> Float[Array, "..."]:
-    """x where positive, slope x elsewhere; the slope at 0 counts as `slope`, as in PyTorch."""
+    """x where positive, slope x elsewhere; the derivative at 0 is the slope, as in PyTorch.
+
+    Args:
+      x: any shape.
+      slope: 0.2 as in fastMRI's U-Net.
+
+    Returns:
+      The shape of x.
+    """
     return jnp.where(x > 0, x, slope * x)
 
 
 def parameter_dtype(x: Float[Array, "..."]) -> Any:
-    """The dtype of a layer's parameters: that of its input, but at least float32."""
+    """The dtype of a layer's parameters: that of its input, but at least float32.
+
+    Args:
+      x: the input, of any shape.
+
+    Example:
+      >>> parameter_dtype(jnp.zeros(1, jnp.bfloat16))
+      dtype('float32')
+    """
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
@@ -265,7 +296,7 @@ class Conv(linen.Module):
       kernel_size: odd, the same along each axis; 1 is a matrix product.
       ndim: 2 or 3 spatial axes.
       padding: see `conv`.
-      bias: add one.
+      bias: add a bias.
       dilation: see `conv`.
       stride: see `conv`.
       kernel_init: initializer of the kernel.
@@ -304,6 +335,10 @@ class ConvTranspose2x2(linen.Module):
     """`conv_transpose_2x2` with its parameter `kernel` (2, 2, in, out); no bias.
 
     Initialised uniformly within +-1/sqrt(4 features), as PyTorch does (its fan_in is that of the output channels).
+
+    Attributes:
+      features: output channels.
+      dtype: what to compute in and to return; None: the input's.
     """
 
     features: int

@@ -30,7 +30,7 @@ def kernel_gradient(
     Args:
       x: (example, *space, in), space of two or three axes.
       cotangent: (example, *space_out, out).
-      sizes: of the kernel, one for each axis of space.
+      sizes: the kernel's sizes, one for each axis of space.
       pad: zeros before and behind each axis of space.
       dilation: distance in pixels between the taps of the kernel.
       stride: distance in pixels between the outputs.

@@ -32,16 +32,35 @@ Features = Float[Array, "*batch y x c"]
 Slope = Float[Array, ""]
 
 INITIAL_SLOPE = 0.25
-"""Of all PReLUs."""
+"""The slope with which all PReLUs begin."""
 
 
 def prelu(x: Features, slope: Slope) -> Features:
-    """x where positive, slope x elsewhere."""
+    """x where positive, slope x elsewhere.
+
+    Args:
+      x: any shape.
+      slope: a number (), learned.
+
+    Returns:
+      The shape and dtype of x.
+    """
     return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
 
 def upsample_2x(x: Features) -> Features:
-    """Twice the size in y and x by bilinear interpolation; pixels are areas, the border is repeated."""
+    """Twice the size in y and x by bilinear interpolation; pixels are areas, the border is repeated.
+
+    Args:
+      x: (..., y, x, channel).
+
+    Returns:
+      (..., 2 y, 2 x, channel).
+
+    Example:
+      >>> upsample_2x(jnp.array([0.0, 4.0]).reshape(1, 2, 1))[0, :, 0].tolist()
+      [0.0, 1.0, 3.0, 4.0]
+    """
     return _double(_double(x, x.ndim - 3), x.ndim - 2)
 
 
@@ -85,7 +104,14 @@ class CAB(linen.Module):
 
 
 class CABs(linen.Module):
-    """CABs in a row, cab_{i}."""
+    """CABs in a row, cab_{i}.
+
+    Attributes:
+      number: how many.
+      attention: as in CAB.
+      first_slope: the first one has a slope of its own.
+      dtype: as in CAB.
+    """
 
     number: int
     attention: bool = True
@@ -101,7 +127,15 @@ class CABs(linen.Module):
 
 
 class EncoderLevel(linen.Module):
-    """CABs, then a convolution 3x3 of stride 2 with bias to the next width."""
+    """CABs, then a convolution 3x3 of stride 2 with bias to the next width.
+
+    Attributes:
+      features: channels of the next level.
+      number: CABs.
+      attention: as in CAB.
+      first_slope: the first CAB has a slope of its own.
+      dtype: as in CAB.
+    """
 
     features: int
     number: int
@@ -149,7 +183,11 @@ class PromptBlock(linen.Module):
 
 
 class PromptWeights(linen.Module):
-    """The share of each prompt: softmax(W mean(x) + b)."""
+    """The share of each prompt: softmax(W mean(x) + b).
+
+    Attributes:
+      length: number of prompts.
+    """
 
     length: int
 
@@ -190,7 +228,18 @@ class DecoderLevel(linen.Module):
     def __call__(
         self, x: Features, prompt: Features, skip: Features, slope: Slope, history: Features | None = None
     ) -> Features:
-        """Features (..., y, x, channel), history (..., y, x, n_history channel) newest first, to (..., 2y, 2x, features)."""
+        """One level up.
+
+        Args:
+          x: features (..., y, x, channel).
+          prompt: (..., y, x, prompt channel).
+          skip: (..., 2 y, 2 x, features).
+          slope: the slope of the shared PReLU, ().
+          history: past features (..., y, x, n_history channel), the newest first.
+
+        Returns:
+          (..., 2 y, 2 x, features).
+        """
         n = x.shape[-1]
         layer = lambda features, name: Conv(features, 1, bias=False, dtype=self.dtype, name=name)
         cab = lambda name: CAB(self.attention, dtype=self.dtype, name=name)

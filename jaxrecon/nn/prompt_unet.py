@@ -42,9 +42,9 @@ class PromptUnet(linen.Module):
       prompt_lengths: number of prompts of each level.
       prompt_sizes: pixels of the prompts of each level.
       enc_cabs: CABs of each encoder level.
-      dec_cabs: of each decoder level, on features and prompt.
-      skip_cabs: of each skip connection.
-      bottleneck_cabs: between encoder and decoder.
+      dec_cabs: CABs of each decoder level, on features and prompt.
+      skip_cabs: CABs of each skip connection.
+      bottleneck_cabs: CABs between encoder and decoder.
       n_history: past features that the decoder levels see; 0: none.
       attention: False leaves channel attention out.
       learn_prompts: train the prompts.
@@ -78,9 +78,10 @@ class PromptUnet(linen.Module):
 
         Args:
           x: (..., y, x, channel), sizes that 2^levels divides.
-          slope: of the shared PReLU.
-          history: with n_history, shaped as `empty_history` says.
-          first: there is no past yet: the present features stand in for it.
+          slope: the slope of the shared PReLU, ().
+          history: past features (..., y, x, n_history channel) of each decoder level, shaped as `empty_history` says; None
+            where n_history is 0.
+          first: there is no past yet, () or a bool: the present features stand in for it.
 
         Returns:
           (output (..., y, x, channel), the history with the present features put first).
@@ -122,7 +123,15 @@ class PromptUnet(linen.Module):
         return CABs(number, self.attention, dtype=self.dtype, name=name)
 
     def empty_history(self, height: int, width: int, dtype: Any) -> History:
-        """Zeros shaped as the history of an image of (height, width) pixels; () without n_history."""
+        """Zeros shaped as the history of an image; () without n_history.
+
+        Args:
+          height, width: pixels of the image along y and x.
+          dtype: the dtype, where the network does not compute in one of its own.
+
+        Returns:
+          (y, x, n_history channel) for each decoder level, the coarsest first.
+        """
         if not self.n_history:
             return ()
         dtype = self.dtype or dtype
@@ -154,7 +163,17 @@ class NormPromptUnet(linen.Module):
         history: History | None = None,
         first: bool | Bool[Array, ""] = False,
     ) -> tuple[Complex[Array, "*batch k y x"], History]:
-        """(..., k, y, x) to (the same shape, history); leading axes are examples, each with its own statistics."""
+        """One pass.
+
+        Args:
+          x: (..., k, y, x); leading axes are examples, each with its own statistics.
+          slope: the slope of the shared PReLU, ().
+          history: past features, shaped (..., y, x, n_history channel) as `empty_history` says; None where n_history is 0.
+          first: there is no past yet, () or a bool: the present features stand in for it.
+
+        Returns:
+          (output (..., k, y, x), the history with the present features put first).
+        """
         k = x.shape[-3]
         parts, mean, std = standardize(jnp.concatenate([x.real, x.imag], -3))
         h = pad_to_multiple(jnp.moveaxis(parts, -3, -1), self.multiple)
@@ -168,6 +187,6 @@ class NormPromptUnet(linen.Module):
         return 2 ** len(self.unet.level_features)
 
     def empty_history(self, x: Complex[Array, "*batch k y x"]) -> History:
-        """Zeros shaped as the history of an image."""
+        """Zeros shaped as the history of an image (..., k, y, x): see `PromptUnet.empty_history`."""
         height, width = (n + -n % self.multiple for n in x.shape[-2:])
         return self.unet.empty_history(height, width, x.real.dtype)

@@ -39,7 +39,7 @@ class ResNet(linen.Module):
       features: channels inside.
       blocks: residual blocks of two convolutions.
       ndim: 2 or 3.
-      padding: of the convolutions in the blocks.
+      padding: what lies beyond the border for the convolutions in the blocks, see `conv`.
       activation_first: ReLU, convolution; else convolution, ReLU.
       dtype: what the convolutions compute in; the result has the input's dtype.
     """
@@ -192,6 +192,12 @@ class BatchNorm(linen.Module):
     Frozen, the moving averages are used.
 
     Source: TensorFlow's fused batch norm: eps 1e-3, momentum 0.99.
+
+    Attributes:
+      frozen: use the moving averages and leave them as they are.
+      batch_axis: name of the mapped axis of examples; None: one example is its own batch.
+      eps: added to the variance.
+      momentum: how much the moving averages keep in each update.
     """
 
     frozen: bool

@@ -85,7 +85,7 @@ def calibration_mask(mask: Mask | None, acs: Mask | None = None) -> Mask | None:
 
     Args:
       mask: sampling mask without frames: (x,), (1, x), (y, x), leading axes of size 1 allowed; None: all is measured.
-      acs: mask of the calibration region.
+      acs: mask of the calibration region, (x,), (1, x) or (y, x).
 
     Returns:
       A mask that broadcasts against k-space (coil, y, x); None: everything.

@@ -6,7 +6,7 @@ Parameter trees, beside the names of fastMRI's state dicts (P pools):
              bottom/conv_{0,1}/kernel      conv.layers.{0,4}.weight
              transpose_{i}/kernel          up_transpose_conv.{i}.layers.0.weight
              up_{i}/conv_{0,1}/kernel      up_conv.{i}.layers.{0,4}.weight,
-                                           of the last one up_conv.{P-1}.0.layers.{0,4}.weight
+                                           the last one up_conv.{P-1}.0.layers.{0,4}.weight
              out/{kernel,bias}             up_conv.{P-1}.1.{weight,bias}
   NormUNet:  unet/...                      unet....
 
@@ -44,7 +44,11 @@ class UNet(linen.Module):
 
     @linen.compact
     def __call__(self, x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch y x o"]:
-        """(..., y, x, in) to (..., y, x, out_features); any size of at least 2^pools."""
+        """(..., y, x, in) to (..., y, x, out_features); any size of at least 2^pools.
+
+        Raises:
+          ValueError: y or x is smaller.
+        """
         if min(x.shape[-3:-1]) < 2**self.pools:
             raise ValueError(f"an image of {x.shape[-3:-1]} pixels is too small for {self.pools} poolings: pad it")
         h, skips = x, []
@@ -68,7 +72,7 @@ class UNet(linen.Module):
 
 
 class ConvBlock(linen.Module):
-    """Twice: convolution 3x3, instance norm, leaky ReLU, dropout of whole channels."""
+    """Convolution 3x3, instance norm, leaky ReLU and dropout of whole channels, all of it twice."""
 
     features: int
     drop_rate: float = 0.0
@@ -156,12 +160,32 @@ def _merge(parts):
 
 
 def pad_to_multiple(x: Float[Array, "*batch y x c"], multiple: int = 16) -> Float[Array, "*batch Y X c"]:
-    """Zeros around an image up to the next multiple in y and x: the smaller half in front; undone by `unpad`."""
+    """Zeros around an image up to the next multiple in y and x: the smaller half in front; undone by `unpad`.
+
+    Args:
+      x: (..., y, x, channel).
+      multiple: what the new sizes are multiples of.
+
+    Returns:
+      (..., Y, X, channel).
+
+    Example:
+      >>> pad_to_multiple(jnp.ones((20, 33, 2))).shape
+      (32, 48, 2)
+    """
     extra = [-n % multiple for n in x.shape[-3:-1]]
     return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(e // 2, e - e // 2) for e in extra] + [(0, 0)])
 
 
 def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch y x c"]:
-    """The inverse of `pad_to_multiple` for an image of `height` (y) by `width` (x)."""
+    """The inverse of `pad_to_multiple`.
+
+    Args:
+      x: (..., Y, X, channel).
+      height, width: the sizes y and x before padding.
+
+    Returns:
+      (..., y, x, channel).
+    """
     top, left = (x.shape[-3] - height) // 2, (x.shape[-2] - width) // 2
     return x[..., top : top + height, left : left + width, :]

@@ -21,7 +21,7 @@ def read(path: str | Path, *, part: str | None = None) -> dict[str, np.ndarray]:
       part: which dict of tensors is wanted, where a PyTorch checkpoint holds several.
 
     Returns:
-      name -> array, on the host; bfloat16 as float32.
+      name -> array in its own shape, on the host; bfloat16 as float32.
 
     Raises:
       DataError: the file is missing, of another form, truncated, damaged, or claims what it cannot hold.
@@ -46,7 +46,7 @@ def read_settings(path: str | Path) -> dict[str, str | int | float | bool]:
     """What the training program wrote of its network beside the weights: Lightning's `hyper_parameters`, as far as plain.
 
     Args:
-      path: as of `read`.
+      path: as for `read`.
 
     Returns:
       name -> text, number or truth value; empty where the file says nothing.

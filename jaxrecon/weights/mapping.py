@@ -22,8 +22,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Rule:
     """Where one published tensor lives in the parameter tree, and how: own = published.transpose(axes).
 
-    A tensor of one of several steps is a part of our leaf: leaf[step] = own. Rules without a step that share a path are
-    of tied tensors, published several times under different names and kept once here.
+    A tensor of one of several steps is a part of our leaf: leaf[step] = own. Rules without a step that share a path
+    belong to tied tensors, published several times under different names and kept once here.
 
     Attributes:
       name: published name.
@@ -32,6 +32,10 @@ class Rule:
       axes: the published axes in our order; those of size 1 that we do not have are left out; None: as they are.
       step: index along the leading axis of our leaf, where one leaf holds this tensor of all steps.
       scalar: published as (1,), a scalar here.
+
+    Example:
+      >>> Rule("conv.weight", (8, 2, 3, 3), "conv/kernel", (2, 3, 1, 0)).to_own(np.zeros((8, 2, 3, 3))).shape
+      (3, 3, 2, 8)
     """
 
     name: str
@@ -43,7 +47,7 @@ class Rule:
 
     @property
     def own_shape(self) -> tuple[int, ...]:
-        """Shape here, of one step."""
+        """The tensor's shape in our layout, for one step."""
         return () if self.scalar else tuple(self.shape[a] for a in self._order)
 
     @property
@@ -56,13 +60,13 @@ class Rule:
         return tuple(a for a in range(len(self.shape)) if a not in self._order)
 
     def to_own(self, array: np.ndarray) -> np.ndarray:
-        """Published to own layout, of one step."""
+        """The tensor in the published shape to `own_shape`, for one step."""
         return (
             array.reshape(()) if self.scalar else array.transpose(self._order + self._dropped).reshape(self.own_shape)
         )
 
     def to_published(self, array: np.ndarray) -> np.ndarray:
-        """The inverse of `to_own`."""
+        """The inverse of `to_own`: from `own_shape` to the published shape."""
         if self.scalar:
             return array.reshape(self.shape)
         array = array.reshape(self.own_shape + (1,) * len(self._dropped))
@@ -153,7 +157,7 @@ def to_published(params: Any, published: Published, config: Any) -> dict[str, np
       config: the model's configuration.
 
     Returns:
-      published name -> array, to be written by `write_npz`.
+      published name -> array in the published shape, to be written by `write_npz`.
 
     Raises:
       DataError: leaves are missing, unknown or of another shape: all are listed.

@@ -20,7 +20,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
       path: the file.
 
     Returns:
-      name -> array.
+      name -> array, in its own shape and dtype.
 
     Raises:
       DataError: the archive is damaged, a member is no plain array, or its header and its size disagree.
@@ -73,7 +73,7 @@ def write_npz(path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: b
       path: the file to write.
       state: name -> array, on the host or on a device.
       overwrite: replace an existing file.
-      comment: of the archive, which readers of arrays do not see; at most 65,535 bytes.
+      comment: the archive's comment, which readers of arrays do not see; at most 65,535 bytes.
 
     Raises:
       FileExistsError: the file exists, and overwrite is False.

@@ -206,7 +206,7 @@ def _promptmr_config(shapes: Shapes) -> PromptMRConfig:
 def _promptmr_plus_config(shapes: Shapes) -> PromptMRPlusConfig:
     images = _images(shapes)
     n_maps = size(shapes, f"{_SENS}feat_extract.weight", 1, 2) // 2
-    # maps coil by coil do not tell the slices: of the published networks all with buffers have 4
+    # maps coil by coil do not tell the slices: all published networks with buffers have 4 of these
     slices = n_maps if n_maps > 1 else images // 5 if images > 5 and images % 5 == 0 else images
     channels = size(shapes, f"{_CASCADE}dec_level1.momentum.0.weight", 0, 1)
     buffers = images // max(slices, 1) - 1

@@ -148,7 +148,7 @@ def _table(data: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
         raise DataError(
             "this is no index of a tensor bundle: is it truncated?", file=path, expected="its magic number at the end"
         )
-    _, _, position = _handle(data, len(data) - _FOOTER)  # of the metaindex, which TensorFlow leaves empty
+    _, _, position = _handle(data, len(data) - _FOOTER)  # behind the metaindex, which TensorFlow leaves empty
     start, size, _ = _handle(data, position)
     last, n_names = None, 0
     for _, handle in _block(data, start, size, path):
