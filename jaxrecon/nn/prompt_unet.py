@@ -126,7 +126,8 @@ class PromptUnet(linen.Module):
         """Zeros shaped as the history of an image; () without n_history.
 
         Args:
-          height, width: pixels of the image along y and x.
+          height: pixels of the image along y.
+          width: pixels along x.
           dtype: the dtype, where the network does not compute in one of its own.
 
         Returns:

@@ -182,7 +182,8 @@ def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Arr
 
     Args:
       x: (..., Y, X, channel).
-      height, width: the sizes y and x before padding.
+      height: the size y before padding.
+      width: the size x before padding.
 
     Returns:
       (..., y, x, channel).
