@@ -47,8 +47,8 @@ def tissues_from_probabilities(
     (4 mm) and skin (2 mm), by the distance to the brain.
 
     Args:
-      grey: probability of grey matter, within [0, 1].
-      white: probability of white matter.
+      grey: probability of grey matter, (y, x) within [0, 1].
+      white: probability of white matter, (y, x).
       support: where the brain is, boolean (y, x).
       pixel: size of a pixel in mm.
 

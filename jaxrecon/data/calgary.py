@@ -22,6 +22,9 @@ class CalgaryScan(Scan):
     (see `centre`), and the columns from ceil(0.85 n) on, which may hold residue of an interpolation, are set to 0.
     Undersampled files have no mask: it is seen from the zeros.
 
+    Raises:
+      DataError: the file is damaged, or its k-space is not of this form.
+
     Source: Calgary-Campinas-359 multi-channel reconstruction challenge; conversion as in PromptMR+'s preparation.
     """
 
@@ -57,7 +60,7 @@ class CalgaryScan(Scan):
         )
 
     def stored(self, index: int) -> Complex[np.ndarray, "coil ky kz"]:
-        """Slice `index` as it lies in the file: its object is centred under the plain `ifft2`."""
+        """Slice `index`, (coil, ky, kz), as it lies in the file: its object is centred under the plain `ifft2`."""
         with opened(self.path) as file:
             data = dataset(file, "kspace", self.path)
             with reading(self.path, "kspace", expected=f"slice {index}"):

@@ -35,6 +35,9 @@ class CMRxReconScan(Scan):
       mask: the file with the mask, (ky, kx) or (time, ky, kx). None: undersampled k-space looks for `<name>_mask.mat`
         beside it (without `_sub04` and the like), and else takes the mask from the zeros.
 
+    Raises:
+      DataError: the file is damaged, holds no or several complex variables, or the mask does not fit.
+
     Source: CMRxRecon challenges of 2023 and 2024; order of samples as in PromptMR+.
     """
 
@@ -125,11 +128,14 @@ def read_mask(path: str | Path) -> Bool[np.ndarray, "*time ky kx"]:
 
 
 def read_radial_bank(path: str | Path, shape: tuple[int, int]) -> dict[int, Bool[np.ndarray, "frame y x"]]:
-    """R -> masks (frame, y, x) of k-t radial sampling, of the entries acc{R}_{x}x{y} of a bank for one matrix.
+    """The masks of k-t radial sampling for one matrix, from the entries acc{R}_{x}x{y} of a bank.
 
     Args:
       path: .npz, HDF5, or a MATLAB file; entries (frame, x, y) of 0 and 1 as NumPy and h5py show them.
       shape: (y, x) = (kx, ky), y being the readout.
+
+    Returns:
+      R -> masks (frame, y, x), True = measured.
 
     Raises:
       DataError: damaged, no entry for this matrix, or one that is no mask of it.

@@ -15,7 +15,12 @@ def dead_columns(kspace: Complex[np.ndarray, "*batch y x"], *, threshold: float 
       threshold: energy, the sum of |k|^2 over all but x, below which a column is dead.
 
     Returns:
-      Indices of the columns, ascending. Where one side has an odd number its outermost dead column is left.
+      Indices (n,) of the columns, ascending. Where one side has an odd number its outermost dead column is left.
+
+    Example:
+      >>> kspace = np.array([0, 0, 0, 1, 2, 1, 0, 0]) * np.ones((4, 1), complex)
+      >>> dead_columns(kspace).tolist()
+      [1, 2, 6, 7]
     """
     width = kspace.shape[-1]
     energy = np.sum(np.abs(kspace.reshape(-1, width).astype(np.complex128)) ** 2, 0)
@@ -33,7 +38,7 @@ def restore_columns(
 
     Args:
       kspace: (..., y, x) of the columns kept.
-      removed: what `dead_columns` returned.
+      removed: the indices (n,) that `dead_columns` returned.
 
     Returns:
       (..., y, x + n).

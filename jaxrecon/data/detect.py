@@ -31,7 +31,7 @@ def open(path: str | Path, *, mask: str | Path | None = None) -> Scan:
     """Open a file of raw data or images; the format is seen from the content, not from the suffix.
 
     Args:
-      path: the file; of a BART pair either file, or the name without suffix.
+      path: the file; for a BART pair either file, or the name without suffix.
       mask: the file with the sampling mask, for CMRxRecon, which stores it apart.
 
     Returns:
@@ -39,6 +39,7 @@ def open(path: str | Path, *, mask: str | Path | None = None) -> Scan:
 
     Raises:
       DataError: the file is missing, unknown, truncated or wrong; the message names file, dataset, expected and found.
+      ValueError: a mask for a format that has its own.
 
     Example:
       with jaxrecon.data.open("file1000000.h5") as scan:

@@ -24,6 +24,9 @@ class FastMRIScan(Scan):
     `recon_size` as attributes (as PromptMR+'s converted Calgary-Campinas and CMRxRecon files do). A file with
     `reconstruction` (slice, y, x) or (frame, slice, y, x) and no k-space gives slices of images.
 
+    Raises:
+      DataError: the file is damaged, or its datasets are not of this form.
+
     Source: fastMRI (arXiv:1811.08839), and the SliceDataset of its reference code.
     """
 
@@ -137,8 +140,8 @@ def crop_to_recon_size(
     Args:
       image: (..., y, x), NumPy or JAX.
       header: the scan's header.
-      target: where given, its last two sizes count: a few brain files have targets of another size than their header
-        says.
+      target: the reference image (..., h, w); where given, its size counts: a few brain files have targets of another
+        size than their header says.
 
     Returns:
       (..., h, w); the image itself where neither target nor recon matrix is known.

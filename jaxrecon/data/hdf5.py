@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
             status = path.stat()
             key = (str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns)
             if key not in _handles:
-                close(path)  # of the file as it was before a change: HDF5 would go on with what it had read of that
+                close(path)  # a handle from before the file changed: HDF5 would go on with what it had read then
                 _handles[key] = h5py.File(path, "r", locking="best-effort")
         _handles.move_to_end(key)
         while len(_handles) > MAX_OPEN:

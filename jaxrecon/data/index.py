@@ -19,7 +19,7 @@ SUFFIXES = (".h5", ".hdf5", ".mat", ".cfl", ".nii", ".nii.gz", ".npz", ".npy")
 """What is looked at in a folder; a file given by name may have any suffix."""
 CACHE_VERSION = 1
 GLEAM_SPLIT = (0.72, 0.08, 0.2)
-"""Parts of the scans for training, validation and test: 14, 2 and 3 of 19. Source: GLEAM's code."""
+"""Parts of the scans for training, validation and test: 14, 2 and 3 of 19, as in GLEAM's code."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,10 @@ def select(
       max_width: keep slices with at most so many phase encodes.
       exclude: names of files, without suffix, or as folder_name: e.g. `cmrxrecon.KNOWN_BAD_2024`.
       sample_rate: part of the files (not of the slices) to keep, at least one; the same files for the same seed.
-      seed: of that choice.
+      seed: the seed of that choice.
+
+    Raises:
+      ValueError: sample_rate outside (0, 1].
     """
     wanted = {acquisition} if isinstance(acquisition, str) else acquisition
     kept = [
@@ -174,6 +177,9 @@ def split(
 
     Returns:
       One list for each part.
+
+    Raises:
+      ValueError: numbers that are more than the groups, or fractions that do not add up to 1.
     """
     groups = sorted({group(e.file) for e in entries}, key=str)
     if seed is not None:
@@ -203,7 +209,7 @@ def split_scans(
 
     Args:
       entries: from `index_files`.
-      fractions: of the scans, adding up to 1.
+      fractions: the part of the scans for each of the three, adding up to 1.
       group: path -> scan, e.g. `subject`; each file by itself if not given.
 
     Returns:
@@ -231,6 +237,10 @@ def subject(path: str) -> str:
 
     CMRxRecon: the name starts with "Pddd_", or a folder above is called "Pddd" (P001/cine_sax.mat), so that all protocols
     and accelerations of a patient are one subject.
+
+    Example:
+      >>> subject("train/P001/cine_sax.mat"), subject("P007_T1map.mat"), subject("file1000001.h5")
+      ('P001', 'P007', 'file1000001.h5')
     """
     name = Path(path).name
     place = name.find("OAS3")
@@ -238,7 +248,12 @@ def subject(path: str) -> str:
 
 
 def scan_name(path: str) -> str:
-    """The name of a file; with its patient before it, where only a folder names that: "P001_cine_sax.mat"."""
+    """The name of a file; with its patient before it, where only a folder names that.
+
+    Example:
+      >>> scan_name("train/P001/cine_sax.mat")
+      'P001_cine_sax.mat'
+    """
     name, patient = Path(path).name, _patient(path)
     return name if patient is None or name.startswith(patient) else f"{patient}_{name}"
 

@@ -75,6 +75,9 @@ class IsmrmrdScan(Scan):
         alternating sign, of what the header calls a 3D encoding. None: decide so where the header states several kz but
         all lines are at step_2 = 0 and there is a slice index for each kz.
 
+    Raises:
+      DataError: the file is damaged, or its lines and its header disagree.
+
     Source: ISMRMRD (Inati et al., MRM 2017); the layout of mridata.org as read by dl-cs and GLEAM.
     """
 
@@ -116,7 +119,7 @@ class IsmrmrdScan(Scan):
 
     @property
     def noise(self) -> Complex[np.ndarray, "line coil sample"] | None:
-        """The noise pre-scans, cut to the shortest; None where there are none. For `coils.prewhiten`."""
+        """The noise pre-scans for `coils.prewhiten`, (line, coil, sample), cut to the shortest; None where there are none."""
         if not len(self._noise):
             return None
         sizes = self._noise_sizes
@@ -129,7 +132,7 @@ class IsmrmrdScan(Scan):
 
     @property
     def line_order(self) -> Int[np.ndarray, "line two"]:
-        """(kspace_encode_step_2, kspace_encode_step_1) of the imaging lines in the order of their acquisition."""
+        """(kspace_encode_step_2, kspace_encode_step_1) of the imaging lines in the order of acquisition, as (line, 2)."""
         return np.stack([self._lines.step_2, self._lines.step_1], -1)
 
     def _wrong(self, problem, expected, found) -> NoReturn:

@@ -11,10 +11,13 @@ from .scan import Header, Scan, Slice, check_shape, sampled
 
 
 class GleamScan(Scan):
-    """`kspace` (x, ky, kz, coil), `maps` (x, ky, kz, coil, set) and `target` (x, ky, kz, set), complex64.
+    """A volume with `kspace` (x, ky, kz, coil), `maps` (x, ky, kz, coil, set) and `target` (x, ky, kz, set), complex64.
 
     Each index of the first axis is a 2D problem: k-space (coil, ky, kz), target (ky, kz), and maps (coil, ky, kz), or
     (set, coil, ky, kz) where there are several sets; the target is that of the first set.
+
+    Raises:
+      DataError: the file is damaged, or its datasets are not of this form.
 
     Source: GLEAM, section 4.1 (19 knees, names sorted, then split 14 / 2 / 3: `index.split`).
     """

@@ -177,7 +177,7 @@ class NumpyScan(Scan):
                 yield stack.enter_context(self.path.open("rb"))
 
     def _load(self, name, index: int | None) -> np.ndarray:
-        """An array, or one entry of its first axis; of that only its own bytes are kept."""
+        """An array, or one entry of its first axis, of which only its own bytes are kept."""
         array = self._arrays[name]
         skipped = 0 if index is None or array.fortran_order else index
         whole = index is None or array.fortran_order

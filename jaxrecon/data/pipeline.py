@@ -80,7 +80,7 @@ def batches(
       source: `jaxrecon.data.Source`, or a list of Slices in memory.
       how: how a slice becomes an example; its `shape` and `n_coils` merge buckets.
       batch_size: examples per batch.
-      seed: of order, masks and keys.
+      seed: the seed of order, masks and keys.
       shuffle: a new order in each epoch; False: the order of the source, bucket by bucket.
       n_epochs: None: no end.
       n_threads: readers in each process.

@@ -18,7 +18,7 @@ from .detect import open as open_scan
 from .scan import Header, Slice
 
 Example = dict[str, Any]
-"""Arrays of one example: kspace, mask, maps, acs, target, data_range, scale, seed; what there is not has no entry."""
+"""Arrays of one example: kspace, mask, maps, acs, target, data_range, scale, seed; those that it does not have are left out."""
 LEAST_SAMPLED = 0.95
 """Part of the samples between the outermost ones that a target made from k-space needs: samples that happen to be 0 are few."""
 MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
@@ -30,14 +30,24 @@ class EmptySlice(ValueError):
 
 
 def file_target(part: Slice) -> np.ndarray:
-    """The reference image of the file."""
+    """The reference image (y, x) of the file.
+
+    Raises:
+      ValueError: the file has none.
+    """
     if part.target is None:
         raise ValueError(f"{name_of(part)} has no target: choose combined_target or rss_target, of full k-space")
     return part.target
 
 
 def combined_target(part: Slice) -> np.ndarray:
-    """Full k-space combined with the maps: S^H F^-1 y, complex; see `check_full`. Source: GLEAM."""
+    """Full k-space combined with the maps: S^H F^-1 y, complex (y, x); see `check_full`.
+
+    Raises:
+      ValueError: there are no maps, or k-space has gaps.
+
+    Source: GLEAM.
+    """
     if part.maps is None:
         raise ValueError(
             f"{name_of(part)} has no maps to combine its coils with: choose rss_target, or estimate maps first"
@@ -46,7 +56,7 @@ def combined_target(part: Slice) -> np.ndarray:
 
 
 def rss_target(part: Slice) -> np.ndarray:
-    """Root of the sum of squares of the coil images of full k-space; see `check_full`."""
+    """Root of the sum of squares of the coil images of full k-space, (y, x); see `check_full`."""
     return rss(_full_images(part))
 
 
@@ -86,12 +96,21 @@ def _between(mask, axis):
 
 
 def target_maximum(part: Slice, target: np.ndarray) -> float:
-    """The peak of the slice's own target. Source: Deep J-Sense, GLEAM."""
+    """The peak of the slice's own target.
+
+    Source: Deep J-Sense, GLEAM.
+    """
     return float(np.abs(target).max())
 
 
 def volume_maximum(part: Slice, target: np.ndarray) -> float:
-    """The attribute `max` of the slice's file: the maximum of the target volume. Source: fastMRI, PromptMR+."""
+    """The attribute `max` of the slice's file: the maximum of the target volume.
+
+    Raises:
+      ValueError: the slice comes from no file that states it.
+
+    Source: fastMRI, PromptMR+.
+    """
     header = _header(part.file)
     if header is None or "max" not in header.attributes:
         raise ValueError(
@@ -103,7 +122,7 @@ def volume_maximum(part: Slice, target: np.ndarray) -> float:
 def top_magnitude(example: Example, *, percentile: float = 0.95) -> float:
     """The smallest of the round((1 - percentile) n) largest magnitudes of the zero-filled image.
 
-    Of frames (frame, coil, y, x) the image of k-space averaged over time: sum over time / (number of samples + 1e-6).
+    For frames (frame, coil, y, x) it is the image of k-space averaged over time: sum over time / (number of samples + 1e-6).
 
     Source: GLEAM's code, an order statistic, not an interpolated percentile; the paper does not mention it.
     """
@@ -121,7 +140,13 @@ def maximum(example: Example) -> float:
 
 
 def acs_maximum(example: Example) -> float:
-    """The largest magnitude of a measured sample of the calibration region. Source: Deep J-Sense's code."""
+    """The largest magnitude of a measured sample of the calibration region.
+
+    Raises:
+      ValueError: the example has no calibration region.
+
+    Source: Deep J-Sense's code.
+    """
     if "acs" not in example:
         raise ValueError("acs_maximum needs the calibration region: give Preparation(acs=...)")
     return float(np.abs(example["kspace"] * example["acs"]).max())
@@ -142,7 +167,10 @@ def instance_std(example: Example) -> float:
 
 
 def constant(value: float) -> Callable[[Example], float]:
-    """A fixed scale: data are divided by it. Source: Ramzi et al. multiply fastMRI by 1e6, OASIS by 1e-2."""
+    """A fixed scale: data are divided by it.
+
+    Source: Ramzi et al. multiply fastMRI by 1e6, OASIS by 1e-2.
+    """
     return functools.partial(_constant, value=value)
 
 
@@ -164,8 +192,8 @@ class Preparation:
       shape: (y, x) that k-space and maps are cropped or zero-padded to in the image domain; targets are cropped to it
         where larger. None: as they are.
       n_coils: coils are filled up with zeros to this number; None: as they are.
-      acs: (slice, its whole mask) -> mask of the calibration region, for models that estimate maps; None, also as its
-        result: left to the model.
+      acs: (slice, its whole mask) -> mask of the calibration region, for models that estimate maps; None, or a function
+        that returns None, leaves it to the model.
       maps: hand the slice's maps on; False leaves them to the model.
       keys: give each problem a random key, for models that draw noise or drop channels.
     """
@@ -304,7 +332,7 @@ def _with_coils(part, n_coils):
 
 
 def _zero_filled(example, kspace):
-    """Magnitude of the zero-filled image, by the maps where there are such."""
+    """Magnitude of the zero-filled image, combined with the maps where there are any."""
     images = coil_images(kspace)
     return np.abs(combine(images, example["maps"])) if "maps" in example else rss(images)
 

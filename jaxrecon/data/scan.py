@@ -30,8 +30,8 @@ class Slice:
       maps: (coil, y, x) or (set, coil, y, x) complex64 sensitivity maps.
       trajectory: (sample, ndim) in radians per pixel, columns ordered as the image axes.
       index: the position in its scan.
-      frame: of n_frames, the time frames of its series.
-      n_frames: 1 for a still image.
+      frame: which of the n_frames time frames of its series it is, from 0.
+      n_frames: number of time frames; 1 for a still image.
       file: the path of its file.
     """
 
@@ -181,6 +181,10 @@ class Scan(abc.ABC):
 
         Its mask is that of all of them where they have the same, else (adjacent, 1, y, x).
 
+        Args:
+          index: the slice in the middle.
+          n: how many, odd.
+
         Raises:
           DataError: neighbours have different numbers of coils.
           ValueError: n is even, or the file holds images.
@@ -204,9 +208,17 @@ class Scan(abc.ABC):
 
 
 def sampled(kspace: Complex[np.ndarray, "*batch coil y x"]) -> Bool[np.ndarray, "*batch y x"] | None:
-    """The sampling pattern seen from zeros: True where any coil is not 0; None if that is everywhere.
+    """The sampling pattern seen from zeros, for files that store undersampled k-space without its mask.
 
-    For files that store undersampled k-space without its mask.
+    Args:
+      kspace: (..., coil, y, x).
+
+    Returns:
+      (..., y, x), True where any coil is not 0; None if that is everywhere.
+
+    Example:
+      >>> sampled(np.array([1, 0, 2j, 0]) * np.ones((3, 2, 1))).astype(int).tolist()
+      [[1, 0, 1, 0], [1, 0, 1, 0]]
     """
     with np.errstate(invalid="ignore"):  # NaN is for the check of the values to report
         mask = (kspace != 0).any(-3)
@@ -222,7 +234,7 @@ def remove_oversampling(kspace: Complex[np.ndarray, "..."], size: int, axis: int
       axis: the readout.
 
     Returns:
-      K-space with `size` samples along the axis, in the unitary scale.
+      K-space (..., coil, y, x) with `size` samples along the axis, in the unitary scale.
 
     Raises:
       ValueError: size is larger than the axis.

@@ -47,7 +47,7 @@ class SeriesSource(Source):
     """A random-access source of time series over many files, as `Source` is one of slices.
 
     Args:
-      entries: from `index_files`, filtered and split; of each file those of the first frame are kept, which stand for
+      entries: from `index_files`, filtered and split; from each file those of the first frame are kept, which stand for
         their series.
     """
 

@@ -42,10 +42,10 @@ class Contrast:
     """A sequence as far as it makes contrast.
 
     Attributes:
-      repetition_time: in ms.
-      echo_time: in ms.
-      inversion_time: in ms, of a preceding inversion; None: there is none.
-      flip_angle: in degrees, of a balanced steady state, which then replaces the formula of the spin echo.
+      repetition_time: TR in ms.
+      echo_time: TE in ms.
+      inversion_time: time TI from a preceding inversion in ms; None: there is none.
+      flip_angle: angle in degrees of a balanced steady state, which then replaces the formula of the spin echo.
     """
 
     repetition_time: float
@@ -97,12 +97,12 @@ def simulate(
       key: the subject (anatomy, coils, phase, noise). vmap over keys or positions makes a batch.
       shape: (y, x) of the image.
       n_coils: number of receive coils.
-      position: of the slice, from 0 (basal ganglia) to 1 (near the vertex); slices have noise of their own by it.
+      position: where the slice lies, from 0 (basal ganglia) to 1 (near the vertex); it also decides the slice's noise.
       contrast: one of CONTRASTS, or your own.
       snr: mean magnitude within the head divided by noise_std; infinity for none.
       phase: size in radians of the smooth image phase.
-      tissues: fractions of HEAD_TISSUES of any size, e.g. of `jaxrecon.data.anatomy`, in place of the analytic phantom;
-        they are scaled to the shape and deformed at random.
+      tissues: fractions of HEAD_TISSUES, (tissue, y2, x2) of any size, e.g. of `jaxrecon.data.anatomy`, in place of the
+        analytic phantom; they are scaled to the shape and deformed at random.
 
     Returns:
       Image, maps, k-space and noise level.
@@ -163,7 +163,7 @@ def split_slices(
 
     Args:
       n_slices: number of slices, or of equally spaced positions.
-      fractions: of training, validation and test, summing to 1.
+      fractions: the parts for training, validation and test, summing to 1.
       gap: slices left out between two ranges.
 
     Returns:
@@ -171,6 +171,10 @@ def split_slices(
 
     Raises:
       ValueError: fractions that do not sum to 1, or a range that would be empty.
+
+    Example:
+      >>> split_slices(24, fractions=(0.6, 0.2, 0.2))
+      {'train': range(0, 12), 'validation': range(14, 18), 'test': range(20, 24)}
     """
     if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
         raise ValueError(f"fractions of training, validation and test must sum to 1, but are {fractions}")
@@ -283,7 +287,16 @@ def coil_maps(
 
 
 def complex_noise(key: Key, shape: tuple[int, ...], *, std: Float[Array, ""] | float) -> Complex[Array, "..."]:
-    """Complex white Gaussian noise with E |n|^2 = std^2, hence std / sqrt(2) in each of the two parts."""
+    """Complex white Gaussian noise with E |n|^2 = std^2, hence std / sqrt(2) in each of the two parts.
+
+    Args:
+      key: its randomness.
+      shape: the shape of the noise.
+      std: standard deviation, a number ().
+
+    Returns:
+      Complex noise of that shape.
+    """
     real, imaginary = jax.random.normal(key, (2, *shape)) / jnp.sqrt(2)
     return std * jax.lax.complex(real, imaginary)
 

@@ -47,7 +47,11 @@ def neighbours(index: int, n_slices: int, n: int, *, n_frames: int = 1) -> list[
 def stack_kspace(
     parts: Sequence[Complex[np.ndarray, "coil y x"]], *, file: str | Path | None = None
 ) -> Complex[np.ndarray, "adjacent coil y x"]:
-    """K-space of neighbouring slices as one array.
+    """K-space of neighbouring slices as one array (adjacent, coil, y, x).
+
+    Args:
+      parts: k-space (coil, y, x) of each slice.
+      file: the file to name in an error.
 
     Raises:
       DataError: they have different coils or sizes.

@@ -27,7 +27,7 @@ def write_reconstruction(
     overwrite: bool = False,
     attributes: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the reconstruction of one scan; the suffix decides the format. The file appears whole or not at all.
+    """Write the reconstruction of one scan; the suffix decides the format, and the file appears whole or not at all.
 
     - .h5, .hdf5: dataset `reconstruction`, float32 magnitude (slice, y, x), cropped to the header's recon matrix: a
       fastMRI submission; CMRxRecon's (frame, slice, y, x) likewise.
@@ -40,7 +40,7 @@ def write_reconstruction(
     Args:
       path: where to write.
       images: (y, x), (slice, y, x) or (frame, slice, y, x); or slice -> (y, x), or a sequence of them, each present.
-      header: of the scan that was reconstructed; the number of slices must be its.
+      header: the header of the scan that was reconstructed; the number of slices must be the scan's.
       overwrite: replace an existing file.
       attributes: further values for HDF5 attributes, e.g. model and step.
 
@@ -159,6 +159,10 @@ def write_cfl(path: str | Path, array: Inexact[np.ndarray, "..."], *, overwrite:
 
     Returns:
       The path of the .cfl.
+
+    Raises:
+      ValueError: more axes than BART has.
+      FileExistsError: one of the two files exists, and overwrite is False.
     """
     header, data = cfl_paths(path)
     if array.ndim > len(DIMENSIONS):
@@ -187,6 +191,10 @@ def write_leaderboard_2023(
       images: (time, slice, kx, ky), magnitude or complex: the order of `scan`, whose y is MATLAB's first axis.
       mapping: T1 or T2 mapping, which keeps all frames.
       overwrite: replace an existing file.
+
+    Raises:
+      ValueError: images have other axes, or a value that is not finite.
+      FileExistsError: the file exists, and overwrite is False.
 
     Source: CMRxRecon 2023, run4Ranking (MATLAB's round: halves away from 0; crop with the centre n // 2 kept).
     """
