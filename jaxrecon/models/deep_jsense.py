@@ -3,6 +3,8 @@
 Parameter tree: steps/{image_net,map_net}/params/... as BiasFreeResNet (jaxrecon.nn.resnet), steps/{image_lam,map_lam}.
 With separate image networks only these are in steps, with a leading axis of n_steps; what stays shared is in start.
 The published names: image_net..., maps_net..., block2_l2lam (image), block1_l2lam (maps).
+
+Source: Arvinte et al., MICCAI 2021, and its code.
 """
 
 import dataclasses
@@ -34,7 +36,7 @@ class DeepJSenseConfig:
       image_iters: conjugate gradient iterations for the image n2.
       kernel: (ky, kx) of the maps in k-space. The paper found training unstable above 25.
       features: channels of both networks.
-      blocks: their residual blocks.
+      blocks: residual blocks of each network.
       map_net: refine the maps by a network after each solve.
       image_net: refine the image by a network after each solve.
       shared: one image network for all steps; False: one for each, while all else stays shared.
@@ -42,7 +44,7 @@ class DeepJSenseConfig:
       lam: weight of both priors, their first value: both are learned, raw (nothing keeps them positive).
       prior: what a solve is drawn to: the estimate before it ("previous": the networks' output), or "zero".
       start: "rss": maps are coil images over their root of sum of squares, the image is A^H y; "delta": maps 0, image
-        constant (of further sets with a linear phase).
+        constant (with a linear phase where there are further sets).
       given_maps: MoDL with the image network of this model: maps are those of the problem, in the image domain, and
         stay; nothing is padded.
       grid: (P, Q) of the image, larger than `linear_grid` where that has slow transforms, e.g. (672, 384) for
@@ -155,7 +157,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
         kernels, image = carry["kernels"], carry["image"]
         op = context["map_op"].replace(image=image)
         normal, data = op.prepared_normal(by_transforms=as_reference), op.combine(context["coil_images"])
-        # of the reference's two operators this one is b times the other
+        # in the reference this operator is b times the other one
         b = math.sqrt(math.prod(image.shape[-2:])) if as_reference else 1.0
         kernels = solve(lambda s: b**2 * normal(s), b * data, kernels, theta["map_lam"], i, config.map_iters)
         if not config.map_net:
@@ -230,7 +232,7 @@ def _first_estimates(kspace, coil_images, image_op, config):
 
 
 def _turns(n_sets, width, period, dtype):
-    """Linear phase along x (set, 1, width), of set e e turns in a period, 1 at the centre."""
+    """Linear phase along x (set, 1, width): e turns in a period for set e, and 1 at the centre."""
     turns = np.outer(np.arange(n_sets), np.arange(width) - width // 2) / period
     return jnp.asarray(np.exp(2j * np.pi * turns), dtype)[:, None]
 

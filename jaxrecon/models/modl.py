@@ -3,6 +3,8 @@
 Parameter tree: steps/net/params/... as CNN (jaxrecon.nn.resnet), steps/lam where it is learned; leading axis of n_steps
 unless shared. With batch norm start/batch_stats/norm_{i}/{mean,var}: the moving averages, of which no gradient is taken
 (leading axis as above).
+
+Source: Aggarwal, Mani, Jacob, IEEE TMI 2019, and its code; GLEAM (Ozturkler et al. 2022) for the constants of that name.
 """
 
 import dataclasses
@@ -28,9 +30,9 @@ class MoDLConfig:
     Attributes:
       n_steps: unrolled steps K.
       features: channels of the CNN.
-      layers: its convolutions.
+      layers: convolutions of the CNN.
       ndim: 2, or 3 for frames: image (frame, y, x), convolutions over time too.
-      padding: of the convolutions.
+      padding: what lies beyond the border for the convolutions, see `nn.conv`.
       bias: biases in the convolutions.
       norm: "none"; "frozen": batch norm by the moving averages in params["start"]; "batch": by the statistics of the
         batch that `batched` maps over, the moving averages ride in the carry (see `keep_moving_averages`). Train with
@@ -40,7 +42,7 @@ class MoDLConfig:
       lam: weight of the denoiser's output, its first value where it is learned.
       learn_lam: lam is a parameter, raw: nothing keeps it positive.
       data_consistency: "cg"; "gradient": one gradient step of size `step_size` from the step's input.
-      step_size: of "gradient".
+      step_size: size of the step where data_consistency is "gradient".
       cg_iters: conjugate gradient iterations.
       cg_tolerance: also stop at a squared residual norm (absolute) of this; 0: never (the reference: 1e-10, for images
         of maximum 1).
@@ -89,7 +91,7 @@ MODL_2D_GLEAM = MoDLConfig(
 )
 """GLEAM's MoDL on mridata at R = 4: 1,078,560 parameters."""
 MODL_2D_GLEAM_R16 = dataclasses.replace(MODL_2D_GLEAM, lam=0.05)
-"""The same at R = 16."""
+"""GLEAM's MoDL on mridata at R = 16."""
 MODL_3D_GLEAM = dataclasses.replace(MODL_2D_GLEAM_R16, n_steps=4, features=50, ndim=3, padding="edge")
 """GLEAM's MoDL on cine: 831,600 parameters."""
 
@@ -192,6 +194,13 @@ def keep_moving_averages(params: Params, carry: Carry) -> Params:
     """Parameters with the moving averages of a carry of `modl` with norm "batch", e.g. of `run(..., carry=True)`.
 
     Leading example axes of the carry are averaged (all examples of a batch hold the same).
+
+    Args:
+      params: the parameters with the old averages.
+      carry: the last carry.
+
+    Returns:
+      The parameters with the new averages.
     """
     old = params["start"]["batch_stats"]
     new = jax.tree.map(lambda a, b: jnp.mean(b, tuple(range(b.ndim - a.ndim))), old, carry["batch_stats"])

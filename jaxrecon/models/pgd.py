@@ -2,6 +2,8 @@
 
 Parameter tree: steps/net/params/... as ResNet (jaxrecon.nn.resnet), each leaf with a leading axis of n_steps unless
 shared; steps/step_size where it is learned. `start` has none.
+
+Source: GLEAM (Ozturkler et al. 2022), and its code.
 """
 
 import dataclasses
@@ -21,7 +23,7 @@ class PGDConfig:
     Attributes:
       n_steps: unrolled steps N.
       features: channels of the ResNet.
-      blocks: its residual blocks.
+      blocks: residual blocks of the ResNet.
       ndim: 2, or 3 for frames: image (frame, y, x), convolutions over time too.
       shared: one set of weights for all steps.
       step_size: t; 1 in the published runs.

@@ -3,6 +3,8 @@
 Parameter tree: start/slope, the one slope of (nearly) all PReLUs of the model; start/sens_net/params/... and
 steps/net/params/... as NormPromptUnet (jaxrecon.nn), steps/dc_weight; each leaf of steps has a leading axis of n_steps.
 PromptMR's names: sens_net.norm_unet..., cascades.{i}.model..., cascades.{i}.dc_weight (1,).
+
+Source: Xin et al. 2023, arXiv 2309.13839, and its code.
 """
 
 import dataclasses
@@ -33,22 +35,25 @@ class PromptMRConfig:
       n_steps: cascades.
       n_adjacent: neighbouring slices or frames that are reconstructed together, odd; the middle one is the result.
       features: channels of the first level of each cascade's PromptUnet.
-      level_features: of the levels below.
-      prompt_features: of its prompts.
-      sens_features: as features, of the sensitivity network.
-      sens_level_features: as level_features, of the sensitivity network.
-      sens_prompt_features: as prompt_features, of the sensitivity network.
-      prompt_lengths: prompts of each level; this and all below are of both networks.
+      level_features: channels of the levels below.
+      prompt_features: channels of the prompts of each level.
+      sens_features: the same as features, for the sensitivity network.
+      sens_level_features: the same as level_features, for the sensitivity network.
+      sens_prompt_features: the same as prompt_features, for the sensitivity network.
+      prompt_lengths: prompts of each level; this and all below hold for both networks.
       prompt_sizes: pixels of a prompt, along y and along x.
       enc_cabs: channel attention blocks of each encoder level.
-      dec_cabs: of each decoder level.
-      skip_cabs: of each skip connection.
-      bottleneck_cabs: of the bottleneck.
+      dec_cabs: such blocks of each decoder level.
+      skip_cabs: such blocks of each skip connection.
+      bottleneck_cabs: such blocks between encoder and decoder.
       attention: False leaves channel attention out of these blocks.
       learn_prompts: train the prompts; else they keep their values.
       mask_center: the sensitivity network sees the calibration region only.
       one_map_at_a_time: estimate the maps in the memory of one coil, at the cost of time.
       bfloat16: convolutions in bfloat16.
+
+    Raises:
+      ValueError: an even n_adjacent, tuples of unequal length, or a size that is too small.
     """
 
     n_steps: int = 12
@@ -98,7 +103,7 @@ PROMPTMR_BRAIN = dataclasses.replace(
 )
 """fastMRI brain: 78,376,853 parameters."""
 PROMPTMR_16 = PromptMRConfig(n_steps=16)
-"""CMRxRecon 2023 with 16 cascades: 108,082,753 parameters. The other data sets have the defaults."""
+"""CMRxRecon 2023 with 16 cascades: 108,082,753 parameters; the other data sets have the defaults."""
 
 
 def promptmr(config: PromptMRConfig) -> Unrolled:
@@ -186,7 +191,7 @@ def estimate_maps(net: NormPromptUnet, params, problem: Problem, config: PromptM
     if config.mask_center:
         mask = problem.op.mask
         if mask is not None and mask.ndim > 3:
-            mask = jnp.min(mask, 0)[0]  # of frames with masks of their own: what all of them sample
+            mask = jnp.min(mask, 0)[0]  # frames have masks of their own: what all of them sample
         calibration = masked(calibration, calibration_mask(mask, problem.acs))
     return prompt_maps(
         lambda x: net.apply(params["sens_net"], x, params["slope"])[0],

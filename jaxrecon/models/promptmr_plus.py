@@ -10,6 +10,8 @@ The classical view. Gradient descent on 1/2 ||A x - y||^2 + R(x) takes x_{t+1} =
 and momentum adds past steps. Unrolled, E_t g_t becomes a network that sees all that it depends on: x_t, A^H A x_t, A^H
 y, and a latent image s_t that carries the past; momentum becomes layers that mix the features of all cascades so far. No
 E_t is ever computed. experiments/promptmr_plus/convex.py shows the three classical methods on a convex problem.
+
+Source: Xin et al. 2024, PromptMR+, and its code.
 """
 
 import dataclasses
@@ -31,6 +33,9 @@ class PromptMRPlusConfig(PromptMRConfig):
         0: adaptive input is off, else 3 or more.
       n_history: past features that the momentum layers see; 0: none.
       adjacent_maps: estimate the maps of all slices of a coil at once, else each for itself.
+
+    Raises:
+      ValueError: as PromptMRConfig, or n_buffers or n_history out of range.
     """
 
     n_buffers: int = 4

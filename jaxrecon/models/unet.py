@@ -1,6 +1,8 @@
 """The fastMRI U-Net baseline: a model of one step, so that it trains and evaluates like the others.
 
 Parameter tree: steps/params/... as UNet (jaxrecon.nn.unet), each leaf with a leading axis of 1. `start` has none.
+
+Source: Zbontar et al. 2018, arXiv 1811.08839, and the code of fastMRI.
 """
 
 import dataclasses

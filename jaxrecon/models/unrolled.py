@@ -76,6 +76,20 @@ def unrolled(
 
     Raises:
       ValueError: n_steps below 1.
+
+    Example:
+      >>> model = unrolled(  # gradient descent on ||A x - y||^2 / 2 with a learned step size
+      ...     n_steps=3,
+      ...     shared=False,
+      ...     init_step=lambda key, image, context: {"t": jnp.ones(())},
+      ...     start=lambda _, problem: (problem.op.adjoint(problem.kspace), problem),
+      ...     step=lambda theta, x, p, i: x - theta["t"] * p.op.adjoint(p.op.forward(x) - p.kspace),
+      ...     finish=lambda image, _: image,
+      ... )
+      >>> problem = jr.Problem.from_numpy(np.ones((1, 4, 4), complex))
+      >>> params = model.init(jax.random.key(0), problem)
+      >>> jax.tree.map(jnp.shape, params), run(model, params, problem).shape
+      ({'start': {}, 'steps': {'t': (3,)}}, (4, 4))
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be 1 or more, not {n_steps}")
@@ -181,7 +195,21 @@ def iterate_steps(
 
 
 def batched(model: Unrolled) -> Unrolled:
-    """The same network over a leading axis of problems; parameters are not mapped. A batch is made by `stack_problems`."""
+    """The same network over a leading axis of problems (made by `stack_problems`); parameters are not mapped.
+
+    Example:
+      >>> model = jr.models.unrolled(
+      ...     n_steps=1,
+      ...     shared=True,
+      ...     init_step=lambda key, x, _: {},
+      ...     start=lambda _, problem: (problem.op.adjoint(problem.kspace), None),
+      ...     step=lambda theta, x, _, i: 2 * x,
+      ...     finish=lambda x, _: x,
+      ... )
+      >>> problems = stack_problems([jr.Problem.from_numpy(np.ones((1, 4, 4), complex))] * 3)
+      >>> run(batched(model), {"start": {}, "steps": {}}, problems).shape
+      (3, 4, 4)
+    """
     return dataclasses.replace(
         model,
         init=lambda key, problems: model.init(key, jax.tree.map(lambda a: a[0], problems)),

@@ -3,6 +3,8 @@
 Parameter tree: start/params/... as SensitivityNet, steps/net/params/... as NormUNet (jaxrecon.nn), steps/dc_weight;
 each leaf of steps has a leading axis of n_steps. fastMRI's names: sens_net..., cascades.{i}.model...,
 cascades.{i}.dc_weight (1,).
+
+Source: Sriram et al. 2020, and the code of fastMRI (varnet.py).
 """
 
 import dataclasses
@@ -23,9 +25,9 @@ class VarNetConfig:
     Attributes:
       n_steps: cascades.
       features: channels of the first level of each cascade's U-Net.
-      pools: its levels.
-      sens_features: as features, of the sensitivity network.
-      sens_pools: as pools, of the sensitivity network.
+      pools: levels of pooling of each cascade's U-Net.
+      sens_features: the same as features, for the sensitivity network.
+      sens_pools: the same as pools, for the sensitivity network.
       mask_center: the sensitivity network sees the calibration region only.
       bfloat16: convolutions in bfloat16.
     """

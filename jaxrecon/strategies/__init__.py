@@ -1,4 +1,23 @@
-"""How the gradient of an unrolled network is obtained: interchangeable, one signature."""
+"""How the gradient of an unrolled network is obtained: interchangeable, one signature.
+
+Example:
+  >>> model = jr.models.unrolled(  # x <- x - t (x - y), from 0, each step with a t of its own
+  ...     n_steps=4,
+  ...     shared=False,
+  ...     init_step=lambda key, x, y: jnp.float32(0.5),
+  ...     start=lambda _, problem: (jnp.zeros_like(problem.kspace), problem.kspace),
+  ...     step=lambda t, x, y, i: x - t * (x - y),
+  ...     finish=lambda x, y: x,
+  ... )
+  >>> problem = jr.Problem.from_numpy(np.ones((1, 2, 2), complex))
+  >>> params = model.init(jax.random.key(0), problem)
+  >>> loss = lambda x, target: jnp.sum(jnp.abs(x - target) ** 2)
+  >>> for strategy in (end_to_end(), gleam(n_modules=4)):
+  ...     (value, aux), gradients = strategy(model, loss)(params, problem, problem.kspace)
+  ...     print(float(value), gradients["steps"].tolist())
+  0.015625 [-0.0625, -0.0625, -0.0625, -0.0625]
+  0.015625 [-4.0, -1.0, -0.25, -0.0625]
+"""
 
 from .devices import data_parallel, join_hosts, module_mesh
 from .end_to_end import checkpointed, deep_supervision, end_to_end

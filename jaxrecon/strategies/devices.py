@@ -22,7 +22,7 @@ def module_mesh(n_devices: int | None = None, *, n_data: int = 1, devices: Seque
     Args:
       n_devices: how many of the devices, those of all hosts counted; None: all.
       n_data: data shards K; the modules are spread over n_devices / K stages, of which there are K replicas.
-      devices: to choose from; None: jax.devices().
+      devices: the devices to choose from; None: jax.devices().
 
     Raises:
       ValueError: there are fewer devices, K does not divide their number, or a host has none of them.
@@ -110,7 +110,7 @@ class Stage(NamedTuple):
     """The devices that train the same modules, one for each data shard.
 
     Attributes:
-      devices: theirs.
+      devices: the devices.
       whole: sharding of what each of them has.
       batch: sharding of what is split over the examples.
     """

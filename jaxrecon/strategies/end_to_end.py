@@ -18,6 +18,8 @@ def end_to_end(*, loop: bool = False, keep_carry: bool = False) -> Strategy:
     Args:
       loop: a Python loop over the steps in place of lax.scan, as most users would write it: the baseline of memory tables.
       keep_carry: report the last carry as aux["carry"], for models whose moving averages ride in it.
+
+    Source: backpropagation, the baseline of GLEAM.
     """
 
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
@@ -76,6 +78,11 @@ def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = 
     Args:
       weights: one number per step.
       underneath: how its gradient is obtained: end_to_end (the default), checkpointed or invertible.
+
+    Raises:
+      ValueError: (when it is given the model) not as many weights as steps.
+
+    Source: Lee et al. 2015, deeply supervised nets, on unrolled steps.
     """
     inner = end_to_end() if underneath is None else underneath
 

@@ -33,7 +33,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
     Args:
       n_modules: M, a divisor of the number of steps.
       tx: the one optimizer; it has a state for the steps and one for `start`, and counts M updates in a mini-batch.
-      ema_decay: of a moving average of the weights, taken after each module.
+      ema_decay: decay of a moving average of the weights, taken after each module; None: no average.
 
     Returns:
       (model, loss) -> Update; loss may be a sequence of M. Its metrics are loss (of the last module), losses (module,),

@@ -58,7 +58,7 @@ class ModuleOptimizers:
     it uses its own.
 
     Args:
-      tx: of each module, or a sequence of M.
+      tx: the optimizer of each module, or a sequence of M.
       n_modules: M.
     """
 
@@ -162,6 +162,8 @@ def per_module(
 
     Raises:
       ValueError: a sequence of another length; (in init) M does not divide the number of steps.
+
+    Source: GLEAM, Algorithm 1, where each module is updated by itself.
     """
     own = ModuleOptimizers(tx, n_modules)
 
@@ -209,7 +211,7 @@ class Report(NamedTuple):
 
     Attributes:
       loss: its local loss.
-      squared_norm: of its gradient, with that of `start` for module 0.
+      squared_norm: the squared norm of its gradient, for module 0 with that of `start`.
       nonfinite: as `nonfinite_flags`: the loss, `start`, its steps.
     """
 
@@ -232,9 +234,9 @@ def learn(update: Callable, learner: Learner, gradient: Any, bad: jax.Array, ema
     Args:
       update: (gradient, opt_state, params) -> (updates, opt_state).
       learner: what learns.
-      gradient: of its parameters.
+      gradient: the gradient of its parameters.
       bad: a flag.
-      ema_decay: of its moving average.
+      ema_decay: decay of its moving average; None: it has none.
     """
     updates, opt_state = update(gradient, learner.opt_state, learner.params)
     params = optax.apply_updates(learner.params, updates)

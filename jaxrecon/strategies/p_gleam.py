@@ -17,6 +17,7 @@ from .types import Loss
 from .update import Update, UpdateStrategy, check_decay, create_state
 
 Schedule = Literal["pipeline", "algorithm2", "spmd", "pmap"]
+"""How `p_gleam` divides the work among devices."""
 
 
 def p_gleam(
@@ -61,12 +62,12 @@ def p_gleam(
       tx: the optimizer of each module, or a sequence of M (e.g. one learning rate each).
       schedule: one of the above.
       n_batches: T, mini-batches in one call. T > 1: problem, target and metrics have a leading axis of T.
-      ema_decay: of a moving average of the weights, as `from_grad_fn`.
+      ema_decay: decay of a moving average of the weights, as in `from_grad_fn`; None: no average.
 
     Returns:
       (model, loss) -> Update; loss may be a sequence of M. Its state is that of
       `from_grad_fn(gleam(M)(model, loss), per_module(tx, M))`: each goes on from the other's, with another M too. Its metrics
-      are those: loss (of the last module), losses (module,), grad_norm, nonfinite. A module whose loss or gradient is not
+      are theirs: loss (of the last module), losses (module,), grad_norm, nonfinite. A module whose loss or gradient is not
       finite is left as it was.
 
     Raises:

@@ -37,11 +37,11 @@ def dispatched_step(
 
     Args:
       model: the network.
-      losses: of each module.
-      tx: of each module.
-      mesh: of this host's devices.
-      ema_decay: of the moving average.
-      schedule: which.
+      losses: the loss of each module.
+      tx: the optimizers of the modules.
+      mesh: a mesh of this host's devices.
+      ema_decay: decay of the moving average of the weights; None: there is none.
+      schedule: pipeline or algorithm2.
     """
     stages, n_modules = stages_of(mesh), tx.n_modules
     per_stage = n_modules // len(stages)

@@ -39,11 +39,11 @@ def spmd_step(
 
     Args:
       model: the network.
-      losses: of each module.
-      tx: of each module; where they differ, their states have one structure or each module has one of each.
-      mesh: of any devices.
-      ema_decay: of the moving average.
-      schedule: which.
+      losses: the loss of each module.
+      tx: the optimizers of the modules; where they differ, their states have one structure or each module has one of each.
+      mesh: a mesh of any devices.
+      ema_decay: decay of the moving average of the weights; None: there is none.
+      schedule: spmd or pmap.
     """
     n_stages, n_data = mesh.shape[MODULE], mesh.shape[DATA]
     body = _Body(model, losses, tx, n_stages, n_data, ema_decay)
@@ -113,7 +113,7 @@ class _Body:
             )
             return (modules, start, self.hand_on((state, context) if travels else state)), own
 
-        # what "arrives" before the first mini-batch does: of the right shapes, and finite
+        # stands for what arrives before the first mini-batch does: it has the right shapes, and is finite
         state, context = self.model.start(start.params, jax.tree.map(lambda a: a[0], problems))
         arriving = (state, context) if travels else state
         ticks = jnp.arange(n_batches + self.n_stages - 1)
@@ -124,7 +124,7 @@ class _Body:
         return steps, self.from_first(device, start), reports
 
     def gradient(self, m, start, theta, state, context, problem, target):
-        """(loss, output, context, (gradient of start, of theta)) of module m; module 0 runs `start` where that learns."""
+        """(loss, output, context, (gradient of start, gradient of theta)) of module m; module 0 runs `start` where that learns."""
         loss, indices = choose(self.losses, m), m * self.n + jnp.arange(self.n)
 
         def later(start, theta, state, context):

@@ -12,7 +12,7 @@ from ..problem import Problem
 Target = Any
 Metrics = dict[str, jax.Array]
 Loss = Callable[[Reconstruction, Target], jax.Array]
-"""(reconstruction, target) -> scalar; over a batch where the model is batched."""
+"""(reconstruction, target) -> a number (); over a batch where the model is batched."""
 GradFn = Callable[[Params, Problem, Target], tuple[tuple[jax.Array, Metrics], Params]]
 """(params, problem, target) -> ((loss, aux), gradients): the signature of jax.value_and_grad(..., has_aux=True)."""
 Strategy = Callable[[Unrolled, Loss], GradFn]

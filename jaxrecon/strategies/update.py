@@ -58,12 +58,21 @@ class Update:
     n_batches: int = 1
 
     def __call__(self, state: TrainState, problem: Problem, target: Target) -> tuple[TrainState, Metrics]:
-        """One training step, or n_batches of them."""
+        """One training step, or n_batches of them.
+
+        Args:
+          state: the state before; it is donated, never use it again.
+          problem: a batch of problems.
+          target: its targets.
+
+        Returns:
+          (the state after, metrics).
+        """
         return self.step(state, problem, target)
 
 
 UpdateStrategy = Callable[[Unrolled, Loss | Sequence[Loss]], Update]
-"""A strategy that owns the order of its updates; the loss may be a sequence of one for each module."""
+"""A strategy that owns the order of its updates; the loss may be a sequence, one for each module."""
 
 
 def create_state(
@@ -103,7 +112,7 @@ def from_grad_fn(
     problems have keys, these are mixed with the state's key and step, so that data seen again get new noise.
 
     Args:
-      grad_fn: of a strategy: `strategy(batched(model), loss)`.
+      grad_fn: the GradFn of a strategy: `strategy(batched(model), loss)`.
       tx: the optimizer.
       ema_decay: d; None: no moving average.
       after: (params, aux) -> (params, metrics), for weights that no gradient moves: batch norm's moving averages, which
@@ -181,7 +190,7 @@ def nonfinite_names(params: Params) -> list[str]:
 
 
 def with_fresh_keys(problem: Problem, key: Key, step: jax.Array) -> Problem:
-    """The problem with its keys, where it has such, mixed with a run's key and the number of the step."""
+    """The problem with its keys, where it has any, mixed with a run's key and the number of the step."""
     keys = getattr(problem, "key", None)
     if keys is None:
         return problem
