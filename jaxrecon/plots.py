@@ -57,7 +57,7 @@ def image_grid(
       columns: panels per row; default as near to square as it gets, four at most.
       window: grey values shown as black and white, for all panels; None: `display_window` of each.
       cmap: name of a matplotlib colour map.
-      title: of the whole figure.
+      title: title of the whole figure.
 
     Returns:
       A Figure with one Axes per image.
@@ -95,7 +95,7 @@ def comparison(
       captions: title -> a line under it, e.g. "PSNR 31.2 dB"; missing ones are left out.
       error_factor: how much errors are brightened.
       zoom: rows and columns of a part to enlarge, e.g. (slice(40, 80), slice(30, 70)).
-      title: of the whole figure.
+      title: title of the whole figure.
 
     Returns:
       A Figure: row of images, row of zooms (if any), row of errors; one colour bar.
@@ -200,10 +200,10 @@ def curves(
 
     Args:
       lines: name -> (x, y), each (n,); NaN leave gaps.
-      xlabel: with the unit.
-      ylabel: with the unit.
+      xlabel: label of the x axis, with the unit.
+      ylabel: label of the y axis, with the unit.
       log_y: logarithmic y axis.
-      title: of the figure.
+      title: title of the figure.
 
     Returns:
       A Figure with one Axes.
@@ -230,7 +230,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     """Write a figure; the file appears whole or not at all.
 
     Args:
-      figure: of one of the functions here.
+      figure: what one of the functions here returned.
       path: the suffix chooses the format: .png, .pdf, .svg.
       dpi: pixels per inch of raster formats.
 

@@ -19,7 +19,8 @@ class Problem:
     Attributes:
       kspace: measured k-space (..., coil, y, x), complex, centred, 0 where not measured.
       op: the forward LinearOperator A in y = A x.
-      acs: mask of the calibration region, for models that estimate maps; None: found by the model from the mask.
+      acs: mask of the calibration region, for models that estimate maps, (x,), (1, x) or (y, x); None: found by the
+        model from the mask.
       key: randomness for models that need it.
     """
 
@@ -34,9 +35,10 @@ class Problem:
 
         Args:
           kspace: (..., coil, y, x), or (y, x) for a single coil; complex, 0 where not measured.
-          mask: 1 = measured, broadcasting against kspace; None: found from the non-zero samples of all coils.
+          mask: 1 = measured, broadcasting against kspace (..., coil, y, x); None: found from the non-zero samples of all
+            coils.
           maps: (coil, y, x) or (set, coil, y, x); None: ones where there is one coil, else left for a model to estimate.
-          acs: mask of the calibration region.
+          acs: mask of the calibration region, (x,), (1, x) or (y, x).
           key: randomness for models that need it.
           ndim: 2, or 3 for k-space (coil, z, y, x).
 
@@ -46,6 +48,12 @@ class Problem:
 
         Raises:
           ValueError: wrong shapes, values that are not finite, an empty mask; the message says which.
+
+        Example:
+          >>> kspace = np.array([1, 0, 1, 0]) * np.ones((3, 8, 4), complex)
+          >>> problem = jr.Problem.from_numpy(kspace, maps=np.ones((3, 8, 4)))
+          >>> problem.kspace.shape, problem.op.mask.tolist()
+          ((3, 8, 4), [[1.0, 0.0, 1.0, 0.0]])
         """
         kspace = np.asarray(kspace)
         axes = ("z", "y", "x")[-ndim:]

@@ -22,7 +22,7 @@ from ..typing import Params
 from .state import evaluation_params
 
 FOLDER = "checkpoints"
-"""Where in a run folder they are."""
+"""Where in a run folder the checkpoints are."""
 
 
 class Restored(NamedTuple):
@@ -49,6 +49,9 @@ class Checkpoints:
       keep: how many of the newest to keep.
       best: name of a metric and whether its "min" or "max" is best; that checkpoint is kept besides. None: the newest
         only.
+
+    Raises:
+      ValueError: keep below 1, or a `best` of another form.
     """
 
     def __init__(self, out: str | Path, *, keep: int = 2, best: tuple[str, Literal["min", "max"]] | None = None):
@@ -105,7 +108,7 @@ class Checkpoints:
         Args:
           state: the training state.
           data: position in the data, fit for JSON.
-          metrics: of an evaluation, with the metric that `best` names.
+          metrics: the metrics of an evaluation, among them the one that `best` names.
           config: a dataclass, or anything fit for JSON.
 
         Raises:
@@ -143,7 +146,7 @@ class Checkpoints:
 
         Args:
           like: a state of the same model and optimizer (arrays or ShapeDtypeStructs), which says where leaves belong.
-          step: which; None: the newest.
+          step: which checkpoint; None: the newest.
 
         Raises:
           ValueError: there is none, or it is of another model or optimizer; the differences are listed.
@@ -154,12 +157,12 @@ class Checkpoints:
         return Restored(step, self._tree("state", step, like), about["data"], about["config"])
 
     def weights(self, like: Params, *, step: int | None = None) -> Params:
-        """Read the weights to reconstruct with (moving average or slow weights, where there are such).
+        """Read the weights to reconstruct with (moving average or slow weights, where there are any).
 
         Args:
           like: parameters of the model, arrays or ShapeDtypeStructs, as `jax.eval_shape(model.init, key, problem)`
             gives them.
-          step: which; None: the best by the metric of the run's evaluations, the newest where there were none.
+          step: which checkpoint; None: the best by the metric of the run's evaluations, the newest where there were none.
 
         Returns:
           Arrays as `like`; those stored in double precision, as published weights may be, come back in it.
@@ -215,13 +218,29 @@ class Checkpoints:
 
 
 def load_params(out: str | Path, like: Params, *, step: int | None = None) -> Params:
-    """The weights of a run folder, for reconstruction: arguments and errors as `Checkpoints.weights`."""
+    """The weights of a run folder, for reconstruction: see `Checkpoints.weights`.
+
+    Args:
+      out: the run folder.
+      like: parameters of the model, arrays or ShapeDtypeStructs.
+      step: which checkpoint; None: the best, or the newest where there were no evaluations.
+
+    Returns:
+      Arrays as `like`.
+
+    Raises:
+      ValueError: it is no run folder, or one of another model; the differences are listed.
+    """
     with _existing_folder(out) as checkpoints:
         return checkpoints.weights(like, step=step)
 
 
 def load_config(out: str | Path, *, step: int | None = None) -> Any:
-    """The configuration of a run folder, as JSON holds it."""
+    """The configuration of a run folder, as JSON holds it.
+
+    Raises:
+      ValueError: it is no run folder.
+    """
     with _existing_folder(out) as checkpoints:
         return checkpoints.config(step=step)
 

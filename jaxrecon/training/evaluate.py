@@ -91,7 +91,7 @@ def evaluate(
         if not images:
             middle = len(reference) // 2
             pair = {"target": reference[middle], "reconstruction": prediction[middle]}
-            # of frames the first
+            # where there are frames, the first one
             images = {name: np.abs(x).reshape(-1, *x.shape[-2:])[0] for name, x in pair.items()}
     if not volumes:
         raise ValueError("there is nothing to evaluate: the examples are empty")

@@ -74,10 +74,10 @@ class SimulatedHeads:
 
     Attributes:
       heads: subjects for training.
-      validation_heads: others, for validation.
-      slices: slices of each head; of a heart, which has one, frames to reconstruct (networks of frames: the whole beat).
+      validation_heads: other subjects, for validation.
+      slices: slices of each head; a heart has one, of which so many frames are reconstructed (by networks of frames: all).
       hearts: hearts in place of heads, windows of neighbouring frames in place of slices; networks of frames have hearts.
-      frames: of a heart, over one beat.
+      frames: frames of a heart, over one beat.
       shape: matrix (y, x).
       coils: receive coils.
       snr: mean magnitude within the head over the standard deviation of the complex noise.
@@ -100,18 +100,18 @@ class Experiment:
     Attributes:
       model: the network.
       strategy: how its gradient is obtained.
-      n_modules: of gleam, gleam_shared and p_gleam; None: one module per step, but as many as leave each two steps where
-        the last step of a module does not learn as a whole (PromptMR+ with buffers: its latent).
-      every: of checkpointed: steps between checkpoints.
-      n_checkpoints: of invertible; None: all but the last step.
+      n_modules: number of modules for gleam, gleam_shared and p_gleam; None: one module per step, but as many as leave
+        each two steps where the last step of a module does not learn as a whole (PromptMR+ with buffers: its latent).
+      every: steps between checkpoints, for the strategy checkpointed.
+      n_checkpoints: steps that keep their carry, for the strategy invertible; None: all but the last step.
       loss: a function of jaxrecon.losses.
       optimizer: adam, or a recipe of jaxrecon.training.optimizers (adam_cosine: falling to zero over n_updates).
       learning_rate: None: that of the recipe (adam: 0.001).
-      ema_decay: of a moving average of the weights, to reconstruct with; None: no average.
+      ema_decay: decay of a moving average of the weights, to reconstruct with; None: no average.
       n_updates: training steps.
       batch_size: slices per step.
-      mask: name as in `jaxrecon masks`, of time frames the kt- masks too, for networks of frames or of neighbouring ones; None:
-        the samples that the files have.
+      mask: name of a mask, as in `jaxrecon masks`; time frames, for networks that see all or neighbouring ones, can also have
+        the masks kt-...; None: the samples that the files have.
       acceleration: R of the mask.
       acs: width of its fully sampled center; None: by size and R, as `jaxrecon masks`.
       n_masks: how many different masks are drawn for training; validation has as many others. None: a new one whenever
@@ -119,18 +119,19 @@ class Experiment:
       slices: (start, stop) of each file's slices to train and validate on, negative counts from the end; None: all.
       target: file: the file's reference; rss, combined: from full k-space, the root of sum of squares or the
         combination with maps; auto: combined for networks with a complex image, else the file's, or rss.
-      scale: what k-space is divided by: 1, the maximum of the zero-filled image, that of k-space, the image's 95th
-        percentile (GLEAM; of frames that of the image averaged over time), its standard deviation (fastMRI's U-Net).
-      data_range: of SSIM: the maximum of the volume where it is known, else of the slice; or always that of the slice.
+      scale: what k-space is divided by: 1, the maximum of the zero-filled image, the maximum of k-space, the image's 95th
+        percentile (GLEAM; where there are frames, that of their average), its standard deviation (fastMRI's U-Net).
+      data_range: the range for SSIM: "volume": the volume's maximum where it is known, else the slice's; "slice": always the
+        slice's.
       shape: (y, x) that all slices are cropped or padded to; None: as they are.
       n_coils: coils are filled up to this number with zeros; None: as they are.
-      espirit_crop: of maps that are estimated for the network: they are 0 where ESPIRiT's eigenvalue is not above it;
+      espirit_crop: maps that are estimated for the network are 0 where ESPIRiT's eigenvalue is not above this number;
         0: nowhere.
       variant: rule of the evaluation.
-      evaluate_every: steps.
-      checkpoint_every: steps.
-      log_every: steps.
-      seed: of weights, order and masks.
+      evaluate_every: steps from one evaluation to the next.
+      checkpoint_every: steps from one checkpoint to the next.
+      log_every: steps from one record of the log to the next.
+      seed: the seed of weights, order and masks.
       simulated: what `--data simulated` makes.
     """
 
@@ -199,7 +200,7 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
 
 
 def make_strategy(experiment: Experiment) -> Strategy:
-    """The strategy of an experiment; p_gleam's is gleam, whose updates it makes.
+    """The strategy of an experiment; for p_gleam it is gleam, whose updates p_gleam makes.
 
     Raises:
       ValueError: gleam_shared, which has no gradient apart from its updates.
@@ -279,8 +280,11 @@ def make_update(
       steps_per_epoch: for recipes that count epochs.
       mesh: devices, as `module_mesh` makes it; p_gleam spreads its modules over them, other strategies their batches.
         None: one device.
-      schedule: of p_gleam.
-      n_batches: of p_gleam, mini-batches in one call.
+      schedule: how p_gleam divides its work, see there.
+      n_batches: mini-batches that p_gleam takes in one call.
+
+    Raises:
+      ValueError: a strategy that cannot train the network.
     """
     model, loss = batched(build(experiment.model, training=True)), LOSSES[experiment.loss]
     tx, ema_decay = make_optimizer(experiment, steps_per_epoch=steps_per_epoch), experiment.ema_decay

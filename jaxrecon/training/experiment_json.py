@@ -47,7 +47,7 @@ def from_json(content: Any, *, where: str | Path) -> Experiment:
 
 
 def check_types(experiment: Experiment, *, where: str | Path) -> None:
-    """Refuse values that a dataclass lets pass: of a wrong type, or none of a field's names.
+    """Refuse values that a dataclass lets pass: those of a wrong type, or that are none of a field's names.
 
     Args:
       experiment: from a configuration file.

@@ -55,14 +55,14 @@ def fit(
     comparison at each evaluation) and tensorboard/ where tensorboardX is installed.
 
     Args:
-      update_fn: of `from_grad_fn(strategy(batched(model), loss), tx)`, or any UpdateFn.
+      update_fn: `from_grad_fn(strategy(batched(model), loss), tx)`, or any UpdateFn.
       start: initial parameters (then update_fn must have `init`, as an `Update` has), or a TrainState; both are copied.
       data: batches of problems and targets; iterated again when they end. An iterator with `get_state` and `set_state`
         (`jaxrecon.data.pipeline.batches`) is set to its place after a restart, others are read up to it again.
       out: the run folder.
       n_steps: updates of the whole run, with those before a restart.
       evaluate: weights -> Scores, e.g. of `evaluator`; called with the moving average or slow weights where there are
-        such.
+        any.
       evaluate_every: steps from one evaluation to the next; the last step is evaluated too.
       best: metric of the evaluation and whether its "min" or "max" is best: that checkpoint is kept besides the newest.
       checkpoint_every: steps from one checkpoint to the next; each evaluation and the last step make one too.

@@ -12,7 +12,7 @@ import jax
 from ..files import atomic
 
 FILE = "log.jsonl"
-"""Where in a run folder it is."""
+"""Where in a run folder the log is."""
 
 
 class RunLog:
@@ -20,7 +20,7 @@ class RunLog:
 
     Args:
       out: the run folder.
-      start: updates made before: records beyond them, of a run that was killed, are dropped.
+      start: updates made before: records beyond them, which a run left that was killed, are dropped.
       n_steps: updates of the whole run, the end of the bar.
       progress: show the bar.
     """
@@ -28,7 +28,7 @@ class RunLog:
     def __init__(self, out: Path, *, start: int, n_steps: int, progress: bool):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        # of several processes the first one writes
+        # where there are several processes, the first one writes
         writes = jax.process_index() == 0
         if writes:
             _drop_after(out / FILE, start)

@@ -27,13 +27,17 @@ def complex_l1(reconstruction: Reconstruction, target: Target | Image, *, roundi
 
     Args:
       reconstruction: (..., y, x), complex (or real, then as `mse` and `l1` of real images).
-      target: its image, likewise.
+      target: a Target, or its image (..., y, x), complex if the reconstruction is.
       rounding: start of the crop, see `crop_to_target`.
 
     Raises:
       ValueError: one is complex and the other is not: a magnitude is no complex image.
 
     Source: GLEAM's code; the magnitude of the complex number, not |re| + |im|.
+
+    Example:
+      >>> complex_l1(jnp.full((2, 2), 3 + 4j), jnp.zeros((2, 2), complex)).item()
+      5.0
     """
     x, t = _cropped(reconstruction, target, rounding)
     return jnp.mean(magnitude(_difference(x, t)))
@@ -44,7 +48,7 @@ def l1(reconstruction: Reconstruction, target: Target | Image, *, rounding: Roun
 
     Args:
       reconstruction: (..., y, x), complex or magnitude.
-      target: its image, likewise.
+      target: a Target, or its image (..., y, x), complex or magnitude.
       rounding: start of the crop, see `crop_to_target`.
 
     Source: fastMRI's U-Net (in its normalised units), the benchmark of Ramzi et al.
@@ -58,7 +62,7 @@ def mse(reconstruction: Reconstruction, target: Target | Image, *, rounding: Rou
 
     Args:
       reconstruction: (..., y, x).
-      target: its image, complex if the reconstruction is.
+      target: a Target, or its image (..., y, x), complex if the reconstruction is.
       rounding: start of the crop, see `crop_to_target`.
 
     Raises:
@@ -76,7 +80,8 @@ def nmse(reconstruction: Reconstruction, target: Target | Image, *, rounding: Ro
     Args:
       reconstruction: (..., y, x); all axes but those of target.data_range, if given, belong to one example (without a
         data_range the last two).
-      target: its image, complex if the reconstruction is; an all-zero image counts with its squared error.
+      target: a Target, or its image (..., y, x), complex if the reconstruction is; an all-zero image counts with its
+        squared error.
       rounding: start of the crop, see `crop_to_target`.
 
     Raises:
@@ -101,7 +106,8 @@ def ssim(
 
     Args:
       reconstruction: (..., y, x), complex or magnitude.
-      target: its image, likewise, and its data_range, one per example: the volume's maximum, Deep J-Sense the slice's.
+      target: a Target with image (..., y, x) and data_range, one per example: the volume's maximum, or for Deep J-Sense
+        the slice's.
       variant: window and constants; fastMRI's 7 x 7 uniform one, as published.
       rounding: start of the crop; Deep J-Sense "ceil".
 
@@ -137,7 +143,7 @@ def l1_ssim(
 
     Args:
       reconstruction: (..., y, x), complex or magnitude.
-      target: its image, likewise, and its data_range.
+      target: a Target with image (..., y, x) and data_range.
       weight: w.
       complex_difference: L1 of the complex difference (`complex_l1`), not of magnitudes.
       rounding: start of the crop, see `crop_to_target`.

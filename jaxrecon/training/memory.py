@@ -36,9 +36,9 @@ class Row(NamedTuple):
     """One line of `memory_report`.
 
     Attributes:
-      name: of the strategy.
-      memory: of one training step, or None where the pair is not admissible.
-      reason: why not, else "".
+      name: name of the strategy.
+      memory: the memory of one training step, or None where the pair is not admissible.
+      reason: why it is not, else "".
     """
 
     name: str
@@ -58,6 +58,10 @@ def compiled_memory(fn: Callable, *args: Any) -> Memory:
 
     Raises:
       ValueError: the compiler of this device does not say.
+
+    Example:
+      >>> compiled_memory(lambda x: x + 1, jax.ShapeDtypeStruct((256,), "float32")).arguments
+      1024
     """
     if isinstance(fn, Update):
         fn = fn.step
@@ -77,7 +81,7 @@ def standard_strategies(
 
     Args:
       model: the network.
-      n_modules: of gleam; None: one per step.
+      n_modules: number of modules for gleam; None: one per step.
       keep_carry: only those that hand the last carry on, for batch norm's moving averages.
     """
     strategies = {
@@ -113,9 +117,9 @@ def memory_report(
       loss: over a batch.
       tx: the optimizer; update strategies have their own.
       problem: a batch, arrays or ShapeDtypeStructs.
-      target: likewise.
+      target: a batch of its targets, likewise.
       strategies: by name; None: `standard_strategies`, then ratios to the first row are to the Python-loop baseline.
-      after: of `from_grad_fn`; the strategies must hand on what it needs.
+      after: as for `from_grad_fn`; the strategies must hand on what it needs.
 
     Returns:
       One Row per strategy, in order.
@@ -144,7 +148,7 @@ def carry_bytes(model: Unrolled, problem: Problem) -> dict[str, int]:
       problem: a batch, arrays or ShapeDtypeStructs.
 
     Returns:
-      part -> bytes; {"carry": bytes} of a carry without named parts.
+      part -> bytes; {"carry": bytes} for a carry without named parts.
     """
     model = batched(model)
     params = jax.eval_shape(model.init, jax.eval_shape(jax.random.key, 0), problem)

@@ -92,7 +92,7 @@ def has_complex_image(config: ModelConfig) -> bool:
 
 
 def in_time(config: ModelConfig) -> bool:
-    """Whether the network is one of frames: k-space (frame, coil, y, x), all of a time series, to images (frame, y, x)."""
+    """Whether the network takes frames: k-space (frame, coil, y, x), all of a time series, to images (frame, y, x)."""
     return getattr(config, "ndim", 2) == 3
 
 

@@ -1,9 +1,10 @@
-"""Optimizers of the source works, one function each, and Adam with a falling rate; their parts: clipping, step decay,
-Lookahead, frozen leaves.
+"""Optimizers of the source works, one function each, Adam with a falling rate, and their parts.
+
+The parts are clipping, step decay, Lookahead and frozen leaves.
 
 Schedules count updates: a recipe whose paper counts epochs is given `steps_per_epoch`. Rules that look beyond single
 elements (the norm of the gradient) act on the whole network; wrapped in `jaxrecon.strategies.per_module` on each module
-  by itself.
+by itself.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,20 @@ from ..typing import Params
 
 
 def step_decay(learning_rate: float, *, factor: float, every: int) -> optax.Schedule:
-    """Learning rate times `factor` after each `every` updates: lr factor^floor(step / every), torch's StepLR."""
+    """Learning rate times `factor` after each `every` updates: lr factor^floor(step / every), torch's StepLR.
+
+    Args:
+      learning_rate: lr, the rate at the start.
+      factor: what it is multiplied by.
+      every: number of updates.
+
+    Raises:
+      ValueError: `every` is below 1.
+
+    Example:
+      >>> [float(step_decay(8.0, factor=0.5, every=2)(step)) for step in range(5)]
+      [8.0, 8.0, 4.0, 4.0, 2.0]
+    """
     if every < 1:
         raise ValueError(f"step_decay needs every >= 1 update, not {every}")
     return lambda step: learning_rate * jnp.power(factor, step // every)
@@ -29,7 +43,7 @@ def adam_cosine(n_steps: int, *, learning_rate: float = 1e-3) -> optax.GradientT
 
     Args:
       n_steps: updates of the run.
-      learning_rate: at the start.
+      learning_rate: the rate at the start.
     """
     return optax.adam(optax.cosine_decay_schedule(learning_rate, n_steps))
 
@@ -86,7 +100,7 @@ def promptmr(
       learning_rate: 1e-4 on fastMRI and Calgary-Campinas, 2e-4 on CMRxRecon.
       decay_epoch: 35 of 45 on fastMRI, 19 of 20 on Calgary-Campinas, 11 of 12 on CMRxRecon.
       weight_decay: decoupled, on all trained weights.
-      max_norm: of the whole gradient. Keep frozen prompts out of it by `freeze`.
+      max_norm: largest norm of the whole gradient. Keep frozen prompts out of it by `freeze`.
 
     Source: PromptMR+'s code. torch divides by norm + 1e-6 when it clips: at most 1e-4 smaller.
     """
@@ -123,7 +137,7 @@ def benchmark(n_steps: int | None = None, *, learning_rate: float = 1e-3) -> opt
 
     Args:
       n_steps: updates of a run whose learning rate falls to a tenth after each third (KIKI-net); None: constant.
-      learning_rate: at the start.
+      learning_rate: the rate at the start.
 
     Source: Ramzi et al. 2020, benchmark of reconstruction networks (Keras, clipnorm=1).
     """
@@ -147,6 +161,11 @@ def recon_ode(
 ) -> optax.GradientTransformation:
     """Rectified Adam with Lookahead; reconstruct with the slow weights (`evaluation_params`).
 
+    Args:
+      learning_rate: the rate of the fast weights.
+      sync_period: updates from one step of the slow weights to the next.
+      slow_step: the part of the way to the fast weights that they go.
+
     Source: ReconODE names the pair and no numbers: those of the Lookahead paper.
     """
     return lookahead(optax.radam(learning_rate), sync_period=sync_period, slow_step=slow_step)
@@ -163,7 +182,12 @@ def clip_each_by_norm(max_norm: float) -> optax.GradientTransformation:
 
 
 class LookaheadState(NamedTuple):
-    """State of `lookahead`: optax's own, and the slow weights."""
+    """State of `lookahead`.
+
+    Attributes:
+      inner: optax's own state.
+      slow_params: the slow weights.
+    """
 
     inner: Any
     slow_params: Params
@@ -176,8 +200,8 @@ def lookahead(tx: optax.GradientTransformation, *, sync_period: int, slow_step: 
 
     Args:
       tx: the fast optimizer.
-      sync_period: k.
-      slow_step: a.
+      sync_period: k, updates from one step of the slow weights to the next.
+      slow_step: a, the part of the way to the fast weights that they go.
 
     Source: Zhang et al. 2019, by optax.lookahead, which wants its parameters in pairs.
     """
@@ -202,7 +226,11 @@ def freeze(tx: optax.GradientTransformation, is_frozen: Callable[[str], bool]) -
       is_frozen: name of a leaf, such as "start/batch_stats/norm_0/mean", to whether it is frozen.
 
     Example:
-      >>> tx = freeze(promptmr(1000), lambda name: name.endswith("/prompt"))
+      >>> params = {"prompt": jnp.ones(2), "kernel": jnp.ones(2)}
+      >>> tx = freeze(optax.sgd(1.0), lambda name: name.endswith("prompt"))
+      >>> updates, _ = tx.update(params, tx.init(params), params)
+      >>> updates["prompt"].tolist(), updates["kernel"].tolist()
+      ([0.0, 0.0], [-1.0, -1.0])
     """
 
     def labels(params):

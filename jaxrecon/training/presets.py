@@ -36,7 +36,7 @@ PRESETS = {
         DeepJSenseConfig(), strategy="checkpointed", loss="ssim", optimizer="deep_jsense", scale="kspace_maximum"
     ),
     "promptmr": Experiment(PromptMRConfig(), strategy="checkpointed", loss="ssim", optimizer="promptmr", scale="none"),
-    # by gleam or p_gleam: modules of two cascades, else its latent never learns
+    # with gleam or p_gleam: modules of two cascades, else its latent never learns
     "promptmr-plus": Experiment(
         PromptMRPlusConfig(), strategy="checkpointed", loss="ssim", optimizer="promptmr", scale="none"
     ),

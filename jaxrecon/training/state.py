@@ -14,7 +14,7 @@ def evaluation_params(state: TrainState) -> Params:
     """The weights to reconstruct with: the moving average or Lookahead's slow weights, else params."""
     if state.ema is not None:
         return state.ema
-    if isinstance(state.opt_state, dict):  # of `per_module`: start and steps have states of their own
+    if isinstance(state.opt_state, dict):  # as `per_module` keeps it: start and steps have states of their own
         return {part: _slow_weights(state.opt_state[part], state.params[part]) for part in state.params}
     return _slow_weights(state.opt_state, state.params)
 
