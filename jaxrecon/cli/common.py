@@ -145,7 +145,7 @@ def acquired_mask(part: "Slice", header: "Header") -> tuple[Bool[np.ndarray, "..
 
 
 def _seen(kspace):
-    """The mask seen from the zeros, of frames (or neighbours) as `stack_masks` has it; None: no sample is zero."""
+    """The mask seen from the zeros, for frames (or neighbours) as `stack_masks` makes it; None: no sample is zero."""
     from ..data import sampled
     from ..data.windows import stack_masks
 

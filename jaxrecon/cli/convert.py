@@ -44,22 +44,23 @@ class Options:
     out: Path
     """The run folder to make, or the .npz to write."""
     model: WeightsName | None = None
-    """What the weights are; of a run folder, and of an .npz written here, it is known."""
+    """What the weights are; it is known for a run folder, and for an .npz written here."""
     part: str | None = None
     """Which dict of tensors is wanted, where a PyTorch checkpoint holds several."""
     n_steps: int | None = None
     """Steps, where the weights do not tell: MoDL and Deep J-Sense share theirs (default 10 and 6, as published)."""
     mask: masks.PlaneName | None = None
     """Masks of two phase encodes that the weights were trained with: networks that estimate maps do so from the center
-    that these have (of columns it is found in the mask of the scan)."""
+    that these have (that of columns is found in the mask of the scan)."""
     acs: int | None = None
     """Width of that center; radius for calgary-poisson: 18 for the published PromptMR+ of Calgary-Campinas."""
     map_iters: int | None = None
-    """Of Deep J-Sense, whose weights tell none of these: CG iterations for the maps (default 6, as published)."""
+    """CG iterations for the maps (default 6, as published); this and the next three are for Deep J-Sense, whose weights do not
+    tell them."""
     image_iters: int | None = None
     """CG iterations for the image (default 6)."""
     kernel: tuple[int, int] | None = None
-    """Size (y, x) of its maps in k-space (default 15 9)."""
+    """Size (y, x) of the maps in k-space (default 15 9)."""
     convention: Literal["consistent", "reference"] | None = None
     """reference: trained with the public code (the default); consistent: trained with jaxrecon's operators."""
     overwrite: bool = False

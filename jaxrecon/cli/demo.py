@@ -75,9 +75,9 @@ class Options:
     updates: int = 300
     """Training steps of each network."""
     learning_rate: float = 0.002
-    """Of Adam."""
+    """Learning rate of Adam."""
     seed: int = 0
-    """Of anatomy, coils, noise, mask and weights."""
+    """Seed of anatomy, coils, noise, mask and weights."""
     overwrite: bool = False
     """Replace existing results."""
 
@@ -111,7 +111,7 @@ class Results(NamedTuple):
       trained: network -> how it was trained.
       images: method -> magnitude (y, x) of each slice.
       scores: method -> evaluation of each slice, a volume of its own: they are different heads.
-      seconds: method -> of a slice.
+      seconds: method -> seconds for a slice.
     """
 
     described: list[tuple[str, str]]

@@ -40,9 +40,9 @@ class Trained(NamedTuple):
     """A trained network and how it came about.
 
     Attributes:
-      network: for reconstruction.
-      n_parameters: weights.
-      seconds: of training, with compilation.
+      network: the network, for reconstruction.
+      n_parameters: number of weights.
+      seconds: duration of the training, with compilation.
       memory: bytes of intermediate results of a training step, as compiled.
       losses: (steps, losses) of the training.
       psnr_by_step: mean PSNR of the test slices where the reconstruction stops after step 1, 2, ...
@@ -97,7 +97,7 @@ def train_networks(
 ) -> dict[str, Trained]:
     """Train each of NETWORKS on the same slices with the mask of the test, then stop each early on the test slices.
 
-    A folder of an unfinished demo is gone on with; with --overwrite it is begun anew.
+    An unfinished demo in the folder goes on; with --overwrite it is begun anew.
     """
     slices = [Slice(kspace=case.kspace, maps=case.maps, target=case.target, index=i) for i, case in enumerate(training)]
     trained = {}

@@ -138,9 +138,9 @@ def draw(
       shape: (y, x).
       acceleration: R.
       acs: width of the fully sampled center; None as in `Options`.
-      seed: of the key, or of numpy's generator.
-      frames: number of frames, of those that have them.
-      published: bit for bit as the published code.
+      seed: the seed of the key, or of numpy's generator.
+      frames: number of frames, for masks that have them.
+      published: draw bit for bit as the published code.
 
     Raises:
       ValueError: an acceleration or a center that the mask cannot have, or no published form.
@@ -179,13 +179,13 @@ def calibration(
     """The fully sampled center of the masks of a name, (1, x) of columns and (y, x) of planes.
 
     Args:
-      name: as in `draw`, and so are the others.
+      name: as in `draw`, as is the rest.
       shape: (y, x).
       acceleration: R.
       acs: width of the center.
 
     Source: the centers of `jaxrecon.sampling`. PromptMR+ gives networks that estimate maps a disc of Calgary's radius,
-      and of lines the number that was drawn.
+      and for lines the number that was drawn.
     """
     from ..sampling import acs_disc, acs_square
     from ..sampling.acs import acs_columns, block
@@ -214,9 +214,9 @@ def check_center(mask: np.ndarray, region: np.ndarray | None, shape: tuple[int, 
 
     Args:
       mask: (y, x) or with axes of size 1, or (frame, 1, y, x).
-      region: calibration region as of `calibration`; None: what the network finds around the center of the mask.
+      region: calibration region, as from `calibration`; None: what the network finds around the center of the mask.
       shape: (y, x).
-      name: of the slice, in the message.
+      name: what the message calls the slice.
       cure: what to do.
     """
     plane = np.broadcast_to((mask.min(0)[0] if mask.ndim > 2 else mask) != 0, shape)

@@ -50,7 +50,7 @@ class Network:
 
     @property
     def in_time(self) -> bool:
-        """Whether it is one of frames: it reconstructs whole time series."""
+        """Whether it takes frames: it reconstructs whole time series."""
         return in_time(self.experiment.model)
 
     @property
@@ -77,11 +77,11 @@ class Network:
         return masks.calibration(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
-        """Rows y of its images: those of its training where the scan has more and none is missing, as of a readout.
+        """Rows y of its images: as many as in its training where the scan has more and none is missing, as along a readout.
 
         Args:
           shape: (..., y, x) of k-space.
-          mask: (y, x) or with axes of size 1; of frames also (frame, 1, y, x).
+          mask: (y, x) or with axes of size 1; for frames also (frame, 1, y, x).
         """
         trained, complete = self.experiment.shape, (mask == mask[..., :1, :]).all()
         return min(shape[-2], trained[0]) if trained is not None and complete else shape[-2]
@@ -103,12 +103,12 @@ class Network:
     ) -> tuple[Inexact[np.ndarray, "*step y x"], float]:
         """Image ([frame,] y, x) in the units of the data, and what these were divided by, as in training.
 
-        Of a readout that is longer than in the training the middle of the field of view is reconstructed.
+        Where the readout is longer than in the training, the middle of the field of view is reconstructed.
 
         Args:
           kspace: masked, with signal; (frame, coil, y, x) for a network of frames or of neighbouring slices.
-          mask: (y, x) or with axes of size 1; of frames also (frame, 1, y, x).
-          maps: where it needs them; of one coil they may be None.
+          mask: (y, x) or with axes of size 1; for frames also (frame, 1, y, x).
+          maps: (coil, y, x), where it needs them; for one coil they may be None.
           acs: mask of the calibration region, for a network that estimates maps; None: it finds that in the mask.
           every_step: the images after each step, (step, [frame,] y, x).
         """

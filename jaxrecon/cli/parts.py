@@ -47,5 +47,5 @@ class Parts:
 
 
 def plane(mask: np.ndarray, frame: int = 0) -> np.ndarray:
-    """The mask (y, x) of one frame, of one (y, x) or (frame, 1, y, x)."""
+    """The mask (y, x) of one frame, from a mask (y, x) or (frame, 1, y, x)."""
     return mask if mask.ndim == 2 else mask[frame, 0]

@@ -99,7 +99,7 @@ def prepare_scan(file: Path, out: Path, settings: Mapping[str, Any]) -> int:
     from ..files import atomic
 
     for unfinished in out.parent.glob(f".????????????.{out.name}"):
-        unfinished.unlink()  # of a run that was killed
+        unfinished.unlink()  # left by a run that was killed
     with open(file) as scan, atomic(out) as temporary, h5py.File(temporary, "w") as stored:
         stored.attrs.update({**settings, "source": file.name})
         with progress(f"{file.name} ") as track:

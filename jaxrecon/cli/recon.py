@@ -82,7 +82,7 @@ class Options:
     acs: int | None = None
     """Width of the fully sampled center of --undersample."""
     seed: int = 0
-    """Of the mask of --undersample."""
+    """Seed of the mask of --undersample."""
     slices: str | None = None
     """One slice as 5, or a range as 3:7; for a network of frames slice positions. Default: all."""
     crop: bool = True
@@ -159,7 +159,7 @@ def _reconstruct(options: Options, scan: "Scan", figure: Path | None) -> None:
     has_reference = all(r is not None for r in references)
     reference = crop_to_smallest(source.in_order(references), volume)[0] if has_reference else None
     caption = _print_scores(volume, reference, "target of the file" if scan.header.has_target else "all samples, rss")
-    half = len(images) // 2  # of time series the first frame
+    half = len(images) // 2  # for time series the first frame
     draw = lambda: _draw(settings, middle, volume[half], None if reference is None else reference[half], shown, caption)
     _write(options, source, settings, slices, volume, figure, draw)
 

@@ -40,13 +40,13 @@ class Settings:
       method: which reconstruction.
       lam: weight of the regularization, in units of the scale.
       n_iter: iterations.
-      wavelet: of l1-wavelet.
+      wavelet: the wavelet of l1-wavelet.
       scale: rule of `classical.data_scale`; the result is given back in the units of the data.
       maps: "espirit", "jsense", "file" (those of the scan), "none" (one coil), or the path of maps.
       calib_size: width of the calibration region; None: what is complete, at most LARGEST_CALIBRATION.
       n_sets: map sets of ESPIRiT.
       crop: ESPIRiT's maps are 0 where the eigenvalue is not above it.
-      network: of the method "network".
+      network: the network, for the method "network".
     """
 
     method: Method
@@ -113,11 +113,11 @@ def reconstruct_slice(
 
     Args:
       kspace: (coil, y, x), or (frame, coil, y, x).
-      mask: (y, x) or with axes of size 1, True = measured; of frames also (frame, 1, y, x).
+      mask: (y, x) or with axes of size 1, True = measured; for frames also (frame, 1, y, x).
       settings: completed.
       maps: (coil, y, x) or (set, coil, y, x), where settings do not have them estimated.
       acs: mask of the calibration region, for networks that estimate maps; None: found in the mask.
-      name: of the slice, in messages.
+      name: what messages call the slice.
 
     Raises:
       ValueError: no calibration region to estimate maps from.
@@ -179,7 +179,7 @@ def reconstruct(
         # where no coil sees anything the data say nothing: wavelets and differences would reach in from the object
         maps: Any = problem.op.maps  # type: ignore[attr-defined]
         image = jnp.where(jnp.any(maps != 0, -3), image, 0)
-    # of several map sets the root of the sum of squares
+    # the images of several map sets become their root of the sum of squares
     return (image if image.ndim == 2 else rss(image)) * scale, scale
 
 
@@ -223,7 +223,7 @@ def time_average(kspace: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def estimate_maps(kspace, mask, settings: Settings, *, name: str = "k-space") -> Complex[np.ndarray, "..."]:
-    """Maps (coil, y, x) or (set, coil, y, x) from the center of masked k-space; of frames from their average."""
+    """Maps (coil, y, x) or (set, coil, y, x) from the center of masked k-space; where there are frames, from their average."""
     kspace, mask = time_average(kspace, mask)
     size, kernel = calibration(mask, kspace.shape[1:], settings, name=name)
     if settings.maps == "jsense":

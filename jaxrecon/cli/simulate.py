@@ -43,7 +43,7 @@ class Options:
     slices: str | None = None
     """Slices of the file: one as 5, or a range as 3:7. Default: all."""
     contrast: Literal["t1", "t2", "pd", "flair"] = "t1"
-    """Of the phantom; images have their own."""
+    """Contrast of the phantom; images have their own."""
     snr: float = 30.0
     """Mean magnitude within the object over the standard deviation of the complex noise; inf for none."""
     mask: masks.StillName | None = None
@@ -53,7 +53,7 @@ class Options:
     acs: int | None = None
     """Width of the fully sampled center."""
     seed: int = 0
-    """Of anatomy, coils, phase, noise and mask."""
+    """Seed of anatomy, coils, phase, noise and mask."""
     figure: bool = True
     """Save a figure beside the scan: sim.h5 -> sim_figure.png."""
     overwrite: bool = False

@@ -10,16 +10,16 @@ from ..training.experiment import Experiment, SimulatedHeads
 from ..training.networks import in_time, window
 
 NEIGHBOUR_DISTANCE = 0.01
-"""Between neighbouring slices of a simulated head, as a part of its height."""
+"""Distance between neighbouring slices of a simulated head, as a part of its height."""
 
 
 def simulated_slices(experiment: Experiment, subjects: range) -> list[Slice]:
     """Fully sampled slices of simulated subjects in the form that the experiment's network takes; targets are true magnitudes.
 
-    Networks of frames: whole time series (frame, coil, y, x); of neighbouring slices: windows (adjacent, coil, y, x).
+    Networks of frames get whole time series (frame, coil, y, x), those of neighbouring slices windows (adjacent, coil, y, x).
 
     Raises:
-      ValueError: fewer frames of a heart than slices are wanted of it.
+      ValueError: a heart has fewer frames than slices are wanted.
     """
     wanted, n_adjacent = experiment.simulated, window(experiment.model)
     if in_time(experiment.model):

@@ -43,7 +43,7 @@ class Options:
     """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine,
     modl-cine) learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
     out: Path = tyro.MISSING
-    """The run folder. One that holds a run of the same experiment on the same data is gone on with."""
+    """The run folder. If it holds a run of the same experiment on the same data, that run goes on."""
     model: experiments.ModelName | None = None
     """A built-in experiment, in place of a file."""
     small: bool = False
@@ -62,7 +62,7 @@ class Options:
     """How p_gleam uses the devices. Default: pipeline; spmd with several hosts."""
     stack: int | None = None
     """Mini-batches that p_gleam is handed at once. Default: 1; for spmd as many as divide the updates, up to four times
-    the devices: of T on D devices T / (T + D - 1) of the time is used."""
+    the devices: with T of them on D devices T / (T + D - 1) of the time is used."""
     coordinator: str | None = None
     """With several hosts host:port of the first, the same command on each: its port must be free."""
     processes: int = 1
@@ -199,7 +199,7 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     """Refuse a folder that holds a run of another experiment, or of other data.
 
     Args:
-      experiment: what is to be gone on with.
+      experiment: the run that is to go on.
       out: the run folder.
       data: what it learns from, by name, where the run keeps a record of that.
 

@@ -155,7 +155,7 @@ def find_data(
 def fingerprint(files: Collection[str]) -> str:
     """A text that changes with the files: their number and bytes, and a hash of names, sizes and samples of the content.
 
-    Of each file eight blocks of 4 KiB are read, evenly spread: data sets may be terabytes.
+    Eight blocks of 4 KiB, evenly spread, are read of each file: data sets may be terabytes.
     """
     digest, total = hashlib.sha256(), 0
     for file in sorted(files):
@@ -314,7 +314,7 @@ def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np
 
 
 def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np.ndarray | None:
-    """The center of the drawn masks; of those of the files the network finds it."""
+    """The center of the drawn masks; in the masks of the files the network finds it."""
     assert part.kspace is not None  # `prepare` has seen to it
     y, x = part.kspace.shape[-2:]
     region = None
@@ -338,6 +338,6 @@ def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experimen
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
     if n_adjacent is None or experiment.mask not in typing.get_args(masks.FramesName):
         return draw_mask(experiment, shape, number)
-    # of the mask of the whole series that of the frames in the window
+    # the mask is that of the whole series: take the part of the frames in the window
     series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)
     return series[adjacent_frames(part.frame, part.n_frames, n_adjacent)]
