@@ -65,11 +65,11 @@ def measure(
     """Write <row>_seed<seed>.json, unless it is there.
 
     Args:
-      name: of the row.
+      name: name of the row.
       experiment: its settings, with the seed.
-      options: those of `parser`.
+      options: the options of `parser`.
       measured: run folder -> what the JSON says beside row, settings, versions and machine.
-      in_words: of that result, for the terminal.
+      in_words: what the terminal says of that result.
     """
     name_and_seed = f"{name}_seed{experiment.seed}"
     path, folder = options.out / f"{name_and_seed}.json", options.out / "runs" / name_and_seed

@@ -1,8 +1,8 @@
 """A network against PyTorch's: the same weights, the same input, one core, one process, ratios in one run.
 
 The sides must agree in image and gradients at the size that is timed. PyTorch runs in both of its memory layouts, ours
-with the steps in a scan and, where it has several, in a Python loop, which is PyTorch's own form; of each the faster
-one counts. What is measured is the CPU time of the process, pinned to one core, with the sides taking turns; the ratio
+with the steps in a scan and, where it has several, in a Python loop, which is PyTorch's own form; the faster one of
+each counts. What is measured is the CPU time of the process, pinned to one core, with the sides taking turns; the ratio
 is that of the minima. Compile time is given apart: the CPU time of the first call less that of a later one.
 """
 
@@ -158,7 +158,7 @@ def run_contest(name: str, contest: Contest, *, rounds: int, bars: dict[str, flo
 
 
 def difference(ours: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
-    """The larger of two relative l2 differences: of the image, and of all gradients as one vector."""
+    """The larger of two relative l2 differences: that of the image, and that of all gradients as one vector."""
     if set(ours) != set(other):
         raise SystemExit(f"the sides return different arrays: {sorted(set(ours) ^ set(other))}")
     groups = [["image"], sorted(set(ours) - {"image"})]

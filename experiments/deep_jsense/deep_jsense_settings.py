@@ -125,7 +125,7 @@ def rows(*, small: bool) -> dict[str, Experiment]:
 
 
 def fig4_row(method: str, lines: int, *, small: bool) -> str:
-    """The row of a point of Fig. 4: of the small runs, 26 lines are those of Table 1."""
+    """The row of a point of Fig. 4; in the small runs the point of 26 lines is the row of Table 1."""
     return f"table1_{method}" if small and lines == 26 else f"fig4_{method}_acs{lines}"
 
 

@@ -92,7 +92,7 @@ def reference_in_words(run: Run) -> str:
 
 
 def scores(run: Run, acceleration: int | None = None) -> dict[str, Any]:
-    """Those of one acceleration; default: of the training."""
+    """The scores at one acceleration, by default that of the training."""
     found: dict[str, Any] = run["by_acceleration"][str(acceleration or round(run["config"]["acceleration"]))]
     return found
 
@@ -319,7 +319,7 @@ def plot(curves: dict[str, dict[int, list[float]]], path: Path, xlabel: str) -> 
 
 
 def draw_images(results: Results, folder: Path) -> None:
-    """Fig. 2: one test slice, its error, and one coil's map, beside those of full k-space; of the first seed."""
+    """Fig. 2, for the first seed: one test slice, its error, and one coil's map, beside those of full k-space."""
     shown: dict[str, dict[str, np.ndarray]] = {}
     for method in LABELS:
         for run in results.get(f"table1_{method}", [])[:1]:

@@ -102,7 +102,7 @@ def network(name: str, experiment: Experiment, options: argparse.Namespace, fold
 
 
 def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
-    """Slices that training does not see: of further heads, or the central ones of the scans of a folder."""
+    """Slices that training does not see: those of further heads, or the central ones of the scans of a folder."""
     if folder is None:
         return rows.unseen(experiment)
     slices = Source(select(index_files(folder), slices=experiment.slices or (None, None)))

@@ -63,9 +63,9 @@ def wavelet_total_variation(problem: Problem, weights: Weights, factor: jax.Arra
     """Minimise 1/2 ||A x - y||^2 + lam_w ||W x||_1 + lam_s ||G_s x||_1 + lam_t ||G_t x||_1 by the primal-dual method.
 
     Args:
-      problem: of frames, k-space (frame, coil, y, x).
+      problem: a problem with frames, k-space (frame, coil, y, x).
       weights: lam_w, lam_s, lam_t.
-      factor: times all of them.
+      factor: number that multiplies all of them.
 
     Returns:
       Image (frame, y, x).

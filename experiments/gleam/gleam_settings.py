@@ -115,7 +115,7 @@ def _cine(model: PGDConfig | MoDLConfig, strategy: StrategyName) -> Experiment:
 
 
 def _small_cine(full: Experiment, **network: int) -> Experiment:
-    # of 40 columns R = 10 would leave 4 to a frame
+    # R = 10 would leave 4 of 40 columns to a frame
     full = dataclasses.replace(full, acceleration=5.0)
     return _settled(_small(full, SMALL_CINE, SMALL_CINE_UPDATES, features=8, **network))
 

@@ -172,7 +172,7 @@ def baseline_with_papers_weights(runs: list[dict[str, Any]], width: int) -> str:
 
 
 def memory(name: str) -> str:
-    """Temporaries at the paper's size, of the memory benchmark."""
+    """Temporaries at the paper's size, from the memory benchmark."""
     table, labels = MEMORY_ROWS[name[:6]]
     label = next((found for words, found in labels.items() if name.endswith(words)), None)
     tables = json.loads(MEMORY.read_text())["tables"]

@@ -6,8 +6,8 @@ r"""PromptMR+, benchmark Calgary-Campinas, R = 5: PromptMR.
 
 Published: PSNR 36.98 dB, SSIM 0.9496.
 
-The published value is of the code of PromptMR+; of its two forms of PromptMR the row trains that of its configurations, on the
-combined image (the table does not say which it is of).
+The published value is that of PromptMR+'s code, which has two forms of PromptMR; the row trains the one of its configurations,
+on the combined image (the table does not say which of the two it shows).
 
 Deviations: masks are drawn (Poisson disc after the challenge's), not those of the published files; slices 0 to 49 and 206 to
 255 are validated too.

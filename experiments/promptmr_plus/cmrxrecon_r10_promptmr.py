@@ -8,8 +8,8 @@ AccFactor are undersampled, without reference.
 
 Published: PSNR, dB / SSIM: cine LAX 38.28/0.9560, SAX 39.18/0.9615, T1 38.99/0.9661, T2 37.21/0.9622.
 
-The published value is of the code of PromptMR+; of its two forms of PromptMR the row trains that of its configurations, on the
-combined image (the table does not say which it is of).
+The published value is that of PromptMR+'s code, which has two forms of PromptMR; the row trains the one of its configurations,
+on the combined image (the table does not say which of the two it shows).
 
 Deviations: R is one of the three that the published training mixes (4, 8, 10); classes of scans are not balanced; all frames
 and slices count in the score.

@@ -6,8 +6,8 @@ r"""PromptMR+, benchmark fastMRI knee, R = 8: PromptMR.
 
 Published: NMSE 0.0080, PSNR 37.78 dB, SSIM 0.8984.
 
-The published value is of the code of PromptMR+; of its two forms of PromptMR the row trains that of its configurations, on the
-combined image (the table does not say which it is of).
+The published value is that of PromptMR+'s code, which has two forms of PromptMR; the row trains the one of its configurations,
+on the combined image (the table does not say which of the two it shows).
 
 Deviations: R is one of the two that the published training mixes at random (4 and 8; Experiment has one); masks of the
 validation are seeded by file name in this library's way; images narrower than 384 are padded with zeros, not by reflection, and

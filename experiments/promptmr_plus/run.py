@@ -99,7 +99,7 @@ def network(experiment: Experiment, options: argparse.Namespace, folder: Path) -
 
 
 def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
-    """Slices that training does not see: of further heads, or of the scans of a folder."""
+    """Slices that training does not see: those of further heads, or of the scans of a folder."""
     if folder is None:
         return rows.unseen(experiment)
     return Source(index_files(folder), adjacent=window(experiment.model))

@@ -11,5 +11,5 @@ from jaxrecon.training import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:
-    """Of the small size only (ValueError without small)."""
+    """E2E-VarNet at equal memory, which there is in the small size only (ValueError without small)."""
     return varnet_equal_memory(small=small)

@@ -56,7 +56,7 @@ config = jr.models.MoDLConfig(
     glorot=False,
     inverse_iters=10,
 )
-single = jr.models.modl(config)  # of one example
+single = jr.models.modl(config)  # takes one example
 model = jr.models.batched(single)
 params = jax.jit(model.init)(jax.random.key(2), problems)
 strategies = {

@@ -98,7 +98,7 @@ truth = jnp.abs(test_targets.image)
 
 @jax.jit
 def psnr(images):
-    """Mean over heads, of (head, y, x)."""
+    """Mean over the heads of (head, y, x)."""
     return jax.vmap(lambda t, x: jr.metrics.psnr(t, x, data_range=t.max()))(truth, jnp.abs(images)).mean()
 
 

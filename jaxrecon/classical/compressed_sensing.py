@@ -33,7 +33,7 @@ def l1_wavelet(
     """Minimise 1/2 ||A x - y||^2 + lam ||W x||_1 by FISTA from zero, W sigpy's zero-padded wavelet transform.
 
     Args:
-      problem: with maps; frames and map sets are thresholded each by itself.
+      problem: a problem with maps; frames and map sets are thresholded each by itself.
       lam: weight of the sparsity term, on the scale of the data (`data_scale`).
       n_iter: iterations, static.
       wavelet: an orthogonal wavelet of PyWavelets.
@@ -59,7 +59,7 @@ def l1_wavelet_iteration(problem: Problem, *, lam, wavelet="db4", level=None, st
     """The start state and the step function of `l1_wavelet`, to watch or to unroll (`iterate`).
 
     Args:
-      problem: with maps; frames and map sets are thresholded each by itself.
+      problem: a problem with maps; frames and map sets are thresholded each by itself.
       lam: weight of the sparsity term.
       wavelet: an orthogonal wavelet of PyWavelets.
       level: number of levels, None for the most.
@@ -160,7 +160,7 @@ def total_variation(
     """Minimise 1/2 ||A x - y||^2 + lam ||G x||_1 by the primal-dual hybrid gradient method from zero.
 
     Args:
-      problem: with maps.
+      problem: a problem with maps.
       lam: weight of the total variation, on the scale of the data (`data_scale`).
       n_iter: iterations, static; some hundreds are needed.
       axes: axes of the differences: (-2, -1) in space, with -3 in time for frames.
@@ -180,7 +180,7 @@ def total_variation_iteration(problem: Problem, *, lam, axes=(-2, -1), weights=N
     """The start state and the step function of `total_variation`, to watch or to unroll (`iterate`).
 
     Args:
-      problem: with maps.
+      problem: a problem with maps.
       lam: weight of the total variation.
       axes: axes of the differences.
       weights: (axis,), relative to lam; None for ones.
@@ -217,7 +217,7 @@ def total_variation_admm(
     """As `total_variation`, by ADMM: fewer and dearer iterations, each with CG steps of its own.
 
     Args:
-      problem: with maps.
+      problem: a problem with maps.
       lam: weight of the total variation, on the scale of the data (`data_scale`).
       rho: penalty; it changes the speed, not the limit.
       n_iter: iterations, static.

@@ -32,7 +32,7 @@ def cg_sense(
     """Solve (A^H A + lam) x = A^H y by conjugate gradients from zero.
 
     Args:
-      problem: with maps; several sets give soft-SENSE, an image per set.
+      problem: a problem with maps; several sets give soft-SENSE, an image per set.
       lam: Tikhonov weight, on the scale of the data (`data_scale`).
       n_iter: iterations, static.
       implicit_gradient: differentiate the solution (right only at convergence, memory flat) instead of the iterations.

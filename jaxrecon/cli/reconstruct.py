@@ -37,7 +37,7 @@ class Settings:
     """How slices are reconstructed; `complete` fills in what was left open.
 
     Attributes:
-      method: which reconstruction.
+      method: name of the reconstruction.
       lam: weight of the regularization, in units of the scale.
       n_iter: iterations.
       wavelet: the wavelet of l1-wavelet.

@@ -63,9 +63,9 @@ class TrainingData(NamedTuple):
 
     Attributes:
       training: slices, or time series.
-      validation: likewise.
-      test: likewise, those that a split leaves for it.
-      described: in words.
+      validation: slices, or time series, for validation.
+      test: slices, or time series, that a split leaves for a test.
+      described: all of it in words.
       named: the same for the record of a run: paths, how much was found there, and a fingerprint of the files.
     """
 
@@ -338,6 +338,6 @@ def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experimen
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
     if n_adjacent is None or experiment.mask not in typing.get_args(masks.FramesName):
         return draw_mask(experiment, shape, number)
-    # the mask is that of the whole series: take the part of the frames in the window
+    # the mask is drawn for the whole series; the frames of the window are taken from it
     series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)
     return series[adjacent_frames(part.frame, part.n_frames, n_adjacent)]

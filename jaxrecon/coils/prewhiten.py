@@ -49,7 +49,7 @@ def whitening_matrix(
 
     Args:
       noise: (coil, sample) or more sample axes, measured without excitation.
-      form: which of the two.
+      form: "ismrmrd" or "bart", see above.
       scale_factor: acquisition dwell time / noise dwell time * receiver noise bandwidth ratio (0.79 typically on
         Siemens systems); 1 if the noise was sampled as the data are.
 

@@ -130,7 +130,7 @@ def select(
     """Filter a list of slices.
 
     Args:
-      entries: from `index_files`.
+      entries: the list from `index_files`.
       acquisition: one name or several, e.g. "AXT2".
       slices: (start, stop) within each file, negative counting from its end: (50, -50) as for Calgary-Campinas.
       max_width: keep slices with at most so many phase encodes.
@@ -170,7 +170,7 @@ def split(
     """Divide a list by files, or by groups of files, so that no file (no subject) is in two parts.
 
     Args:
-      entries: from `index_files`.
+      entries: the list from `index_files`.
       parts: numbers of groups, e.g. (14, 2, 3), or fractions that add up to 1, e.g. (0.9, 0.1).
       group: path -> group, e.g. `subject`; each file by itself if not given.
       seed: shuffles the groups; None keeps them sorted by name, as GLEAM's split does.
@@ -208,7 +208,7 @@ def split_scans(
     Each of the first two gets its fraction rounded, at least one; the rest is for the test.
 
     Args:
-      entries: from `index_files`.
+      entries: the list from `index_files`.
       fractions: the part of the scans for each of the three, adding up to 1.
       group: path -> scan, e.g. `subject`; each file by itself if not given.
 
@@ -273,7 +273,7 @@ class Source:
     resumed and shared out: hosts take `entries[process_index::process_count]`.
 
     Args:
-      entries: from `index_files`, filtered and split.
+      entries: the list from `index_files`, filtered and split.
       adjacent: number of neighbouring slices in each k-space, (adjacent, coil, y, x); None for (coil, y, x).
     """
 

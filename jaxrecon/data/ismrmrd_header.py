@@ -31,8 +31,8 @@ class Encoding:
       encoded_matrix: (x, y, z), x = readout.
       recon_matrix: (x, y, z).
       field_of_view: (x, y, z) of the encoded space in mm.
-      limits: by name, e.g. kspace_encoding_step_1.
-      trajectory: in lower case, e.g. "cartesian".
+      limits: range of each index by name, e.g. kspace_encoding_step_1.
+      trajectory: name in lower case, e.g. "cartesian".
       protocol: name of the protocol.
       acceleration: product of the accelerations along both phase encodes.
       calibration_mode: "embedded", "separate" ...
@@ -53,7 +53,7 @@ def parse_header(xml: object, file: Path, name: str) -> Encoding:
 
     Args:
       xml: text or bytes, or an array of one such.
-      file: for messages.
+      file: the file, for messages.
       name: the dataset, for messages.
 
     Raises:

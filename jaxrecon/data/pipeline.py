@@ -197,7 +197,7 @@ class _BatchSource:
         return {name: _stacked(name, examples) for name in examples[0]}
 
     def _example(self, epoch, first):
-        """The example of a slice; of one without signal that of the next in its bucket."""
+        """The example of a slice; for one without signal, that of the next in its bucket."""
         for i in self._from(first):
             try:
                 return prepare(self._source[i], self._how, np.random.default_rng([self._seed, 1, epoch, i]))

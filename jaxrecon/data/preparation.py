@@ -215,9 +215,9 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     y = M F(crop(F^-1 k)) / s, target and data range / s
 
     Args:
-      part: with k-space (..., coil, y, x).
+      part: a slice with k-space (..., coil, y, x).
       how: the recipe.
-      rng: for mask and key.
+      rng: random generator for mask and key.
 
     Returns:
       Arrays by name, complex64 and float32; the mask has the axes (y, x) at least.

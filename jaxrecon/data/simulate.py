@@ -219,7 +219,7 @@ def smooth_phase(
     """Random polynomial of low order: sum_{i + j <= order} c_ij P_i(y) P_j(x), Legendre polynomials over the image.
 
     Args:
-      key: its randomness.
+      key: random key.
       shape: (y, x).
       size: root mean square over subjects in radians, without the constant, which is uniform over the circle.
       order: largest total degree.
@@ -290,7 +290,7 @@ def complex_noise(key: Key, shape: tuple[int, ...], *, std: Float[Array, ""] | f
     """Complex white Gaussian noise with E |n|^2 = std^2, hence std / sqrt(2) in each of the two parts.
 
     Args:
-      key: its randomness.
+      key: random key.
       shape: the shape of the noise.
       std: standard deviation, a number ().
 

@@ -31,7 +31,7 @@ def crop_to_target(reconstruction: AnyArray, target_shape: Sequence[int], *, rou
     Args:
       reconstruction: (..., y, x), of jax or numpy.
       target_shape: sizes of the last axes wanted; others are kept.
-      rounding: which start.
+      rounding: where the crop starts.
 
     Returns:
       (..., *target_shape).

@@ -37,7 +37,7 @@ class PromptUnet(linen.Module):
 
     Attributes:
       features: channels of the first level.
-      level_features: those of the levels below, finest first; its length is the number of levels.
+      level_features: channels of the levels below, finest first; its length is the number of levels.
       prompt_features: channels of the prompts of each level.
       prompt_lengths: number of prompts of each level.
       prompt_sizes: pixels of the prompts of each level.

@@ -55,7 +55,7 @@ def prompt_maps(
     Args:
       net: complex (example, channel, y, x) to the same shape, each example for itself.
       calibration: k-space (adjacent, coil, y, x) of the calibration region, zero elsewhere.
-      adjacent: which of the two.
+      adjacent: whether the network sees all slices of a coil at once.
       one_at_a_time: the examples one after the other, computed again for the gradient: the same maps in the memory of
         one example.
 

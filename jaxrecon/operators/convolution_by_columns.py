@@ -59,7 +59,7 @@ def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tu
 def image_normal(
     kernels: Kernels, mask: Mask | None, shape: tuple[int, int], grid: tuple[int, int]
 ) -> Callable[[Image], Image]:
-    """The normal operator on the image ([set,] P, Q), all coils together; of each application its gradient keeps x alone.
+    """The normal operator on the image ([set,] P, Q), all coils together; its gradient keeps only x of each application.
 
     The kernels at a column together are a matrix with 2 kx - 1 diagonals for each y:
     B_d(y, u) = sum_i M(u + i)^2 sum_c conj(s_c(y, i)) s_c(y, i - d).

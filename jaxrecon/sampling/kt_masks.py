@@ -266,7 +266,7 @@ def _frames(shift, uniform, n, acceleration, degree, perturb, adhere):
 
 
 def _frame(shift, uniform, n, acceleration, degree, perturb, adhere):
-    """One frame: the columns of a comb from `shift` on; of `uniform` each line that moves takes the next."""
+    """One frame: the columns of a comb from `shift` on; each line that moves takes the next number of `uniform`."""
     valid = shift + acceleration * jnp.arange(uniform.shape[0], dtype=uniform.dtype) < n
     comb = _jitter(shift, uniform, valid, n, acceleration, perturb, adhere)
     radius = (n - 1) / 2

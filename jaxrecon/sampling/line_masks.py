@@ -114,7 +114,7 @@ def equispaced_fraction_lines(
       n: number of columns, static.
       acceleration: R including the ACS, static.
       center_fraction: n_low = round(n center_fraction) columns are the ACS.
-      offset: in [0, round(a)), in place of a random one. May be traced.
+      offset: a number in [0, round(a)), in place of a random one. May be traced.
       padding: (left, right), columns acquired.
 
     Returns:
@@ -144,7 +144,7 @@ def magic_lines(
       n: number of columns, static.
       acceleration: R of the outer lines, a static integer.
       center_fraction: n_low = round(n center_fraction) columns are the ACS.
-      offset: in [0, R), in place of a random one. May be traced.
+      offset: a number in [0, R), in place of a random one. May be traced.
       padding: (left, right), columns acquired.
 
     Returns:
@@ -174,7 +174,7 @@ def magic_fraction_lines(
       n: number of columns, static.
       acceleration: R including the ACS, static.
       center_fraction: n_low = round(n center_fraction) columns, but at least 1, are the ACS.
-      offset: in [0, R'), in place of a random one. May be traced.
+      offset: a number in [0, R'), in place of a random one. May be traced.
       padding: (left, right), columns acquired.
 
     Returns:
@@ -203,7 +203,7 @@ def integer_spaced_lines(
       n: number of columns, static.
       acceleration: R including the ACS, static; met from above or below, as s is an integer.
       center_fraction: n_low = round(n center_fraction) columns are the ACS; the benchmark has (32 // R) / 100.
-      offset: in [0, s), in place of a random one. May be traced.
+      offset: a number in [0, s), in place of a random one. May be traced.
       padding: (left, right), columns acquired.
 
     Returns:

@@ -50,7 +50,7 @@ def join_hosts(address: str, n_processes: int, process: int, *, timeout: int = 3
     Args:
       address: host:port of process 0, that the others can reach.
       n_processes: how many there are.
-      process: which this is, 0 .. n_processes - 1.
+      process: number of this one, 0 .. n_processes - 1.
       timeout: seconds to wait for the others.
 
     Raises:

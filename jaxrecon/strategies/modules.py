@@ -111,7 +111,7 @@ class ModuleOptimizers:
         """The common layout (N, ...), or any run of whole modules of it, as one state per module (M, ...).
 
         Args:
-          states: in the common layout.
+          states: states in the common layout.
           modules: the parameters, grouped: leaves (M, N / M, ...).
         """
         n = _steps_per_module(modules)
@@ -212,7 +212,7 @@ class Report(NamedTuple):
     Attributes:
       loss: its local loss.
       squared_norm: the squared norm of its gradient, for module 0 with that of `start`.
-      nonfinite: as `nonfinite_flags`: the loss, `start`, its steps.
+      nonfinite: flags as `nonfinite_flags` gives them: the loss, `start`, its steps.
     """
 
     loss: jax.Array

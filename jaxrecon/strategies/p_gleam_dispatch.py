@@ -150,7 +150,7 @@ class _Functions:
         return start, learner, *outputs, own
 
     def later(self, learner, state, context, target, m, like):
-        """Module m; of its number only `like` is known when it is compiled."""
+        """Module m, of whose number only `like` is known when it is compiled."""
         local = self._module(m, like, state, context, target)
         (value, state), gradient = jax.value_and_grad(local, has_aux=True)(learner.params)
         own = report(value, {}, gradient)

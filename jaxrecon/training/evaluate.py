@@ -42,9 +42,9 @@ def evaluator(
 
     Args:
       model: one example at a time, not batched.
-      examples: as `evaluate`; iterated anew at each call.
+      examples: as for `evaluate`; iterated anew at each call.
       variant: a name of `jaxrecon.metrics.VARIANTS`.
-      data_range: as `evaluate`.
+      data_range: as for `evaluate`.
 
     Raises:
       ValueError: an unknown variant.

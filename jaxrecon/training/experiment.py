@@ -277,7 +277,7 @@ def make_update(
 
     Args:
       experiment: what is trained, and how.
-      steps_per_epoch: for recipes that count epochs.
+      steps_per_epoch: updates per epoch, for recipes that count epochs.
       mesh: devices, as `module_mesh` makes it; p_gleam spreads its modules over them, other strategies their batches.
         None: one device.
       schedule: how p_gleam divides its work, see there.

@@ -50,8 +50,8 @@ def check_types(experiment: Experiment, *, where: str | Path) -> None:
     """Refuse values that a dataclass lets pass: those of a wrong type, or that are none of a field's names.
 
     Args:
-      experiment: from a configuration file.
-      where: that file, for messages.
+      experiment: the experiment of a configuration file.
+      where: name of that file, for messages.
 
     Raises:
       ValueError: all of them are listed.

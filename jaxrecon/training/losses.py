@@ -58,7 +58,7 @@ def l1(reconstruction: Reconstruction, target: Target | Image, *, rounding: Roun
 
 
 def mse(reconstruction: Reconstruction, target: Target | Image, *, rounding: Rounding = "floor") -> Scalar:
-    """Mean squared difference: mean |x - t|^2; of complex images over pixels, twice the mean over two real channels.
+    """Mean squared difference: mean |x - t|^2; for complex images over pixels, twice the mean over two real channels.
 
     Args:
       reconstruction: (..., y, x).

@@ -118,7 +118,7 @@ def memory_report(
       tx: the optimizer; update strategies have their own.
       problem: a batch, arrays or ShapeDtypeStructs.
       target: a batch of its targets, likewise.
-      strategies: by name; None: `standard_strategies`, then ratios to the first row are to the Python-loop baseline.
+      strategies: strategies by name; None: `standard_strategies`, then ratios to the first row are to the Python-loop baseline.
       after: as for `from_grad_fn`; the strategies must hand on what it needs.
 
     Returns:

@@ -22,7 +22,7 @@ def unet_rules(
     """Rules of one U-Net.
 
     Args:
-      channels: in and out.
+      channels: channels in and out.
       features: channels of the first level.
       pools: levels.
       name: what stands before the published names.

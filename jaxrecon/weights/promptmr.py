@@ -101,7 +101,7 @@ def prompt_unet_rules(
     """Rules of one PromptUnet.
 
     Args:
-      net: its sizes.
+      net: the network, for its sizes.
       channels: real channels, in and out.
       name: what stands before the published names.
       path: what stands before our paths.
