@@ -75,7 +75,7 @@ def environment(folder: Path) -> Path:
     # a name of its own: a virtual environment cannot be renamed, and two runs may build theirs at the same time
     path = folder / f"environment-{key}-{secrets.token_hex(4)}"
     venv.create(path, with_pip=True, symlinks=True)
-    pip = [path / PYTHON, "-m", "pip", "install", "--quiet"]
+    pip = [str(path / PYTHON), "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "--upgrade", "pip"], check=True)
     subprocess.run([*pip, *requirements()], check=True)
     (path / WHOLE).touch()

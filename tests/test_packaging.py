@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import pkgutil
 import re
 import subprocess
 import sys
@@ -106,3 +107,21 @@ def test_one_version():
     cited = re.search(r"^version: (.*)$", (TOP / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE).group(1)
     changes = (TOP / ".github" / "CHANGELOG.md").read_text(encoding="utf-8")
     assert cited == PROJECT["version"] and f"\n## {cited}\n" in changes
+
+
+def test_contributing_names_what_there_is():
+    """Each path exists, each dotted name is importable, and each other name stands in a file of the same paragraph."""
+    paragraphs = (TOP / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n\n")
+    seen = 0
+    for paragraph in paragraphs[paragraphs.index("## To add ...") :]:
+        words = re.findall(r"`([^`\s]+)`", paragraph)
+        paths = [TOP / word for word in words if "/" in word]
+        assert not (missing := [str(path) for path in paths if not path.exists()]), missing
+        text = "\n".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+        for name in (match.group() for word in words if (match := re.match(r"[A-Za-z][\w.]*(?!\S*/)|_[a-z]\w*", word))):
+            if "." in name:
+                pkgutil.resolve_name(name)
+            elif text:
+                assert re.search(rf"\b{name}\b", text), f"{name} is in none of {words}"
+            seen += 1
+    assert seen > 10
