@@ -1,0 +1,121 @@
+"""Properties that hold for any sizes, on the host alone: published masks, crops, and files that are written and read again."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrecon import data
+from jaxrecon.metrics.crop import crop_to_smallest, crop_to_target
+from jaxrecon.sampling import compatible
+from jaxrecon.sampling.acs import acs_columns, block
+
+ANY = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+BY_FRACTION = ("random_lines", "equispaced_lines", "equispaced_fraction_lines", "magic_lines", "magic_fraction_lines")
+BY_FRAMES = ("kt_random_lines", "kt_gaussian_lines", "kt_shear_lines", "kt_variable_density")
+MADE_EXACTLY = ("fixed_count_lines", "kt_gaussian_lines")
+"""Masks of n / R columns, rounded down, in each frame."""
+LOW_FIRST = ("fixed_count_lines", "kt_gaussian_lines", "kt_shear_lines")
+"""Masks whose own papers place the center; the others have fastMRI's, or a center of their own rule."""
+
+sizes = st.integers(1, 12)
+
+
+@ANY
+@given(
+    name=st.sampled_from((*BY_FRACTION, "fixed_count_lines", *BY_FRAMES)),
+    n=st.integers(4, 64),
+    acceleration=st.one_of(st.integers(2, 12), st.floats(1.25, 12)),
+    share=st.floats(0, 1.1),
+    n_frames=st.integers(1, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_published_masks_are_refused_in_words_or_keep_their_promise(name, n, acceleration, share, n_frames, seed):
+    n_acs = round(share * n / acceleration)  # of what the acceleration leaves: most requests can be met
+    frames = (n_frames,) if name in BY_FRAMES else ()
+    width = {"center_fraction": n_acs / n} if name in BY_FRACTION else {"n_acs": n_acs}
+    width = {"n_cal": n_acs} if name == "kt_variable_density" else width
+    draw = lambda: getattr(compatible, name)(seed, n, *frames, acceleration=acceleration, **width)
+    try:
+        mask = draw()
+    except ValueError as error:
+        # never a word of NumPy's
+        assert any(word in str(error) for word in ("acceleration", "centre", "n_acs", "n_cal"))
+        return
+    assert mask.shape == (*frames, n) and mask.dtype == np.float32 and set(np.unique(mask)) <= {0, 1}
+    assert np.array_equal(mask, draw())
+    start = (n - n_acs) // 2 if name == "fixed_count_lines" else n // 2 - n_acs // 2
+    center = block(n, start, n_acs) if name in LOW_FIRST else acs_columns(n, n_acs)
+    if name != "kt_variable_density":
+        assert (mask[..., center] == 1).all()
+    if name in MADE_EXACTLY:
+        assert (mask.sum(-1) == int(n / acceleration)).all()
+
+
+@ANY
+@given(
+    shape=st.tuples(sizes, sizes), other=st.tuples(sizes, sizes), rounding=st.sampled_from(("floor", "ceil", "center"))
+)
+def test_crops_keep_the_middle(shape, other, rounding):
+    smaller = tuple(map(min, shape, other))
+    image = np.arange(np.prod(shape)).reshape(shape)
+    crop = crop_to_target(image, smaller, rounding=rounding)
+    assert crop.shape == smaller
+    row, column = divmod(int(crop[0, 0]), shape[1])
+    assert np.array_equal(crop, image[row : row + smaller[0], column : column + smaller[1]])
+    for start, size, n in zip((row, column), shape, smaller, strict=True):
+        before, after = start, size - n - start
+        assert (
+            abs(before - after) <= 1
+            and (rounding != "floor" or before <= after)
+            and (rounding != "ceil" or after <= before)
+        )
+    assert [a.shape for a in crop_to_smallest(image, np.zeros(other))] == [smaller, smaller]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("files")
+
+
+@ANY
+@given(
+    shape=st.tuples(sizes, sizes, sizes),
+    suffix=st.sampled_from((".h5", ".npy", ".npz", ".nii", ".nii.gz")),
+    seed=st.integers(0, 9),
+)
+def test_images_come_back_from_files(folder, shape, suffix, seed):
+    images = np.random.default_rng(seed).random(shape, np.float32)
+    path = data.write_reconstruction(folder / f"images{suffix}", images, overwrite=True)
+    with data.open(path) as scan:
+        assert len(scan) == shape[0] and scan.header.shape == shape[1:]
+        assert np.array_equal(np.stack([part.image for part in scan]), images)
+
+
+@ANY
+@given(
+    shape=st.tuples(sizes, sizes, sizes, sizes),
+    has=st.sets(st.sampled_from(("mask", "maps", "target"))),
+    as_pairs=st.booleans(),
+    compressed=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_kspace_comes_back_from_npz(folder, shape, has, as_pairs, compressed, seed):
+    rng = np.random.default_rng(seed)
+    draw = lambda *sizes: (rng.standard_normal(sizes) + 1j * rng.standard_normal(sizes)).astype(np.complex64)
+    n_slices, n_coils, y, x = shape
+    stored = {"kspace": draw(*shape), "maps": draw(n_coils, y, x), "target": rng.random((n_slices, y, x), np.float32)}
+    stored["mask"] = rng.random((y, x)) < 0.5
+    stored = {name: array for name, array in stored.items() if name in {"kspace", *has}}
+    pairs = np.stack([stored["kspace"].real, stored["kspace"].imag], -1) if as_pairs else stored["kspace"]
+    (np.savez_compressed if compressed else np.savez)(folder / "scan.npz", **stored | {"kspace": pairs})
+    with data.open(folder / "scan.npz") as scan:
+        for i, part in enumerate(scan):
+            assert np.array_equal(part.kspace, stored["kspace"][i])
+            for name in ("mask", "maps", "target"):
+                own = getattr(part, name)
+                if name in has:
+                    assert np.array_equal(own, stored[name][i] if name == "target" else stored[name])
+                else:
+                    assert own is None
+        assert i + 1 == len(scan) == n_slices
