@@ -33,6 +33,10 @@ def rss(x: Inexact[Array, "..."], axis: int = -3) -> Float[Array, "..."]:
 
     Returns:
       (..., y, x), real.
+
+    Example:
+      >>> rss(jnp.array([3.0, 4j]).reshape(2, 1, 1)).item()
+      5.0
     """
     return _safe_sqrt(jnp.sum(abs2(x), axis))
 

@@ -30,7 +30,15 @@ def fftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Ar
 
 
 def ifftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Array, "..."]:
-    """Centred unitary inverse FFT over `axes`: the inverse and the adjoint of `fftc`."""
+    """Centred unitary inverse FFT over `axes`: the inverse and the adjoint of `fftc`.
+
+    Args:
+      x: any shape, real or complex; the precision is kept.
+      axes: the axes to transform.
+
+    Returns:
+      The transform, of the shape of x.
+    """
     return _centred(x, axes, jnp.fft.ifft, jnp.fft.ifft2, jnp.fft.ifftn)
 
 
@@ -69,6 +77,10 @@ def crop_or_pad(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array
     Args:
       x: (..., *last), real or complex.
       shape: the wanted sizes of the last len(shape) axes.
+
+    Example:
+      >>> crop_or_pad(jnp.arange(4), (2,)).tolist(), crop_or_pad(jnp.arange(1, 3), (5,)).tolist()
+      ([1, 2], [0, 1, 2, 0, 0])
     """
     check_at_least("x", x, [f"axis {i}" for i in range(len(shape))])
     pads = [(0, 0)] * (x.ndim - len(shape))
@@ -84,6 +96,10 @@ def center_crop(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array
     """Crop the last axes to `shape`, starting at floor((N - n) / 2): fastMRI's rule, for images.
 
     Differs from `crop_or_pad` where N is even and n odd.
+
+    Args:
+      x: (..., *last), real or complex.
+      shape: the wanted sizes of the last len(shape) axes.
 
     Raises:
       ValueError: the crop is larger than the array.

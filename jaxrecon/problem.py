@@ -50,10 +50,10 @@ class Problem:
           ValueError: wrong shapes, values that are not finite, an empty mask; the message says which.
 
         Example:
-          >>> kspace = np.array([1, 0, 1, 0]) * np.ones((3, 8, 4), complex)
-          >>> problem = jr.Problem.from_numpy(kspace, maps=np.ones((3, 8, 4)))
-          >>> problem.kspace.shape, problem.op.mask.tolist()
-          ((3, 8, 4), [[1.0, 0.0, 1.0, 0.0]])
+          >>> kspace = np.ones((3, 8, 4), "complex64")
+          >>> problem = jr.Problem.from_numpy(kspace, mask=[1, 0, 1, 0], maps=np.ones((3, 8, 4)))
+          >>> problem.kspace.shape, problem.op.mask.shape
+          ((3, 8, 4), (4,))
         """
         kspace = np.asarray(kspace)
         axes = ("z", "y", "x")[-ndim:]

@@ -75,8 +75,9 @@ def cg(normal: Normal, b: Tree, *, x0: Tree | None = None, n_iter: int = 10) -> 
 
     Example:
       >>> diagonal = jnp.array([1.0, 2.0, 4.0])
-      >>> cg(lambda x: diagonal * x, jnp.array([3.0, 2.0, 4.0]), n_iter=3).round(3).tolist()
-      [3.0, 1.0, 1.0]
+      >>> x = cg(lambda x: diagonal * x, jnp.array([3.0, 2.0, 4.0]), n_iter=3)
+      >>> np.allclose(x, [3, 1, 1])
+      True
     """
     return iterate(lambda s: cg_step(normal, s), cg_start(normal, b, x0), n_iter=n_iter)[0].x
 

@@ -47,8 +47,8 @@ def l1_wavelet(
       approximate (see `Wavelet`).
 
     Example:
-      >>> problem = jr.Problem.from_numpy(np.ones((1, 8, 8), complex))
-      >>> l1_wavelet(problem, lam=0.01, n_iter=3, wavelet="haar", step=1.0).shape
+      >>> problem = jr.Problem.from_numpy(np.ones((1, 8, 8), "complex64"))
+      >>> jax.eval_shape(lambda p: l1_wavelet(p, lam=0.01, wavelet="haar"), problem).shape
       (8, 8)
     """
     start, one_step = l1_wavelet_iteration(problem, lam=lam, wavelet=wavelet, level=level, step=step)

@@ -21,7 +21,7 @@ def iterate(
       (last state, history): history has a leading axis of n_iter + 1, or is None without `watch`.
 
     Example:
-      >>> state, history = iterate(lambda x: x / 2, 8.0, n_iter=3, watch=lambda x: x)
+      >>> state, history = iterate(lambda x: x / 2, jnp.array(8.0), n_iter=3, watch=lambda x: x)
       >>> float(state), history.tolist()
       (1.0, [8.0, 4.0, 2.0, 1.0])
     """

@@ -13,7 +13,7 @@ def soft_threshold(x: Any, threshold: Scalar) -> Any:
     """Prox of t ||x||_1: x max(1 - t / |x|, 0); complex values shrink in magnitude and keep their phase.
 
     Example:
-      >>> soft_threshold(jnp.array([3.0, -0.5, -4.0]), 1.0).tolist()
+      >>> soft_threshold(jnp.array([3.0, 0.5, -4.0]), 1.0).tolist()
       [2.0, 0.0, -3.0]
     """
     size = magnitude(x)

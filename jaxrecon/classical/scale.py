@@ -63,7 +63,7 @@ def scale_problem(problem: Problem, scale: jax.Array) -> Problem:
       scale: a number (), e.g. of `data_scale`.
 
     Example:
-      >>> problem = jr.Problem.from_numpy(np.full((1, 4, 4), 8 + 0j))
+      >>> problem = jr.Problem.from_numpy(np.full((1, 4, 4), 8, "complex64"))
       >>> float(scale_problem(problem, jnp.float32(4)).kspace.real.max())
       2.0
     """

@@ -88,8 +88,8 @@ def whiten(
       >>> rng = np.random.default_rng(0)
       >>> noise = jnp.asarray([[1.0], [3.0]] * rng.standard_normal((2, 9999)) + 0j)
       >>> whitened = whiten(noise, whitening_matrix(noise, form="bart"))
-      >>> noise_covariance(whitened).real.round(3).tolist()
-      [[1.0, 0.0], [0.0, 1.0]]
+      >>> np.allclose(np.cov(whitened), np.eye(2), atol=1e-3)
+      True
     """
     check_at_least("kspace", kspace, ("coil",))
     if matrix.shape != (kspace.shape[0],) * 2:

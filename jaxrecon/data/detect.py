@@ -41,11 +41,16 @@ def open(path: str | Path, *, mask: str | Path | None = None) -> Scan:
       DataError: the file is missing, unknown, truncated or wrong; the message names file, dataset, expected and found.
       ValueError: a mask for a format that has its own.
 
-    Example:
-      with jaxrecon.data.open("file1000000.h5") as scan:
-          kspace = scan[len(scan) // 2].kspace  # (coil, y, x)
-
     While a scan is open in this process, its HDF5 file cannot be opened for writing: `close` it first.
+
+    Example:
+      >>> import tempfile
+      >>> import numpy as np
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     np.save(f"{folder}/scan.npy", np.ones((3, 8, 6), "complex64"))
+      ...     with open(f"{folder}/scan.npy") as scan:
+      ...         scan.header.format, len(scan), scan[len(scan) // 2].kspace.shape  # (coil, y, x)
+      ('npy', 1, (3, 8, 6))
     """
     try:
         reader = recognise(path)

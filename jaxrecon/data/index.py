@@ -278,6 +278,7 @@ class Source:
     """
 
     is_series = False
+    """Elements are slices, not time series."""
 
     def __init__(self, entries: Sequence[Entry], *, adjacent: int | None = None):
         self.entries, self.adjacent = tuple(entries), adjacent

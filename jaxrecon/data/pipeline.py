@@ -90,7 +90,10 @@ def batches(
       ValueError: no slices, or a bucket smaller than a batch; when it is read, a bucket without any signal.
 
     Example:
-      >>> training = batches(source, Preparation(mask=draw, target=rss_target), batch_size=4, seed=0)  # doctest: +SKIP
+      >>> slices = [jr.data.Slice(kspace=np.ones((2, 8, 8), "complex64"))] * 6
+      >>> training = batches(slices, Preparation(target=jr.data.preparation.rss_target), batch_size=2, seed=0)
+      >>> training.per_epoch
+      3
     """
     if batch_size < 1 or n_workers < 0 or n_threads < 1:
         raise ValueError("wanted batch_size >= 1, n_threads >= 1 and n_workers >= 0")

@@ -52,6 +52,7 @@ class SeriesSource(Source):
     """
 
     is_series = True
+    """Elements are time series."""
 
     def __init__(self, entries: Sequence[Entry]):
         super().__init__([e for e in entries if e.index < e.n_slices // e.n_frames])

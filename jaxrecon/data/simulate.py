@@ -111,8 +111,7 @@ def simulate(
       ValueError: sizes that make no image, or tissues with another tissue axis.
 
     Example:
-      >>> scan = simulate(jax.random.key(0), shape=(48, 40), n_coils=4)
-      >>> scan.kspace.shape
+      >>> jax.eval_shape(lambda key: simulate(key, shape=(48, 40), n_coils=4), jax.random.key(0)).kspace.shape
       (4, 48, 40)
     """
     _check_sizes(shape, n_coils)

@@ -132,7 +132,7 @@ def ssim(
 
     Example:
       >>> image = jnp.arange(64.0).reshape(8, 8)
-      >>> ssim(image, image, data_range=63.0)
+      >>> jax.jit(ssim)(image, image, data_range=63.0)
       Array(1., dtype=float32)
     """
     return jnp.mean(ssim_map(reference, prediction, data_range=data_range, variant=variant))

@@ -63,6 +63,13 @@ def pgd(config: PGDConfig) -> Unrolled:
       Model with carry image (y, x) or (frame, y, x), complex; reconstruction the same.
 
     Source: GLEAM, eq. 3-5. Its code fixes 2 t = 2: step sizes are declared there but unused.
+
+    Example:
+      >>> problem = jr.Problem.from_numpy(np.ones((1, 8, 8), "complex64"))
+      >>> model = pgd(PGDConfig(n_steps=3, features=4, learn_step=True))
+      >>> params = jax.eval_shape(model.init, jax.random.key(0), problem)
+      >>> params["steps"]["step_size"].shape, jax.eval_shape(lambda p: jr.run(model, p, problem), params).shape
+      ((3,), (8, 8))
     """
     in_time = config.ndim == 3
     net = ResNet(

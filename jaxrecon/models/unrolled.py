@@ -86,9 +86,10 @@ def unrolled(
       ...     step=lambda theta, x, p, i: x - theta["t"] * p.op.adjoint(p.op.forward(x) - p.kspace),
       ...     finish=lambda image, _: image,
       ... )
-      >>> problem = jr.Problem.from_numpy(np.ones((1, 4, 4), complex))
-      >>> params = model.init(jax.random.key(0), problem)
-      >>> jax.tree.map(jnp.shape, params), run(model, params, problem).shape
+      >>> problem = jr.Problem.from_numpy(np.ones((1, 4, 4), "complex64"))
+      >>> params = jax.jit(model.init)(jax.random.key(0), problem)
+      >>> image = jax.jit(run, static_argnums=0)(model, params, problem)
+      >>> jax.tree.map(jnp.shape, params), image.shape
       ({'start': {}, 'steps': {'t': (3,)}}, (4, 4))
     """
     if n_steps < 1:
@@ -206,8 +207,8 @@ def batched(model: Unrolled) -> Unrolled:
       ...     step=lambda theta, x, _, i: 2 * x,
       ...     finish=lambda x, _: x,
       ... )
-      >>> problems = stack_problems([jr.Problem.from_numpy(np.ones((1, 4, 4), complex))] * 3)
-      >>> run(batched(model), {"start": {}, "steps": {}}, problems).shape
+      >>> problems = stack_problems([jr.Problem.from_numpy(np.ones((1, 4, 4), "complex64"))] * 3)
+      >>> jax.jit(run, static_argnums=0)(batched(model), {"start": {}, "steps": {}}, problems).shape
       (3, 4, 4)
     """
     return dataclasses.replace(

@@ -58,7 +58,7 @@ def upsample_2x(x: Features) -> Features:
       (..., 2 y, 2 x, channel).
 
     Example:
-      >>> upsample_2x(jnp.array([0.0, 4.0]).reshape(1, 2, 1))[0, :, 0].tolist()
+      >>> jax.jit(upsample_2x)(np.array([0.0, 4.0]).reshape(1, 2, 1))[0, :, 0].tolist()
       [0.0, 1.0, 3.0, 4.0]
     """
     return _double(_double(x, x.ndim - 3), x.ndim - 2)

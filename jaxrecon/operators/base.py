@@ -22,9 +22,12 @@ class LinearOperator(abc.ABC):
     """A linear map A; `A @ x` applies it, `A @ B` composes, `A.H` is the adjoint, `A.normal(x)` is A^H A x.
 
     Example:
-      >>> op = jr.operators.FiniteDifference(axes=(-1,)) @ jr.operators.TemporalFFT()
-      >>> (op @ jnp.ones((6, 4, 4))).shape, (op.H @ jnp.ones((1, 6, 4, 4))).shape
-      ((1, 6, 4, 4), (6, 4, 4))
+      >>> difference, blocks = jr.operators.FiniteDifference((-1,)), jr.operators.Blocks((6,), (2,), (2,))
+      >>> op = difference @ blocks
+      >>> (op @ jnp.arange(6.0)).tolist()
+      [[[-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0]]]
+      >>> jax.eval_shape(op.H.forward, op @ jnp.arange(6.0)).shape
+      (6,)
     """
 
     @abc.abstractmethod

@@ -29,7 +29,7 @@ class CartesianSense(LinearOperator):
     Example:
       >>> op = jr.operators.CartesianSense(jnp.ones((3, 6, 5), complex), mask=jnp.array([1.0, 0, 1, 0, 1]))
       >>> kspace = op @ jnp.ones((6, 5), complex)
-      >>> kspace.shape, op.H(kspace).shape
+      >>> kspace.shape, jax.eval_shape(op.H.forward, kspace).shape
       ((3, 6, 5), (6, 5))
     """
 

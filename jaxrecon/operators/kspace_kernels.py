@@ -91,7 +91,7 @@ def to_grid(kspace: KSpace, mask: Mask | None, grid: Sequence[int]) -> Image:
 
     Args:
       kspace: (coil, y, x).
-      mask: 1 = measured, see `pad_mask`; None: all of the data is measured.
+      mask: (x,), (1, x), (y, 1) or (y, x), 1 = measured; None: all of the data is measured.
       grid: (P, Q).
 
     Returns:

@@ -38,7 +38,7 @@ class Wavelet(LinearOperator):
 
     Example:
       >>> wavelet = jr.operators.Wavelet((8, 8), "haar", level=1)
-      >>> approximation, details = wavelet @ jnp.ones((8, 8))
+      >>> approximation, details = jax.jit(wavelet.forward)(jnp.ones((8, 8)))
       >>> approximation.shape, details.shape, float(jnp.abs(details).max())
       ((4, 4), (3, 4, 4), 0.0)
     """

@@ -74,7 +74,7 @@ def detect_acs_rectangle(mask: Float[Array, "y x"]) -> tuple[Int[Array, ""], Int
       (cy, cx), traced integers; (0, 0) when the centre itself is missing.
 
     Example:
-      >>> [int(n) for n in detect_acs_rectangle(jnp.ones((6, 5)))]
+      >>> [int(n) for n in jax.jit(detect_acs_rectangle)(jnp.ones((6, 5)))]
       [6, 5]
     """
     sampled = jnp.asarray(mask) != 0
@@ -102,8 +102,8 @@ def acs_from_mask(mask: Mask) -> Mask:
       ValueError: the mask has more axes (map this function over frames with vmap).
 
     Example:
-      >>> acs_from_mask(jnp.array([1.0, 0, 1, 1, 0, 0])).astype(int).tolist()
-      [0, 0, 1, 1, 0, 0]
+      >>> jax.jit(acs_from_mask)(jnp.array([1.0, 0, 1, 1, 0, 0])).tolist()
+      [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
     """
     if mask.ndim not in (1, 2):
         raise ValueError(

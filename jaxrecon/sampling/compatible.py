@@ -422,10 +422,6 @@ def poisson_disc(
 
     Source: SigPy 0.1.27, mri.poisson (its older versions take no tol and give other masks); Bridson 2007. Fast with
       numba (`pip install 'jaxrecon[masks]'`), the same mask without: about 0.3 s and 5 to 20 s for 320 x 256 at R = 12.
-
-    Example:
-      >>> poisson_disc(1, (32, 24), acceleration=4, calib_size=(6, 6)).shape
-      (32, 24)
     """
     return bridson.search_slope(seed, shape, acceleration, calib_size, crop_corner, max_attempts, tol).astype(
         MASK_DTYPE

@@ -258,10 +258,6 @@ def fixed_count_lines(
       (x,) float32.
 
     Source: Jalal et al. 2021 (csgm-mri-langevin); Arvinte et al. 2021 (Deep J-Sense).
-
-    Example:
-      >>> float(fixed_count_lines(jax.random.key(0), 32, acceleration=4, n_acs=4).sum())
-      8.0
     """
     n_acs = check_n_acs(n, n_acs)
     acceleration = check_acceleration(acceleration)

@@ -9,11 +9,11 @@ Example:
   ...     step=lambda t, x, y, i: x - t * (x - y),
   ...     finish=lambda x, y: x,
   ... )
-  >>> problem = jr.Problem.from_numpy(np.ones((1, 2, 2), complex))
-  >>> params = model.init(jax.random.key(0), problem)
+  >>> problem = jr.Problem.from_numpy(np.ones((1, 2, 2), "complex64"))
+  >>> params = jax.jit(model.init)(jax.random.key(0), problem)
   >>> loss = lambda x, target: jnp.sum(jnp.abs(x - target) ** 2)
   >>> for strategy in (end_to_end(), gleam(n_modules=4)):
-  ...     (value, aux), gradients = strategy(model, loss)(params, problem, problem.kspace)
+  ...     (value, aux), gradients = jax.jit(strategy(model, loss))(params, problem, problem.kspace)
   ...     print(float(value), gradients["steps"].tolist())
   0.015625 [-0.0625, -0.0625, -0.0625, -0.0625]
   0.015625 [-4.0, -1.0, -0.25, -0.0625]

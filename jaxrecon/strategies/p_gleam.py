@@ -1,4 +1,7 @@
-"""P-GLEAM: greedy modules trained side by side on several devices, by the same updates as on one."""
+"""P-GLEAM: greedy modules trained side by side on several devices, by the same updates as on one.
+
+Source: GLEAM, Algorithm 2.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args

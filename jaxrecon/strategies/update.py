@@ -123,6 +123,15 @@ def from_grad_fn(
 
     Raises:
       ValueError: ema_decay outside [0, 1).
+
+    Example:
+      >>> loss = lambda params: (jnp.sum(params["steps"] ** 2), {})
+      >>> grad_fn = lambda params, problem, target: jax.value_and_grad(loss, has_aux=True)(params)
+      >>> update = from_grad_fn(grad_fn, optax.sgd(0.25))
+      >>> state = update.init({"start": {}, "steps": jnp.array([4.0])}, jax.random.key(0))
+      >>> state, metrics = update(state, None, None)
+      >>> state.params["steps"].tolist(), float(metrics["loss"])
+      ([2.0], 16.0)
     """
     check_decay(ema_decay)
 

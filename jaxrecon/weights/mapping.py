@@ -109,6 +109,12 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
 
     Raises:
       DataError: entries are missing, unknown, of another shape or no real numbers, or tied ones differ: all are listed.
+
+    Example:
+      >>> layer = Published("a layer", lambda shapes: None, lambda _: [Rule("w", (2, 3), "steps/kernel", (1, 0))])
+      >>> params, config = from_published({"w": np.zeros((2, 3))}, layer)
+      >>> params["steps"]["kernel"].shape, to_published(params, layer, config)["w"].shape
+      ((3, 2), (2, 3))
     """
     arrays = {name: np.asarray(value) for name, value in _strip(state, published).items()}
     shapes = {name: array.shape for name, array in arrays.items()}

@@ -71,13 +71,20 @@ def write_npz(path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: b
 
     Args:
       path: the file to write.
-      state: name -> array, on the host or on a device.
+      state: name -> array of any shape, on the host or on a device.
       overwrite: replace an existing file.
       comment: the archive's comment, which readers of arrays do not see; at most 65,535 bytes.
 
     Raises:
       FileExistsError: the file exists, and overwrite is False.
       ValueError: an entry holds Python objects.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_npz(f"{folder}/weights.npz", {"conv.weight": np.ones((8, 2, 3, 3))})
+      ...     read_npz(f"{folder}/weights.npz")["conv.weight"].shape
+      (8, 2, 3, 3)
     """
     with atomic(Path(path), overwrite=overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.comment = comment.encode()
