@@ -282,4 +282,5 @@ def test_names_are_found():
     """As many as there should be, through re-exports, modules and classes: the rules do not pass for want of names."""
     names = {public.name for public in public_names()}
     assert len(names) > 400
+    assert all((ROOT / module).is_file() for module in OURS)
     assert {"coils.espirit", "coils.rss", "sampling.compatible.random_lines", "operators.Wavelet.forward"} <= names

@@ -1,6 +1,6 @@
 """What every mask has: a fully sampled centre (ACS), an acceleration, columns never acquired, arguments to check.
 
-Source: fastMRI, which places and finds the ACS by these rules, where a function names no other.
+Source: fastMRI for the place of the ACS and how it is found in lines; the rectangle extends this to planes.
 """
 
 import math
