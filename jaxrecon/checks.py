@@ -1,7 +1,8 @@
 """Border checks: the one home of the wording of errors that a user's data can cause."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -10,6 +11,9 @@ from .host import complete_width
 
 MAX_BYTES = 256 * 2**30
 """No single array of more bytes than this is read: a header that asks for more is wrong or hostile."""
+
+
+T = TypeVar("T")
 
 
 class DataError(ValueError):
@@ -34,6 +38,22 @@ class DataError(ValueError):
             text += f"; found {found}"
         super().__init__(text + (f". {cure}" if cure else ""))
         self.file, self.dataset, self.expected, self.found = file, dataset, expected, found
+
+
+def check_known(what: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry of a name in a table.
+
+    Args:
+      what: what the table holds, for the message: "mask", "method".
+      name: the name asked for.
+      table: name -> entry.
+
+    Raises:
+      ValueError: there is no such name; the message lists those that there are.
+    """
+    if name not in table:
+        raise ValueError(f"there is no {what} '{name}'; there are {', '.join(table)}")
+    return table[name]
 
 
 def check_axes(name: str, array, axes: Sequence[str]) -> None:
