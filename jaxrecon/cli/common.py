@@ -4,22 +4,13 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
-import numpy as np
-from jaxtyping import Bool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..host import complete_width
-
-if TYPE_CHECKING:
-    from ..data import Header, Slice
-
 T = TypeVar("T")
-SMALLEST_CALIBRATION = 4
-"""Width of a complete center from which maps can be estimated at all."""
 
 
 def say(text: str = "") -> None:
@@ -85,6 +76,11 @@ def chosen_slices(text: str | None, n_slices: int) -> range:
     return range(start, stop)
 
 
+def literal(names: Iterable[str]) -> Any:
+    """The names of a table as the choices of an option."""
+    return Literal[tuple(names)]
+
+
 @contextlib.contextmanager
 def progress(description: str) -> Iterator:
     """A function that goes through a sequence and shows a bar with the time left, where there is more than one."""
@@ -97,89 +93,3 @@ def progress(description: str) -> Iterator:
             return iter(bar.track(items, description=description)) if len(items) > 1 else iter(items)
 
         yield track
-
-
-def read_mask(path: Path) -> Bool[np.ndarray, "*frame y x"]:
-    """The mask of a .npy, of an .npz with the key `mask`, or of a CMRxRecon .mat file: (y, x), (1, x), or with frames.
-
-    Raises:
-      DataError: another kind of file, or a damaged one.
-    """
-    from ..checks import DataError
-    from ..data import cmrxrecon
-    from ..files import check_file, reading
-
-    path = check_file(path)
-    if path.suffix == ".mat":
-        return cmrxrecon.read_mask(path).swapaxes(-1, -2)  # (ky, kx), kx being the readout
-    if path.suffix not in (".npy", ".npz"):
-        raise DataError("this is no mask", file=path, expected="a mask as .npy, .npz or .mat", found=path.suffix)
-    with reading(path, expected="an array of 0 and 1"):
-        if path.suffix == ".npy":
-            mask = np.load(path, mmap_mode="r", allow_pickle=False)  # a size beyond the file's end is refused
-        else:
-            with np.load(path, allow_pickle=False) as archive:
-                mask = archive["mask"]
-        values = np.unique(mask) if mask.size < 2**31 and mask.dtype.kind in "biuf" else np.array([2])
-    if not np.isin(values, (0, 1)).all() or mask.ndim not in (1, 2, 3):
-        raise DataError(
-            "this is no mask", file=path, expected="0 and 1, of axes (x,), (y, x) or (frame, y, x)",
-            found=f"{mask.dtype} of shape {mask.shape}",
-        )  # fmt: skip
-    return np.atleast_2d(np.asarray(mask) != 0)
-
-
-def acquired_mask(part: "Slice", header: "Header") -> tuple[Bool[np.ndarray, "..."], str]:
-    """The measured samples of a slice, broadcasting against its k-space, without the padding; and how they are known."""
-    if part.mask is not None:
-        mask, source = part.mask, "stated by the file" if header.has_mask else "seen from the zeros"
-    elif part.kspace is not None and (seen := _seen(part.kspace)) is not None:
-        mask, source = seen, "seen from the zeros"
-    else:
-        mask, source = np.ones((1, 1), bool), "no sample is zero"
-    mask = np.atleast_2d(mask)
-    if header.padding is not None:
-        columns = np.arange(header.shape[-1])
-        mask = mask & ((columns >= header.padding[0]) & (columns < header.padding[1]))[None]
-    return mask, source
-
-
-def _seen(kspace):
-    """The mask seen from the zeros, for frames (or neighbours) as `stack_masks` makes it; None: no sample is zero."""
-    from ..data import sampled
-    from ..data.windows import stack_masks
-
-    return sampled(kspace) if kspace.ndim < 4 else stack_masks([sampled(frame) for frame in kspace])
-
-
-class Pattern(NamedTuple):
-    """A sampling mask in words: its kind, R, its complete center; width of the largest complete square there."""
-
-    kind: str
-    acceleration: float
-    center: str
-    square: int
-
-
-def measure(mask: Bool[np.ndarray, "y x"], shape: tuple[int, ...] | None = None) -> Pattern:
-    """Describe a mask (y, x); axes of size 1 are constant and stretch to `shape`."""
-    full = np.broadcast_to(np.asarray(mask) != 0, np.shape(mask) if shape is None else shape)
-    if not full.any():
-        raise ValueError("the mask is empty: no sample is measured")
-    ny, nx = full.shape
-    columns, rows = bool((full == full[:1]).all()), bool((full == full[:, :1]).all())
-    kind = {(True, True): "fully sampled", (True, False): "columns (x)", (False, True): "rows (y)"}.get(
-        (columns, rows), "points (y, x)"
-    )
-    import jax
-    import jax.numpy as jnp
-
-    from ..sampling import detect_acs_rectangle
-
-    height, width = (int(n) for n in jax.jit(detect_acs_rectangle)(jnp.asarray(full)))
-    center = {
-        "fully sampled": "everything",
-        "columns (x)": f"{width} of {nx} columns",
-        "rows (y)": f"{height} of {ny} rows",
-    }.get(kind, f"{height} x {width}")
-    return Pattern(kind, full.size / int(full.sum()), center if height * width else "none", complete_width(full))

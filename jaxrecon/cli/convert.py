@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import tyro
 
-from . import masks
-from .common import check_output, choices, say
+from ..sampling.named import names
+from .common import check_output, choices, literal, say
 
 if TYPE_CHECKING:
     from ..training.experiment import Experiment
@@ -49,7 +49,7 @@ class Options:
     """Which dict of tensors is wanted, where a PyTorch checkpoint holds several."""
     n_steps: int | None = None
     """Steps, where the weights do not tell: MoDL and Deep J-Sense share theirs (default 10 and 6, as published)."""
-    mask: masks.PlaneName | None = None
+    mask: literal(names("plane")) | None = None
     """Masks of two phase encodes that the weights were trained with: networks that estimate maps do so from the center
     that these have (that of columns is found in the mask of the scan)."""
     acs: int | None = None

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 import tyro
 
-from . import masks
-from .common import Pattern, check_output, choices, measure, progress, say
+from ..sampling.named import draw, names
+from ..sampling.pattern import Pattern, pattern
+from .common import check_output, choices, literal, progress, say
 
 if TYPE_CHECKING:
     from ..metrics import Evaluation
@@ -60,7 +61,7 @@ class Options:
     """Receive coils."""
     snr: float = 30.0
     """Mean magnitude within the head over the standard deviation of the complex noise."""
-    mask: masks.StillName = "poisson"
+    mask: literal(names("lines", "plane")) = "poisson"
     """Sampling mask."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 8.0
     """R of the mask."""
@@ -134,8 +135,8 @@ def run(options: Options) -> None:
     for path in outputs.values():
         check_output(path, suffixes=(path.suffix,), overwrite=options.overwrite)
     started = time.perf_counter(), time.process_time()
-    mask = masks.draw(options.mask, options.shape, acceleration=options.acceleration, seed=options.seed) != 0
-    pattern = measure(mask, options.shape)
+    mask = draw(options.mask, options.shape, acceleration=options.acceleration, seed=options.seed) != 0
+    found = pattern(mask, options.shape)
     rows = _describe(options, pattern)
     choices("demo", rows)
     n_validation, n_test = options.validation_slices, options.test_slices

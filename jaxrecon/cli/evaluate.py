@@ -11,7 +11,7 @@ import tyro
 from rich.table import Table
 
 from .. import host
-from .common import acquired_mask, check_output, chosen_slices, say, show
+from .common import check_output, chosen_slices, say, show
 
 if TYPE_CHECKING:
     from ..data import Scan
@@ -110,7 +110,7 @@ def _prediction(scan: "Scan") -> np.ndarray:
 
 
 def _reference(scan: "Scan", slices: range) -> np.ndarray:
-    from ..data import crop_to_recon_size
+    from ..data import acquired_mask, crop_to_recon_size
 
     header = scan.header
     images = []

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tyro
 
-from .common import SMALLEST_CALIBRATION, Pattern, acquired_mask, choices, measure, read_mask, say
+from ..classical.methods import METHODS
+from ..coils.estimate import SMALLEST_CALIBRATION
+from ..data.masks import acquired_mask, read_mask
+from ..sampling.pattern import Pattern, pattern
+from .common import choices, say
 
 if TYPE_CHECKING:
     from ..data import Header, Scan
@@ -75,9 +79,9 @@ def _describe_mask(mask, path):
     rows = [("format", "sampling mask"), ("shape", f"{mask.shape}, {'frames, ' if mask.ndim == 3 else ''}y, x")]
     # what all frames share is the center of a series
     shared = mask.all(0) if mask.ndim == 3 else mask
-    kind = measure(mask.reshape(-1, *mask.shape[-2:])[0])
+    kind = pattern(mask.reshape(-1, *mask.shape[-2:])[0])
     rows += [("pattern", kind.kind), ("acceleration", f"{mask.size / mask.sum():.3f}")]
-    rows.append(("calibration", measure(shared).center if shared.any() else "none in all frames"))
+    rows.append(("calibration", pattern(shared).center if shared.any() else "none in all frames"))
     return [*rows, ("can be used", f"jaxrecon recon SCAN --mask {shlex.quote(str(path))} --out recon.h5")]
 
 
@@ -128,20 +132,20 @@ def _describe_kspace(scan: "Scan", path):
     if largest == 0:
         return [*rows, ("pattern", "the middle slice holds zeros only")]
     mask, source = acquired_mask(part, header)
-    pattern = measure(mask, header.shape)
+    found = pattern(mask, header.shape)
     acquired = np.broadcast_to(mask, header.shape)[:, slice(*(header.padding or (None, None)))]
-    kind = f"{pattern.kind}, {source}"
+    kind = f"{found.kind}, {source}"
     if acquired.all():
         kind = "fully sampled" + (" within the acquired columns" if header.padding else "")
-    rows += [("pattern", kind), ("acceleration", _acceleration(pattern, acquired, header))]
+    rows += [("pattern", kind), ("acceleration", _acceleration(found, acquired, header))]
     rows.append(
-        ("calibration", f"complete center: {pattern.center}; the largest square has {pattern.square} samples a side")
+        ("calibration", f"complete center: {found.center}; the largest square has {found.square} samples a side")
     )
     if header.padding is not None:
         left, right = header.padding
         n = header.shape[-1]
         rows.append(("padding", f"columns 0 to {left} and {right} to {n} of {n} were never acquired"))
-    return rows + _uses(header, pattern, path)
+    return rows + _uses(header, found, path)
 
 
 def _acceleration(pattern: Pattern, acquired, header: "Header"):
@@ -152,7 +156,7 @@ def _acceleration(pattern: Pattern, acquired, header: "Header"):
 
 
 def _uses(header: "Header", pattern: Pattern, path):
-    methods = "zero-filled, rss, cg-sense, l1-wavelet, tv"
+    methods = ", ".join(METHODS)
     if header.n_coils == 1:
         methods += "; one coil needs no maps"
     elif header.has_maps:

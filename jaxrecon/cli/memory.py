@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..training.experiment import Experiment
-from . import experiments, masks
+from ..sampling.named import names
+from . import experiments
 from .common import choices, say
 
 if TYPE_CHECKING:
@@ -175,8 +176,8 @@ def abstract_batch(options: Options):
         raise ValueError("--size, --coils, --frames and --batch-size must be 1 or more")
     frames = (options.frames,) if in_time(experiment.model) else ()
     adjacent = () if (n_adjacent := window(experiment.model)) is None else (n_adjacent,)
-    of_frames = experiment.mask in typing.get_args(masks.FramesName)
-    by_columns = of_frames or experiment.mask in typing.get_args(masks.LineName)
+    of_frames = experiment.mask in names("frames")
+    by_columns = experiment.mask in names("lines", "frames")
     own = (*frames, *adjacent) if of_frames or frames else ()  # frames that have masks of their own
     maps = needs_maps(experiment.model)
 

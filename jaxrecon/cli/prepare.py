@@ -9,7 +9,8 @@ import numpy as np
 import tyro
 from jaxtyping import Complex
 
-from .common import acquired_mask, choices, progress, say
+from ..data.masks import acquired_mask
+from .common import choices, progress, say
 
 if TYPE_CHECKING:
     from ..data import Scan

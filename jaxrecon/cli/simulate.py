@@ -10,8 +10,9 @@ import tyro
 from jaxtyping import Complex, Float
 
 from .. import host
-from . import masks
-from .common import check_output, choices, chosen_slices, measure, progress, say, stem
+from ..sampling.named import draw, names
+from ..sampling.pattern import pattern
+from .common import check_output, choices, chosen_slices, literal, progress, say, stem
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -46,7 +47,7 @@ class Options:
     """Contrast of the phantom; images have their own."""
     snr: float = 30.0
     """Mean magnitude within the object over the standard deviation of the complex noise; inf for none."""
-    mask: masks.StillName | None = None
+    mask: literal(names("lines", "plane")) | None = None
     """Undersample by this mask (jaxrecon masks --help). Default: fully sampled."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R of the mask."""
@@ -83,11 +84,11 @@ def run(options: Options) -> None:
     shape = kspace.shape[-2:]
     mask = np.ones((1, 1), np.float32)
     if options.mask:
-        mask = masks.draw(options.mask, shape, acceleration=options.acceleration, acs=options.acs, seed=options.seed)
+        mask = draw(options.mask, shape, acceleration=options.acceleration, acs=options.acs, seed=options.seed)
     kspace = (kspace * mask[None, None]).astype(np.complex64)
-    pattern = measure(mask, shape)
+    found = pattern(mask, shape)
     what = f"phantom, {options.contrast}" if options.anatomy == "phantom" else options.anatomy
-    chosen = f"{options.mask or 'none'}: {pattern.kind}, R = {pattern.acceleration:.2f}, center {pattern.center}"
+    chosen = f"{options.mask or 'none'}: {found.kind}, R = {found.acceleration:.2f}, center {found.center}"
     rows = [
         ("k-space", "slices {}, coils {}, {} x {}".format(*kspace.shape), "--n-slices, --slices, --coils, --shape"),
         ("mask", chosen, "--mask, --acceleration, --acs"),

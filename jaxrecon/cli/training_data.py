@@ -40,19 +40,12 @@ from ..host import complete_width
 from ..sampling import adjacent_frames
 from ..training.experiment import Experiment
 from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
-from . import masks
-from .common import SMALLEST_CALIBRATION
-from .reconstruct import Settings, estimate_maps, time_average
+from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
+from ..data.recipes import SCALES
+from ..sampling.named import MASKS, center_of, check_center, draw, names
 from .simulated_data import simulated_slices
 
 SIMULATED = "simulated"
-SCALES = {
-    "none": None,
-    "maximum": maximum,
-    "kspace_maximum": kspace_maximum,
-    "top_magnitude": top_magnitude,
-    "instance_std": instance_std,
-}
 VALIDATION_PART = 0.1
 MAPS_IN_MEMORY = 2**31
 """Bytes of estimated maps that are kept; beyond it they are estimated anew each time."""
@@ -98,7 +91,7 @@ def find_data(
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
-    of_frames = in_time(experiment.model) or experiment.mask in typing.get_args(masks.FramesName)
+    of_frames = in_time(experiment.model) or experiment.mask in names("frames")
     wants_frames = "a network of frames" if in_time(experiment.model) else f"the mask {experiment.mask}"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
@@ -236,9 +229,9 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
     Raises:
       ValueError: a mask that does not exist, or a size below 1.
     """
-    names, images = typing.get_args(masks.LineName) + typing.get_args(masks.PlaneName), "still images"
+    known, images = names("lines", "plane"), "still images"
     if in_time(experiment.model) or window(experiment.model) is not None:
-        names, images = names + typing.get_args(masks.FramesName), "frames"
+        known, images = names(), "frames"
     if experiment.mask is not None and experiment.mask not in names:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
     for name in ("n_masks", "batch_size", "shape", "n_coils"):
@@ -319,8 +312,8 @@ def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np
     y, x = part.kspace.shape[-2:]
     region = None
     if experiment.mask is not None:
-        region = masks.calibration(experiment.mask, (y, x), acceleration=experiment.acceleration, acs=experiment.acs)
-    masks.check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
+        region = center_of(experiment.mask, (y, x), acceleration=experiment.acceleration, acs=experiment.acs)
+    check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
     return region
 
 
@@ -328,7 +321,7 @@ def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np
 def _drawn(
     name: Any, shape: tuple[int, int], frames: int = 1, *, acceleration: float, acs: int | None, seed: int
 ) -> np.ndarray:
-    mask = masks.draw(name, shape, acceleration=acceleration, acs=acs, seed=seed, frames=frames)
+    mask = draw(name, shape, acceleration=acceleration, acs=acs, seed=seed, frames=frames)
     return mask if mask.ndim == 2 else mask[:, None]
 
 
@@ -336,7 +329,7 @@ def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experimen
     assert part.kspace is not None  # `prepare` has seen to it
     n, shape, n_adjacent = experiment.n_masks, part.kspace.shape, window(experiment.model)
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
-    if n_adjacent is None or experiment.mask not in typing.get_args(masks.FramesName):
+    if n_adjacent is None or experiment.mask not in names("frames"):
         return draw_mask(experiment, shape, number)
     # the mask is drawn for the whole series; the frames of the window are taken from it
     series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)

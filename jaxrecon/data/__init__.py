@@ -1,6 +1,7 @@
 """Readers and writers of raw data and images: lazy, validated, one slice at a time, as NumPy arrays."""
 
 from . import simulate
+from .arrays import ArrayScan
 from .bart import BartScan, read_cfl
 from .calgary import CalgaryScan
 from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan, read_radial_bank
@@ -9,9 +10,11 @@ from .detect import open
 from .fastmri import FastMRIScan, crop_to_recon_size
 from .index import GLEAM_SPLIT, Entry, Source, index_files, scan_name, select, split, split_scans, subject
 from .ismrmrd import IsmrmrdScan
+from .masks import acquired_mask, read_mask
 from .mridata import GleamScan
 from .nifti import NiftiScan
 from .npz import NumpyScan
+from .parts import Parts
 from .scan import Header, Scan, Slice, remove_oversampling, sampled
 from .series import SeriesSource, n_positions, series
 from .write import write_cfl, write_leaderboard_2023, write_reconstruction
@@ -19,6 +22,7 @@ from .write import write_cfl, write_leaderboard_2023, write_reconstruction
 __all__ = [
     "GLEAM_SPLIT",
     "KNOWN_BAD_2024",
+    "ArrayScan",
     "BartScan",
     "CMRxReconScan",
     "CalgaryScan",
@@ -29,16 +33,19 @@ __all__ = [
     "IsmrmrdScan",
     "NiftiScan",
     "NumpyScan",
+    "Parts",
     "Scan",
     "SeriesSource",
     "Slice",
     "Source",
+    "acquired_mask",
     "crop_to_recon_size",
     "dead_columns",
     "index_files",
     "n_positions",
     "open",
     "read_cfl",
+    "read_mask",
     "read_radial_bank",
     "remove_oversampling",
     "restore_columns",

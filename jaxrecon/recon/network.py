@@ -1,8 +1,7 @@
-"""A trained or converted network as `jaxrecon recon --checkpoint` applies it to slices."""
+"""A trained or converted network of a run folder, applied to slices."""
 
 import dataclasses
 import functools
-import typing
 from pathlib import Path
 
 import jax
@@ -11,15 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
 from ..data import remove_oversampling
+from ..data.recipes import SCALES
 from ..models import Unrolled, run
 from ..problem import Problem
+from ..sampling.named import MASKS, center_of
 from ..training import load_config, load_params
 from ..training.experiment import Experiment
 from ..training.experiment_json import from_json
 from ..training.networks import abstract_params, build, estimates_maps, in_time, model_name, needs_maps, window
 from ..typing import Params
-from . import masks
-from .training_data import SCALES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,9 +71,9 @@ class Network:
         """
         e = self.experiment
         of_lines = (mask == mask[:1]).all() or (mask == mask[:, :1]).all()
-        if of_lines or e.mask is None or e.mask not in typing.get_args(masks.PlaneName):
+        if of_lines or e.mask is None or MASKS[e.mask].kind != "plane":
             return None
-        return masks.calibration(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
+        return center_of(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
         """Rows y of its images: as many as in its training where the scan has more and none is missing, as along a readout.

@@ -1,0 +1,111 @@
+"""Maps of a scan without a choice of sizes: what is complete around the center decides."""
+
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Complex
+
+from ..host import complete_width
+from .espirit import espirit
+from .jsense import jsense
+
+MapsMethod = Literal["espirit", "jsense"]
+SMALLEST_CALIBRATION = 4
+"""Width of a complete center from which maps can be estimated at all."""
+LARGEST_CALIBRATION = 24
+"""Width of the calibration region where the data allow it: the default of SigPy and BART."""
+
+
+class CalibrationSize(NamedTuple):
+    """Width of the calibration region, and width of the kernels."""
+
+    region: int
+    kernel: int
+
+
+def calibration_size(
+    mask: Bool[np.ndarray, "..."],
+    shape: tuple[int, ...],
+    *,
+    method: MapsMethod = "espirit",
+    calib_size: int | None = None,
+    name: str = "k-space",
+) -> CalibrationSize:
+    """Width of the calibration region and of the kernels, from the samples that are complete around the center.
+
+    Args:
+      mask: (y, x) or with axes of size 1, True = measured.
+      shape: (y, x) of k-space.
+      method: ESPIRiT needs a complete region; JSENSE takes what is there.
+      calib_size: the width that is wanted; None: what is complete, at most LARGEST_CALIBRATION.
+      name: name of the data, in messages.
+
+    Raises:
+      ValueError: there is no such region, or none as large as asked for.
+    """
+    square = complete_width(np.broadcast_to(mask, shape))
+    if method == "jsense":
+        size = calib_size or min(LARGEST_CALIBRATION, *shape)
+        if not SMALLEST_CALIBRATION <= size <= min(shape):
+            raise ValueError(f"{name}: expected calib_size of {SMALLEST_CALIBRATION} to {min(shape)}, found {size}")
+        return CalibrationSize(size, min(16, max(size // 2, 2)))
+    size = calib_size or min(LARGEST_CALIBRATION, square)
+    if size < SMALLEST_CALIBRATION or size > square:
+        wanted = max(size, SMALLEST_CALIBRATION)
+        cure = f"Use calib_size {square}" if square >= SMALLEST_CALIBRATION else "Give maps, or use the method rss"
+        raise ValueError(
+            f"{name}: the calibration region is not complete: expected {wanted} x {wanted} measured samples around the "
+            f"center, found {square} x {square}. {cure}"
+        )
+    # a small region has room for small kernels only
+    return CalibrationSize(size, 6 if size >= 12 else max(size // 2, 2))
+
+
+def estimate_maps(
+    kspace: Complex[np.ndarray, "*frame coil y x"],
+    mask: Bool[np.ndarray, "..."],
+    *,
+    method: MapsMethod = "espirit",
+    calib_size: int | None = None,
+    n_sets: int = 1,
+    crop: float = 0.95,
+    name: str = "k-space",
+) -> Complex[np.ndarray, "*set coil y x"]:
+    """Maps from the center of masked k-space; those of frames from their average over time.
+
+    Args:
+      kspace: (coil, y, x) or (frame, coil, y, x), 0 where not measured.
+      mask: (y, x) or with axes of size 1, for frames also (frame, 1, y, x); True = measured.
+      method: "espirit" or "jsense".
+      calib_size: width of the calibration region; None: see `calibration_size`.
+      n_sets: map sets of ESPIRiT.
+      crop: ESPIRiT's maps are 0 where the eigenvalue is not above it.
+      name: name of the data, in messages.
+
+    Returns:
+      (coil, y, x), or (set, coil, y, x) of several sets.
+
+    Raises:
+      ValueError: there is no calibration region to estimate maps from.
+
+    Source: see `espirit` and `jsense`.
+    """
+    kspace, mask = time_average(kspace, mask)
+    size, kernel = calibration_size(mask, kspace.shape[1:], method=method, calib_size=calib_size, name=name)
+    if method == "jsense":
+        return np.asarray(jsense(kspace, calib_size=size, kernel_width=kernel))
+    return np.asarray(espirit(jnp.asarray(kspace), calib_size=size, kernel_size=kernel, n_maps=n_sets, crop=crop))
+
+
+def time_average(
+    kspace: Complex[np.ndarray, "*frame coil y x"], mask: Bool[np.ndarray, "..."]
+) -> tuple[Complex[np.ndarray, "coil y x"], Bool[np.ndarray, "..."]]:
+    """Masked k-space (frame, coil, y, x) averaged over the frames that measured a sample, and where any did.
+
+    K-space (coil, y, x) is returned as it is.
+    """
+    if kspace.ndim == 3:
+        return kspace, mask
+    count = np.broadcast_to(mask, np.broadcast_shapes(np.shape(mask), (len(kspace), 1, 1, 1))).sum(0)
+    return kspace.sum(0) / np.maximum(count, 1).astype(np.float32), (count > 0)[0]

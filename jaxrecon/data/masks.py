@@ -1,0 +1,108 @@
+"""Which samples of a slice were measured, and masks that are kept in files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Complex
+
+from ..checks import DataError
+from ..files import check_file, reading
+from . import cmrxrecon
+from .parts import Parts
+from .scan import Header, Slice, sampled
+from .windows import stack_masks
+
+
+def acquired_mask(part: Slice, header: Header) -> tuple[Bool[np.ndarray, "..."], str]:
+    """The measured samples of a slice, without the padding, and how they are known.
+
+    Args:
+      part: with k-space (..., coil, y, x).
+      header: header of its scan.
+
+    Returns:
+      (mask, words): the mask broadcasts against the slice's k-space, (y, x) at least, True = measured.
+    """
+    if part.mask is not None:
+        mask, source = part.mask, "stated by the file" if header.has_mask else "seen from the zeros"
+    elif part.kspace is not None and (seen := seen_mask(part.kspace)) is not None:
+        mask, source = seen, "seen from the zeros"
+    else:
+        mask, source = np.ones((1, 1), bool), "no sample is zero"
+    mask = np.atleast_2d(mask)
+    if header.padding is not None:
+        columns = np.arange(header.shape[-1])
+        mask = mask & ((columns >= header.padding[0]) & (columns < header.padding[1]))[None]
+    return mask, source
+
+
+def seen_mask(kspace: Complex[np.ndarray, "*frame coil y x"]) -> Bool[np.ndarray, "..."] | None:
+    """The mask seen from the zeros, of frames (or neighbours) as `stack_masks` has it; None: no sample is zero."""
+    return sampled(kspace) if kspace.ndim < 4 else stack_masks([sampled(frame) for frame in kspace])
+
+
+def plane(mask: Bool[np.ndarray, "..."], frame: int = 0) -> Bool[np.ndarray, "y x"]:
+    """The mask (y, x) of one frame, from one (y, x) or (frame, 1, y, x)."""
+    return mask if mask.ndim == 2 else mask[frame, 0]
+
+
+def read_mask(path: str | Path) -> Bool[np.ndarray, "*frame y x"]:
+    """The mask of a .npy, of an .npz with the key `mask`, or of a CMRxRecon .mat file: (y, x), (1, x), or with frames.
+
+    Raises:
+      DataError: another kind of file, or a damaged one.
+    """
+    path = check_file(path)
+    if path.suffix == ".mat":
+        return cmrxrecon.read_mask(path).swapaxes(-1, -2)  # (ky, kx), kx being the readout
+    if path.suffix not in (".npy", ".npz"):
+        raise DataError("this is no mask", file=path, expected="a mask as .npy, .npz or .mat", found=path.suffix)
+    with reading(path, expected="an array of 0 and 1"):
+        if path.suffix == ".npy":
+            mask = np.load(path, mmap_mode="r", allow_pickle=False)  # a size beyond the file's end is refused
+        else:
+            with np.load(path, allow_pickle=False) as archive:
+                mask = archive["mask"]
+        values = np.unique(mask) if mask.size < 2**31 and mask.dtype.kind in "biuf" else np.array([2])
+    if not np.isin(values, (0, 1)).all() or mask.ndim not in (1, 2, 3):
+        raise DataError(
+            "this is no mask", file=path, expected="0 and 1, of axes (x,), (y, x) or (frame, y, x)",
+            found=f"{mask.dtype} of shape {mask.shape}",
+        )  # fmt: skip
+    return np.atleast_2d(np.asarray(mask) != 0)
+
+
+def mask_of_parts(
+    mask: Bool[np.ndarray, "*frame y x"], parts: Parts, *, file: Path | None = None
+) -> Callable[[int], Bool[np.ndarray, "..."]]:
+    """Part of a scan -> a mask for it, from a mask of all frames or of one that counts for all.
+
+    Args:
+      mask: (y, x) or with axes of size 1, or (frame, y, x).
+      parts: slices, windows or time series.
+      file: the file of the mask, for messages.
+
+    Returns:
+      A function of the number of the part; its masks broadcast against k-space (..., coil, y, x).
+
+    Raises:
+      DataError: the mask does not fit the scan.
+    """
+    scan, header = parts.scan, parts.scan.header
+    frames = mask.reshape(-1, *mask.shape[-2:])
+    fits = all(n in (1, m) for n, m in zip(frames.shape[1:], header.shape, strict=True))
+    if not fits or len(frames) not in (1, header.n_frames):
+        raise DataError(
+            f"the mask does not fit the scan {scan.path.name}",
+            file=file,
+            dataset="mask",
+            expected=f"(y, x) = {header.shape}" + (f", or {header.n_frames} frames" if header.n_frames > 1 else ""),
+            found=mask.shape,
+        )
+    if parts.in_time:
+        return lambda _: frames[:, None] if len(frames) > 1 else frames[0]
+    per_frame, window = header.n_slices // header.n_frames, parts.window
+    if window and len(frames) > 1:
+        return lambda i: np.stack([frames[j // per_frame] for j in scan.neighbours(i, window)])[:, None]
+    return lambda i: frames[i // per_frame % len(frames)]

@@ -1,0 +1,19 @@
+"""Reconstruction of whole scans: from a file, a scan or an array to pictures, by a classical method or a trained network."""
+
+from .network import Network, load_network
+from .reconstruct import Reconstructed, reconstruct
+from .settings import Settings
+from .slices import SliceResult, parts_of, reconstruct_problem, reconstruct_slice, slices
+
+__all__ = [
+    "Network",
+    "Reconstructed",
+    "Settings",
+    "SliceResult",
+    "load_network",
+    "parts_of",
+    "reconstruct",
+    "reconstruct_problem",
+    "reconstruct_slice",
+    "slices",
+]

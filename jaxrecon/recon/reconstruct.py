@@ -1,0 +1,201 @@
+"""From a file, a scan, an array or a problem to pictures, by one call."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Complex, Inexact
+
+from ..data import ArrayScan, Header, Scan
+from ..data import open as open_scan
+from ..data.maps import maps_of_slice, read_maps
+from ..data.masks import mask_of_parts, read_mask
+from ..problem import Problem
+from .network import Network, load_network
+from .settings import ESTIMATED, Settings
+from .slices import parts_of, reconstruct_problem, slices
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """The images of a scan, and how they were made.
+
+    Attributes:
+      images: (slice, [frame,] y, x), in the units of the data; complex, but real for rss, for several map sets, and for networks
+        of magnitudes.
+      header: what the file says about itself; None for a problem.
+      maps: (slice, coil, y, x) or (slice, set, coil, y, x); None where none were used.
+      masks: the samples that were used, one for each slice, broadcasting against its k-space (..., coil, y, x).
+      scales: (slice,) what the data of each slice were divided by; undone in the images.
+      settings: the choices that were made.
+    """
+
+    images: Inexact[np.ndarray, "slice *frame y x"]
+    header: Header | None
+    maps: Complex[np.ndarray, "..."] | None
+    masks: list[Bool[np.ndarray, "..."]]
+    scales: Inexact[np.ndarray, " slice"]
+    settings: Settings
+
+
+def reconstruct(
+    source: str | Path | Scan | Problem | Complex[np.ndarray, "*slice coil y x"],
+    *,
+    method: str = "l1-wavelet",
+    network: Network | str | Path | None = None,
+    lam: float | None = None,
+    n_iter: int | None = None,
+    wavelet: str | None = None,
+    scale: str = "bart",
+    maps: str | Path | Complex[np.ndarray, "..."] | None = None,
+    calib_size: int | None = None,
+    n_sets: int = 1,
+    mask: str | Path | np.ndarray | None = None,
+    which: Iterable[int] | None = None,
+    crop: bool = True,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Reconstructed:
+    """Reconstruct images: mask, maps, scale and crop are found, as on the command line.
+
+    Args:
+      source: a file of any format, an opened scan, k-space (coil, y, x) or (slice, coil, y, x), or a Problem of any encoding, whose
+        operator has its maps.
+      method: a name of `jaxrecon.classical.methods.METHODS`.
+      network: a trained network, or its run folder, in place of the method.
+      lam: weight of the regularization, in units of the scale; None: the method's.
+      n_iter: iterations; None: the method's.
+      wavelet: an orthogonal wavelet of PyWavelets; None: db4, or haar for small images.
+      scale: rule of `jaxrecon.classical.data_scale`.
+      maps: "espirit", "jsense", an array (coil, y, x), (set, coil, y, x) or with a leading slice axis, or a file of such; None:
+        those of the source, else none for one coil, else ESPIRiT's.
+      calib_size: width of the calibration region; None: what is complete, at most 24.
+      n_sets: map sets of ESPIRiT.
+      mask: keep only these samples of those measured: an array (x,), (y, x) or (frame, y, x), or a file.
+      which: numbers of the slices (of a network of frames: of the slice positions); None: all.
+      crop: crop to the size of the file's target, else of its header.
+      progress: wraps the numbers of the slices while they are gone through, as tqdm or rich's track do.
+
+    Returns:
+      Reconstructed.
+
+    Raises:
+      DataError: a damaged file, or arrays that do not fit it.
+      ValueError: an unknown method, a method that needs maps where there is nothing to estimate them from, or no signal.
+
+    Example:
+      >>> kspace = np.zeros((1, 8, 8), "complex64")
+      >>> kspace[0, 4, 4] = 8  # the image is 1
+      >>> jr.reconstruct(kspace, method="zero-filled", mask=np.ones((8, 8))).images.real.max()
+      np.float32(1.0)
+    """
+    if network is not None and not isinstance(network, Network):
+        network = load_network(network)
+    given = maps if isinstance(maps, np.ndarray) or (maps is not None and maps not in ESTIMATED) else None
+    settings = Settings(
+        method=method,
+        lam=lam,
+        n_iter=n_iter,
+        wavelet=wavelet,
+        scale=scale,  # type: ignore[arg-type]
+        maps="given" if given is not None else maps,  # type: ignore[arg-type]
+        calib_size=calib_size,
+        n_sets=n_sets,
+        network=network,
+    )
+    if isinstance(source, Problem):
+        return _of_problem(source, settings)
+    with _opened(source) as scan:
+        check_scan(scan, settings)
+        settings = settings.complete(scan.header, given_maps=given is not None or scan.header.has_maps)
+        parts = parts_of(scan, settings)
+        extra = None if mask is None else mask_of_parts(_mask(mask), parts)
+        own = None
+        if given is not None:
+            own = lambda part: _maps(given, scan, part.index)
+        results = list(
+            slices(
+                parts,
+                settings,
+                progress(range(len(parts)) if which is None else which),
+                extra=extra,
+                maps=own,
+                crop=crop,
+                name=lambda i: f"{scan.path}, slice {i}",
+            )
+        )
+    if not results:
+        raise ValueError(f"{scan.path}: expected slices to reconstruct, found none")
+    if not any(result.image.any() for result in results):
+        raise ValueError(f"{scan.path}: expected a signal, found none in any of {len(results)} slices")
+    used = [result.maps for result in results if result.maps is not None]
+    return Reconstructed(
+        np.stack([result.image for result in results]),
+        scan.header,
+        np.stack(used) if len(used) == len(results) else None,
+        [result.mask for result in results],
+        np.array([result.scale for result in results]),
+        settings,
+    )
+
+
+def check_scan(scan: Scan, settings: Settings) -> None:
+    """Refuse what these settings cannot reconstruct.
+
+    Args:
+      scan: an opened scan.
+      settings: choices, completed or not.
+
+    Raises:
+      ValueError: images, a trajectory, or still images for a network of frames.
+    """
+    if not scan.header.has_kspace:
+        raise ValueError(f"file {scan.path}: expected k-space, found images; to measure them: jaxrecon simulate")
+    if len(scan.header.shape) == 1:
+        raise ValueError(f"file {scan.path}: expected Cartesian k-space, found a trajectory: not yet supported here")
+    network = settings.network
+    if network is not None and network.in_time and scan.header.n_frames < 2:
+        raise ValueError(
+            f"file {scan.path}: expected time frames for the network of {network.path}, found still images"
+        )
+
+
+def _of_problem(problem: Problem, settings: Settings) -> Reconstructed:
+    op: Any = problem.op
+    if settings.needs_maps and op.maps is None:
+        raise ValueError(
+            f"the method {settings.label} combines coils by maps, but the problem's operator has none: give it some "
+            "(jaxrecon.coils.estimate_maps), or use the method rss"
+        )
+    if settings.network is not None:
+        raise ValueError("a network is given a scan or k-space: for a problem use jaxrecon.run(model, params, problem)")
+    header = Header("problem", 1, 0, problem.kspace.shape[-2:], problem.kspace.shape, (), ())
+    shape = op.maps.shape[-2:] if op.maps is not None else problem.kspace.shape[-2:]
+    settings = settings.complete(dataclasses.replace(header, shape=shape), given_maps=op.maps is not None)
+    image, scale = reconstruct_problem(problem, settings)
+    maps = None if op.maps is None or not settings.needs_maps else np.asarray(op.maps)[None]
+    return Reconstructed(np.asarray(image)[None], None, maps, [], np.array([float(scale)]), settings)
+
+
+@contextlib.contextmanager
+def _opened(source: Any) -> Iterator[Scan]:
+    """The scan of a file or of an array; one that was opened by the caller stays open."""
+    if isinstance(source, Scan):
+        yield source
+    elif isinstance(source, str | Path):
+        with open_scan(source) as scan:
+            yield scan
+    else:
+        yield ArrayScan(source)
+
+
+def _mask(mask):
+    if isinstance(mask, str | Path):
+        return read_mask(mask)
+    return np.atleast_2d(np.asarray(mask) != 0)
+
+
+def _maps(given, scan, index):
+    return read_maps(given, scan, index) if isinstance(given, str | Path) else maps_of_slice(given, scan, index)

@@ -1,0 +1,123 @@
+"""How slices are reconstructed: the choices, and what a scan decides of them."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pywt
+
+from ..checks import check_known
+from ..classical.methods import METHODS, Method
+from ..classical.scale import Rule
+from ..data import Header
+
+if TYPE_CHECKING:
+    from .network import Network
+
+ESTIMATED = ("espirit", "jsense")
+"""Names of maps that are estimated from the center of k-space."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How slices are reconstructed; `complete` fills in what was left open.
+
+    Attributes:
+      method: name of the reconstruction, one of `jaxrecon.classical.methods.METHODS`; with a network it is not used.
+      lam: weight of the regularization, in units of the scale; None: the method's.
+      n_iter: iterations; None: the method's.
+      wavelet: an orthogonal wavelet of PyWavelets, for methods that have one; None: db4, or haar for small images.
+      scale: rule of `classical.data_scale`; the result is given back in the units of the data.
+      maps: "espirit", "jsense", "given" (those of the scan, or of a file beside it), "none"; None: given ones where there are
+        some, none for one coil, else ESPIRiT's.
+      calib_size: width of the calibration region; None: what is complete, at most 24.
+      n_sets: map sets of ESPIRiT.
+      map_crop: ESPIRiT's maps are 0 where the eigenvalue is not above it.
+      network: a trained network, in place of the method.
+    """
+
+    method: str = "l1-wavelet"
+    lam: float | None = None
+    n_iter: int | None = None
+    wavelet: str | None = None
+    scale: Rule = "bart"
+    maps: str | None = None
+    calib_size: int | None = None
+    n_sets: int = 1
+    map_crop: float = 0.95
+    network: "Network | None" = None
+
+    @property
+    def label(self) -> str:
+        """What figures call it."""
+        return self.method if self.network is None else self.network.name
+
+    @property
+    def classical(self) -> Method | None:
+        """The method's entry in the table; None for a network."""
+        return check_known("method", self.method, METHODS) if self.network is None else None
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether maps have to be found for several coils."""
+        return self.maps != "none" and (self.classical is None or self.classical.maps)
+
+    @property
+    def estimates(self) -> dict:
+        """The options of `estimate_maps`."""
+        return {
+            "method": self.maps,
+            "calib_size": self.calib_size,
+            "n_sets": self.n_sets,
+            "crop": self.map_crop,
+        }
+
+    def complete(self, header: Header, *, given_maps: bool) -> "Settings":
+        """The same with all choices made for a scan.
+
+        Args:
+          header: header of the scan.
+          given_maps: whether there are maps, in the scan or beside it.
+
+        Raises:
+          ValueError: values out of range, maps that there are not, or a wavelet that does not exist, is not orthogonal, or does
+            not fit.
+        """
+        method = self.classical
+        return dataclasses.replace(
+            self,
+            maps=self._maps(header, given_maps),
+            map_crop=self.map_crop if self.network is None else self.network.experiment.espirit_crop,
+            **({} if method is None else self._solver(method, header.shape)),
+        )
+
+    def _maps(self, header, given_maps):
+        if not 1 <= self.n_sets <= max(header.n_coils, 1):
+            raise ValueError(f"map sets {self.n_sets}: {header.n_coils} coils have 1 to {header.n_coils} sets")
+        if self.maps not in (None, *ESTIMATED, "given") or (self.maps == "given" and not given_maps):
+            raise ValueError(f"maps {self.maps}: expected espirit, jsense, or maps that are given")
+        if self.network is not None and self.n_sets > 1:
+            raise ValueError("map sets: networks take one")
+        if self.network is not None and not self.network.needs_maps:
+            return "none"
+        if self.maps is not None:
+            return self.maps
+        return "given" if given_maps else "none" if header.n_coils == 1 else "espirit"
+
+    def _solver(self, method, shape):
+        lam = (method.lam or 0.0) if self.lam is None else self.lam
+        n_iter = (method.n_iter or 0) if self.n_iter is None else self.n_iter
+        if not (np.isfinite(lam) and lam >= 0) or (n_iter < 1 and method.n_iter is not None):
+            raise ValueError(f"lam must not be negative and iterations positive, but they are {lam} and {n_iter}")
+        wavelet = self.wavelet or ("db4" if _levels("db4", shape) else "haar")
+        if method.wavelet:
+            if wavelet not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(wavelet).orthogonal:
+                raise ValueError(f"wavelet {wavelet}: expected an orthogonal one, haar, dbN, symN or coifN")
+            if not _levels(wavelet, shape):
+                raise ValueError(f"wavelet {wavelet} is too long for {shape[0]} x {shape[1]} pixels: try a shorter one")
+        return {"lam": lam, "n_iter": n_iter, "wavelet": wavelet}
+
+
+def _levels(wavelet, shape):
+    length = pywt.Wavelet(wavelet).dec_len
+    return min(pywt.dwt_max_level(n + n % 2, length) for n in shape)
