@@ -203,7 +203,7 @@ def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30)
       The estimate, a real number (), never too large: the iteration approaches the largest eigenvalue from below.
 
     Example:
-      >>> float(max_eigenvalue(lambda x: jnp.array([3.0, 2.0]) * x, jnp.ones(2)))
+      >>> round(float(max_eigenvalue(lambda x: jnp.array([3.0, 2.0]) * x, jnp.ones(2))), 4)
       3.0
     """
 

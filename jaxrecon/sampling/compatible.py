@@ -6,7 +6,7 @@ character codes, which the published evaluations use, so that a volume has one m
 They return numpy arrays, float32 of zeros and ones, (x,), (frame, x) or (y, x).
 
 The fastMRI functions take one acceleration and center_fraction or equally long tuples of them; a pair is drawn first,
-also when there is one. `draw_pair` says which.
+also when there is one. `draw_pair` says which. Those of CMRxRecon take numbers, or sequences to choose from.
 
 Source: the reference code that each function names, run with the same seed.
 
@@ -86,15 +86,10 @@ def draw_pair(seed: Seed, center_fraction: Numbers, acceleration: Numbers) -> tu
 def random_lines(
     seed: Seed, n: int, *, acceleration: Numbers, center_fraction: Numbers, padding: tuple[int, int] | None = None
 ) -> Lines:
-    """fastMRI's RandomMaskFunc: `jaxrecon.sampling.random_lines` from uniform(size=n).
+    """fastMRI's RandomMaskFunc, (x,): `jaxrecon.sampling.random_lines` from uniform(size=n).
 
     Args:
-      seed: see `random_state`.
-      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
-      n, padding: as in the counterpart.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, center_fraction, padding: see the module and the counterpart.
     """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
@@ -112,15 +107,10 @@ def equispaced_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's EquiSpacedMaskFunc: `jaxrecon.sampling.equispaced_lines` from randint(0, R).
+    """fastMRI's EquiSpacedMaskFunc, (x,): `jaxrecon.sampling.equispaced_lines` from randint(0, R).
 
     Args:
-      seed: see `random_state`.
-      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
-      n, offset, padding: as in the counterpart.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, center_fraction, offset, padding: see the module and the counterpart.
     """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
@@ -139,15 +129,10 @@ def equispaced_fraction_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's EquispacedMaskFractionFunc (brain): `jaxrecon.sampling.equispaced_fraction_lines` from randint.
+    """fastMRI's EquispacedMaskFractionFunc (brain), (x,): `jaxrecon.sampling.equispaced_fraction_lines` from randint.
 
     Args:
-      seed: see `random_state`.
-      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
-      n, offset, padding: as in the counterpart.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, center_fraction, offset, padding: see the module and the counterpart.
     """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
@@ -165,15 +150,10 @@ def magic_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's MagicMaskFunc: `jaxrecon.sampling.magic_lines` from randint(0, R).
+    """fastMRI's MagicMaskFunc, (x,): `jaxrecon.sampling.magic_lines` from randint(0, R).
 
     Args:
-      seed: see `random_state`.
-      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
-      n, offset, padding: as in the counterpart.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, center_fraction, offset, padding: see the module and the counterpart.
     """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
@@ -191,15 +171,10 @@ def magic_fraction_lines(
     offset: int | None = None,
     padding: tuple[int, int] | None = None,
 ) -> Lines:
-    """fastMRI's MagicMaskFractionFunc: `jaxrecon.sampling.magic_fraction_lines` from randint(0, R').
+    """fastMRI's MagicMaskFractionFunc, (x,): `jaxrecon.sampling.magic_fraction_lines` from randint(0, R').
 
     Args:
-      seed: see `random_state`.
-      acceleration, center_fraction: numbers, or equally long tuples of them, of which a pair is drawn (`draw_pair`).
-      n, offset, padding: as in the counterpart.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, center_fraction, offset, padding: see the module and the counterpart.
     """
     rng = random_state(seed)
     n_low, rate = _draw_low(rng, n, center_fraction, acceleration)
@@ -229,14 +204,10 @@ def benchmark_lines(seed: int, n: int, *, acceleration: int) -> Lines:
 def fixed_count_lines(
     seed: Seed, n: int, *, acceleration: float, n_acs: int, padding: tuple[int, int] | None = None
 ) -> Lines:
-    """csgm-mri-langevin, Deep J-Sense: `jaxrecon.sampling.fixed_count_lines` from choice(replace=False).
+    """csgm-mri-langevin, Deep J-Sense, (x,): `jaxrecon.sampling.fixed_count_lines` from choice(replace=False).
 
     Args:
-      seed: see `random_state`.
-      n, acceleration, n_acs, padding: as in the counterpart.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, n_acs, padding: see the module and the counterpart.
     """
     n_acs, acceleration = check_n_acs(n, n_acs), check_acceleration(acceleration)
     check_budget(n, n_acs, acceleration)
@@ -250,17 +221,12 @@ def fixed_count_lines(
 def cmrxrecon_lines(
     seed: Seed, n: int, *, acceleration: Numbers = (4, 8, 10), n_acs: int | Sequence[int] = 24
 ) -> Lines:
-    """CMRxRecon 2023: `jaxrecon.sampling.cmrxrecon_lines` from choice(n_acs), then choice(acceleration).
+    """CMRxRecon 2023, (x,): `jaxrecon.sampling.cmrxrecon_lines` from choice(n_acs), then choice(acceleration).
 
     The `uniform` masks of 2024 have n_acs=16; there the kind is drawn first: `jaxrecon.sampling.cmrxrecon2024_pool`.
 
     Args:
-      seed: see `random_state`.
-      n: as in the counterpart.
-      acceleration, n_acs: numbers, or sequences of them to choose from.
-
-    Returns:
-      (x,) float32.
+      seed, n, acceleration, n_acs: see the module and the counterpart.
     """
     acs, rate = _draw_cmrxrecon(random_state(seed), n, n_acs, acceleration)
     return kt_masks.shear_lattice(n, 1, rate, acs, 0)[0].astype(MASK_DTYPE)
@@ -269,15 +235,10 @@ def cmrxrecon_lines(
 def kt_uniform_lines(
     seed: Seed, n: int, n_frames: int, *, acceleration: Numbers, n_acs: int | Sequence[int] = 16
 ) -> Frames:
-    """CMRxRecon 2024: `jaxrecon.sampling.kt_uniform_lines` from choice(n_acs), then choice(acceleration).
+    """CMRxRecon 2024, (frame, x): `jaxrecon.sampling.kt_uniform_lines` from choice(n_acs), then choice(acceleration).
 
     Args:
-      seed: see `random_state`.
-      n, n_frames: as in the counterpart.
-      acceleration, n_acs: numbers, or sequences of them to choose from.
-
-    Returns:
-      (frame, x) float32.
+      seed, n, n_frames, acceleration, n_acs: see the module and the counterpart.
     """
     acs, rate = _draw_cmrxrecon(random_state(seed), n, n_acs, acceleration)
     return kt_masks.shear_lattice(n, n_frames, rate, acs, 0).astype(MASK_DTYPE)
@@ -286,15 +247,10 @@ def kt_uniform_lines(
 def kt_random_lines(
     seed: Seed, n: int, n_frames: int, *, acceleration: Numbers, n_acs: int | Sequence[int] = 16
 ) -> Frames:
-    """CMRxRecon 2024: `jaxrecon.sampling.kt_random_lines`; after the two choices one uniform(size=n) per frame.
+    """CMRxRecon 2024, (frame, x): `jaxrecon.sampling.kt_random_lines`; after the two choices one uniform(size=n) per frame.
 
     Args:
-      seed: see `random_state`.
-      n, n_frames: as in the counterpart.
-      acceleration, n_acs: numbers, or sequences of them to choose from.
-
-    Returns:
-      (frame, x) float32.
+      seed, n, n_frames, acceleration, n_acs: see the module and the counterpart.
     """
     rng = random_state(seed)
     acs, rate = _draw_cmrxrecon(rng, n, n_acs, acceleration)
@@ -303,14 +259,10 @@ def kt_random_lines(
 
 
 def kt_gaussian_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float, n_acs: int = 10) -> Frames:
-    """Deep cascade: `jaxrecon.sampling.kt_gaussian_lines` from one choice(n, count, replace=False, p) per frame.
+    """Deep cascade, (frame, x): `jaxrecon.sampling.kt_gaussian_lines` from one choice(n, count, replace=False, p) per frame.
 
     Args:
-      seed: see `random_state`.
-      n, n_frames, acceleration, n_acs: as in the counterpart.
-
-    Returns:
-      (frame, x) float32.
+      seed, n, n_frames, acceleration, n_acs: see the module and the counterpart.
     """
     rng = random_state(seed)
     acs, density, count = kt_masks.gaussian_density(n, acceleration, n_acs)
@@ -321,14 +273,10 @@ def kt_gaussian_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float,
 
 
 def kt_shear_lines(seed: Seed, n: int, n_frames: int, *, acceleration: int, n_acs: int = 10) -> Frames:
-    """Deep cascade: `jaxrecon.sampling.kt_shear_lines` from randint(0, R).
+    """Deep cascade, (frame, x): `jaxrecon.sampling.kt_shear_lines` from randint(0, R).
 
     Args:
-      seed: see `random_state`.
-      n, n_frames, acceleration, n_acs: as in the counterpart.
-
-    Returns:
-      (frame, x) float32.
+      seed, n, n_frames, acceleration, n_acs: see the module and the counterpart.
     """
     acceleration = check_acceleration(acceleration, integer=True)
     start = random_state(seed).randint(0, acceleration)
@@ -348,16 +296,12 @@ def kt_variable_density(
     perturb: float = 0.4,
     adhere: float = 0.33,
 ) -> Frames:
-    """GLEAM's cine masks: `jaxrecon.sampling.kt_variable_density` in double precision, one rand() per line that moves.
+    """GLEAM's cine masks, (frame, x): `jaxrecon.sampling.kt_variable_density` in double precision, one rand() per line that moves.
 
     The reference draws from numpy's global generator: the seed is that of numpy.random.seed before its call.
 
     Args:
-      seed: see `random_state`.
-      n, n_frames, acceleration, n_cal, vd_degree, perturb, adhere: as in the counterpart.
-
-    Returns:
-      (frame, x) float32.
+      seed, n, n_frames, acceleration, n_cal, vd_degree, perturb, adhere: see the module and the counterpart.
     """
     kt_masks.check_kt(n, n_frames, acceleration, n_cal, vd_degree)
     rng = random_state(seed)
