@@ -2,15 +2,14 @@
 
 import dataclasses
 import re
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..training.experiment import Experiment
 from ..sampling.named import names
+from ..training.experiment import Experiment
 from . import experiments
 from .common import choices, say
 

@@ -104,13 +104,16 @@ def _settings(options: Options, network) -> "Settings":
     from ..recon import Settings
     from ..recon.settings import ESTIMATED
 
+    maps = None if options.maps in (None, *ESTIMATED) else Path(options.maps)  # type: ignore[arg-type]
+    if maps and not maps.suffix and not maps.with_suffix(".cfl").exists():
+        raise ValueError(f"--maps {maps}: expected espirit, jsense, or the name of a file of maps")
     return Settings(
         method=options.method,
         lam=options.lam,
         n_iter=options.iterations,
         wavelet=options.wavelet,
         scale=options.scale,
-        maps=options.maps if options.maps in (None, *ESTIMATED) else "given",
+        maps="given" if maps else options.maps,
         calib_size=options.calib_size,
         n_sets=options.map_sets,
         network=network,
@@ -124,11 +127,13 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
     from ..recon import parts_of, slices
     from ..recon.describe import describe
     from ..recon.reconstruct import check_scan
-    from ..recon.slices import reference_of, zero_filled_rss
+    from ..recon.slicewise import reference_of, zero_filled_rss
 
     check_scan(scan, settings)
     header = scan.header
-    settings = settings.complete(header, given_maps=settings.maps == "given" or header.has_maps)
+    settings = settings.complete(
+        header.shape, n_coils=header.n_coils, given_maps=settings.maps == "given" or header.has_maps
+    )
     parts = parts_of(scan, settings)
     which = chosen_slices(options.slices, len(parts))
     middle = which[len(which) // 2]
@@ -167,7 +172,7 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
     if empty:
         say(f"slices {empty} hold no signal: their images are 0")
     known = all(r is not None for r in references)
-    reference = crop_to_smallest(parts.in_order(references), volume)[0] if known else None
+    reference = crop_to_smallest(parts.in_order(references), volume)[0] if known else None  # type: ignore[arg-type]
     caption = _print_scores(volume, reference, "target of the file" if header.has_target else "all samples, rss")
     half = len(images) // 2  # for time series the first frame
     drawn_from = (volume[half], None if reference is None else reference[half], shown, caption)

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import hashlib
 import os
-import typing
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
+from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
 from ..data import (
     KNOWN_BAD_2024,
     SeriesSource,
@@ -27,22 +27,17 @@ from ..data.preparation import (
     Preparation,
     combined_target,
     file_target,
-    instance_std,
-    kspace_maximum,
-    maximum,
     name_of,
     rss_target,
     target_maximum,
-    top_magnitude,
     volume_maximum,
 )
+from ..data.recipes import SCALES
 from ..host import complete_width
 from ..sampling import adjacent_frames
+from ..sampling.named import center_of, check_center, draw, names
 from ..training.experiment import Experiment
 from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
-from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
-from ..data.recipes import SCALES
-from ..sampling.named import MASKS, center_of, check_center, draw, names
 from .simulated_data import simulated_slices
 
 SIMULATED = "simulated"
@@ -201,22 +196,7 @@ class WithMaps:
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
                 f"but it is {width} wide: give --acs 16 (or files that have maps)"
             )
-        return estimate_maps(kspace, mask, espirit_settings(self._experiment), name=name)
-
-
-def espirit_settings(experiment: Experiment) -> Settings:
-    """Maps from ESPIRiT, as `jaxrecon recon` estimates them for the trained network."""
-    return Settings(
-        method="zero-filled",
-        lam=None,
-        n_iter=None,
-        wavelet=None,
-        scale="none",
-        maps="espirit",
-        calib_size=None,
-        n_sets=1,
-        crop=experiment.espirit_crop,
-    )
+        return estimate_maps(kspace, mask, crop=self._experiment.espirit_crop, name=name)
 
 
 def preparation(experiment: Experiment, *, use: Literal["training", "validation", "test"] = "training") -> Preparation:
@@ -232,8 +212,8 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
     known, images = names("lines", "plane"), "still images"
     if in_time(experiment.model) or window(experiment.model) is not None:
         known, images = names(), "frames"
-    if experiment.mask is not None and experiment.mask not in names:
-        raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(names)}")
+    if experiment.mask is not None and experiment.mask not in known:
+        raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(known)}")
     for name in ("n_masks", "batch_size", "shape", "n_coils"):
         size = getattr(experiment, name)
         if size is not None and np.min(size) < 1:

@@ -94,7 +94,7 @@ def estimate_maps(
     kspace, mask = time_average(kspace, mask)
     size, kernel = calibration_size(mask, kspace.shape[1:], method=method, calib_size=calib_size, name=name)
     if method == "jsense":
-        return np.asarray(jsense(kspace, calib_size=size, kernel_width=kernel))
+        return np.asarray(jsense(jnp.asarray(kspace), calib_size=size, kernel_width=kernel))
     return np.asarray(espirit(jnp.asarray(kspace), calib_size=size, kernel_size=kernel, n_maps=n_sets, crop=crop))
 
 

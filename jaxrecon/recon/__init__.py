@@ -3,7 +3,7 @@
 from .network import Network, load_network
 from .reconstruct import Reconstructed, reconstruct
 from .settings import Settings
-from .slices import SliceResult, parts_of, reconstruct_problem, reconstruct_slice, slices
+from .slicewise import SliceResult, parts_of, reconstruct_problem, reconstruct_slice, slices
 
 __all__ = [
     "Network",

@@ -10,7 +10,7 @@ from ..data import Parts
 from ..data.masks import acquired_mask, plane
 from ..sampling.pattern import pattern
 from .settings import ESTIMATED, Settings
-from .slices import ExtraMask
+from .slicewise import ExtraMask
 
 
 class Description(NamedTuple):
@@ -43,6 +43,7 @@ def describe(
       ValueError: there are no measured samples, or no calibration region to estimate maps from.
     """
     part, header = parts[index], parts.scan.header
+    assert part.kspace is not None  # scans of images are refused before
     mask, source = acquired_mask(part, header)
     mask = mask if extra is None else mask & extra(index)
     if not mask.any():
@@ -51,6 +52,6 @@ def describe(
     if settings.needs_maps and settings.maps in ESTIMATED:
         _, center = time_average(part.kspace, mask)
         calibration = calibration_size(
-            center, header.shape, method=settings.maps, calib_size=settings.calib_size, name=name(index)
+            center, header.shape, method=settings.estimates["method"], calib_size=settings.calib_size, name=name(index)
         )
     return Description(pattern(plane(mask), header.shape).kind, float(1 / np.mean(mask)), source, calibration)

@@ -128,12 +128,13 @@ class Network:
         return np.asarray(_run(self.params, problem, model=self.model, every_step=every_step)) * scale, float(scale)
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: str | Path) -> Network:
     """The network of a run folder, built from the configuration and the best weights in it.
 
     Raises:
       ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
     """
+    path = Path(path)
     experiment = from_json(load_config(path), where=path)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
@@ -16,7 +17,7 @@ from ..data.masks import mask_of_parts, read_mask
 from ..problem import Problem
 from .network import Network, load_network
 from .settings import ESTIMATED, Settings
-from .slices import parts_of, reconstruct_problem, slices
+from .slicewise import parts_of, reconstruct_problem, slices
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,7 +110,10 @@ def reconstruct(
         return _of_problem(source, settings)
     with _opened(source) as scan:
         check_scan(scan, settings)
-        settings = settings.complete(scan.header, given_maps=given is not None or scan.header.has_maps)
+        header = scan.header
+        settings = settings.complete(
+            header.shape, n_coils=header.n_coils, given_maps=given is not None or header.has_maps
+        )
         parts = parts_of(scan, settings)
         extra = None if mask is None else mask_of_parts(_mask(mask), parts)
         own = None
@@ -171,9 +175,8 @@ def _of_problem(problem: Problem, settings: Settings) -> Reconstructed:
         )
     if settings.network is not None:
         raise ValueError("a network is given a scan or k-space: for a problem use jaxrecon.run(model, params, problem)")
-    header = Header("problem", 1, 0, problem.kspace.shape[-2:], problem.kspace.shape, (), ())
-    shape = op.maps.shape[-2:] if op.maps is not None else problem.kspace.shape[-2:]
-    settings = settings.complete(dataclasses.replace(header, shape=shape), given_maps=op.maps is not None)
+    shape = jax.eval_shape(op.adjoint, problem.kspace).shape[-2:]
+    settings = settings.complete(shape, n_coils=max(settings.n_sets, 1), given_maps=op.maps is not None)
     image, scale = reconstruct_problem(problem, settings)
     maps = None if op.maps is None or not settings.needs_maps else np.asarray(op.maps)[None]
     return Reconstructed(np.asarray(image)[None], None, maps, [], np.array([float(scale)]), settings)

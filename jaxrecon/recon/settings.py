@@ -9,7 +9,6 @@ import pywt
 from ..checks import check_known
 from ..classical.methods import METHODS, Method
 from ..classical.scale import Rule
-from ..data import Header
 
 if TYPE_CHECKING:
     from .network import Network
@@ -72,11 +71,12 @@ class Settings:
             "crop": self.map_crop,
         }
 
-    def complete(self, header: Header, *, given_maps: bool) -> "Settings":
+    def complete(self, shape: tuple[int, ...], *, n_coils: int, given_maps: bool) -> "Settings":
         """The same with all choices made for a scan.
 
         Args:
-          header: header of the scan.
+          shape: (y, x) of its slices.
+          n_coils: its receive coils.
           given_maps: whether there are maps, in the scan or beside it.
 
         Raises:
@@ -86,14 +86,14 @@ class Settings:
         method = self.classical
         return dataclasses.replace(
             self,
-            maps=self._maps(header, given_maps),
+            maps=self._maps(n_coils, given_maps),
             map_crop=self.map_crop if self.network is None else self.network.experiment.espirit_crop,
-            **({} if method is None else self._solver(method, header.shape)),
+            **({} if method is None else self._solver(method, shape)),
         )
 
-    def _maps(self, header, given_maps):
-        if not 1 <= self.n_sets <= max(header.n_coils, 1):
-            raise ValueError(f"map sets {self.n_sets}: {header.n_coils} coils have 1 to {header.n_coils} sets")
+    def _maps(self, n_coils, given_maps):
+        if not 1 <= self.n_sets <= n_coils:
+            raise ValueError(f"map sets {self.n_sets}: {n_coils} coils have 1 to {n_coils} sets")
         if self.maps not in (None, *ESTIMATED, "given") or (self.maps == "given" and not given_maps):
             raise ValueError(f"maps {self.maps}: expected espirit, jsense, or maps that are given")
         if self.network is not None and self.n_sets > 1:
@@ -102,7 +102,7 @@ class Settings:
             return "none"
         if self.maps is not None:
             return self.maps
-        return "given" if given_maps else "none" if header.n_coils == 1 else "espirit"
+        return "given" if given_maps else "none" if n_coils == 1 else "espirit"
 
     def _solver(self, method, shape):
         lam = (method.lam or 0.0) if self.lam is None else self.lam

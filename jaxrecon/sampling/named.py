@@ -17,8 +17,8 @@ from .acs import acs_columns, acs_disc, acs_square, block
 class Request(NamedTuple):
     """What a mask is drawn from, besides its key: (y, x), R, width of the fully sampled center, number of frames."""
 
-    shape: tuple[int, ...]
-    acceleration: float
+    shape: tuple[int, int]
+    acceleration: Any
     acs: int
     frames: int = 1
 
@@ -178,7 +178,7 @@ def draw(
     acs = default_acs(name, shape, acceleration) if acs is None else acs
     if not 0 <= acs <= shape[1]:
         raise ValueError(f"acs {acs}: the center of a mask of {shape[0]} x {shape[1]} is 0 to {shape[1]} wide")
-    request = Request(shape, acceleration, acs, frames)
+    request = Request((shape[0], shape[1]), acceleration, acs, frames)
     if not published:
         drawn = mask.draw(jax.random.key(seed), request)
     elif mask.published is None:
@@ -226,7 +226,7 @@ def center_of(
       and of lines the number that was drawn.
     """
     acs = default_acs(name, shape, acceleration) if acs is None else acs
-    return np.atleast_2d(MASKS[name].center(Request(shape, acceleration, acs)))
+    return np.atleast_2d(MASKS[name].center(Request((shape[0], shape[1]), acceleration, acs)))
 
 
 def check_center(mask: np.ndarray, region: np.ndarray | None, shape: tuple[int, ...], *, name: str, cure: str) -> None:

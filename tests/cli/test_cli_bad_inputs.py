@@ -99,7 +99,7 @@ def no_calibration(path):
     mask = line_mask()
     mask[SHAPE[1] // 2 + 1] = False
     np.save(path / "bad.npy", measured()[0] * mask)
-    return "bad.npy", ["calibration region", "expected 4 x 4", "found", "--maps"]
+    return "bad.npy", ["calibration region", "expected 4 x 4", "found", "Give maps"]
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def save(path, array):
         (lambda p: ["--mask", save(p / "m.npy", np.arange(33))], ["m.npy", "expected 0 and 1", "found int64"]),
         (lambda p: ["--mask", save(p / "m.npy", np.zeros(33))], ["expected measured samples", "m.npy"]),
         (lambda p: ["--mask", save(p / "m.npy", np.ones(33)), "--undersample", "random"], ["--mask", "--undersample"]),
-        (lambda p: ["--calib-size", "50"], ["expected 50 x 50", "found 33 x 33", "--calib-size 33"]),
+        (lambda p: ["--calib-size", "50"], ["expected 50 x 50", "found 33 x 33", "calib_size 33"]),
         (lambda p: ["--maps", "none"], ["--maps none", "espirit"]),
-        (lambda p: ["--map-sets", "9"], ["--map-sets 9", "4 coils"]),
-        (lambda p: ["--wavelet", "bior2.2"], ["--wavelet bior2.2", "orthogonal"]),
-        (lambda p: ["--wavelet", "db20"], ["--wavelet db20", "too long", "40 x 33"]),
-        (lambda p: ["--lam", "-1"], ["--lam", "-1"]),
+        (lambda p: ["--map-sets", "9"], ["map sets 9", "4 coils"]),
+        (lambda p: ["--wavelet", "bior2.2"], ["wavelet bior2.2", "orthogonal"]),
+        (lambda p: ["--wavelet", "db20"], ["wavelet db20", "too long", "40 x 33"]),
+        (lambda p: ["--lam", "-1"], ["lam", "-1"]),
         (lambda p: ["--iterations", "0"], ["--iterations", "0"]),
         (lambda p: ["--slices", "1"], ["--slices 1", "0 and 1"]),
         (lambda p: ["--undersample", "poisson", "-R", "500"], ["acceleration"]),

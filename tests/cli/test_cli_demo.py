@@ -87,7 +87,7 @@ def test_networks(tmp_path, capsys, short_grids):
 
 
 def test_rises():
-    from jaxrecon.cli.demo_report import rises
+    from jaxrecon.cli.demo.report import rises
 
     assert rises([20.0, 22.0, 21.9, 23.0]) and not rises([20.0, 22.0, 21.7, 23.0])
 

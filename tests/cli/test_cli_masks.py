@@ -8,10 +8,10 @@ import pytest
 
 from jaxrecon import sampling
 from jaxrecon.cli import main
-from jaxrecon.cli.common import measure
-from jaxrecon.cli.masks import FramesName, LineName, PlaneName, calibration, default_acs, draw
+from jaxrecon.sampling.named import center_of, default_acs, draw, names
+from jaxrecon.sampling.pattern import pattern as measure
 
-LINES, PLANES, FRAMES = LineName.__args__, PlaneName.__args__, FramesName.__args__
+LINES, PLANES, FRAMES = names("lines"), names("plane"), names("frames")
 
 
 @pytest.mark.parametrize("name", [*LINES, *FRAMES, "gaussian-2d"])
@@ -45,7 +45,7 @@ def test_default_center_leaves_samples_over(name, acceleration):
 def test_calibration_is_the_center_that_is_drawn(name, acs):
     """All masks of a name have these samples in common, and the random ones no others."""
     shape, acs = (25, 60), 3 if name == "calgary-poisson" else acs
-    region = calibration(name, shape, acceleration=4, acs=acs)
+    region = center_of(name, shape, acceleration=4, acs=acs)
     drawn = [draw(name, shape, acceleration=4, acs=acs, seed=seed, frames=6) for seed in range(16)]
     common = np.min(drawn, 0) if name not in FRAMES else np.min(drawn, (0, 1))
     assert region.shape == common.shape and region.any() and (common >= region).all()
@@ -56,8 +56,8 @@ def test_calibration_is_the_center_that_is_drawn(name, acs):
 
 
 def test_calibration_of_the_published_trainings():
-    assert calibration("calgary-poisson", (218, 170), acceleration=5, acs=18).sum() == 1009
-    assert calibration("random", (384, 384), acceleration=4).sum() == 31
+    assert center_of("calgary-poisson", (218, 170), acceleration=5, acs=18).sum() == 1009
+    assert center_of("random", (384, 384), acceleration=4).sum() == 31
 
 
 def test_file_picture_and_measurement(tmp_path, capsys):

@@ -11,8 +11,9 @@ from support.files import complex_array, header_xml, write_bart, write_fastmri, 
 from support.scans import SHAPE, line_mask, measured, nrmse, object_and_maps
 
 from jaxrecon import data
-from jaxrecon.cli import main, reconstruct
+from jaxrecon.cli import main
 from jaxrecon.cli.common import chosen_slices
+from jaxrecon.recon import slicewise
 
 MINI = Path(__file__).parents[1] / "golden" / "data"
 QUICK = ["--method", "cg-sense", "--iterations", "8", "--no-figure"]
@@ -90,8 +91,8 @@ def test_undersampled_scan_in_small_units(scan, tmp_path, capsys):
 
 def test_one_compilation_for_all_slices(scan, tmp_path, monkeypatch):
     static = ("method", "n_iter", "wavelet", "rule", "calib_size")
-    once = chex.assert_max_traces(reconstruct.reconstruct.__wrapped__, n=1)
-    monkeypatch.setattr(reconstruct, "reconstruct", jax.jit(once, static_argnames=static))
+    once = chex.assert_max_traces(slicewise._solve.__wrapped__, n=1)
+    monkeypatch.setattr(slicewise, "_solve", jax.jit(once, static_argnames=static))
     assert recon(scan, tmp_path / "a.npy", *QUICK) == 0
     # another lam is another number, no other program
     assert recon(scan, tmp_path / "b.npy", *QUICK, "--lam", "0.5") == 0

@@ -11,10 +11,10 @@ import pytest
 from support.files import write_fastmri, write_matlab
 from support.scans import line_mask, measured, nrmse
 
-from jaxrecon.cli import main, reconstruct
+from jaxrecon.cli import main
 from jaxrecon.cli.experiments import ModelName
 from jaxrecon.cli.train import check_resume
-from jaxrecon.coils import espirit
+from jaxrecon.coils import espirit, estimate
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
@@ -86,7 +86,7 @@ def test_maps_of_a_network_are_estimated_as_in_its_training(tmp_path, monkeypatc
         used.append(crop)
         return espirit(*args, crop=crop, **options)
 
-    monkeypatch.setattr(reconstruct, "espirit", noted)
+    monkeypatch.setattr(estimate, "espirit", noted)
     assert train(tmp_path / "run", *TINY, "--espirit-crop", "0", "--n-updates", "1") == 0
     kspace, _ = measured(n_coils=3)
     path = write_fastmri(tmp_path / "scan.h5", kspace[None] * line_mask(n_acs=8))
@@ -159,9 +159,9 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
 def test_frames_train_and_reconstruct(tmp_path, capsys):
     """A network of frames learns from whole time series, simulated or of files, and reconstructs them at once."""
 
-    from jaxrecon.cli.network import load_network
     from jaxrecon.data import open as open_scan
     from jaxrecon.data.simulate import simulate_cine
+    from jaxrecon.recon import load_network
 
     frames, coils = 4, 3
     parts = [simulate_cine(jax.random.key(i), shape=(frames, 33, 24), n_coils=coils) for i in range(2)]
@@ -199,8 +199,8 @@ def test_frames_train_and_reconstruct(tmp_path, capsys):
     np.testing.assert_array_equal(np.load(tmp_path / "one.npy")[:, 0], recon[:, 1])
 
     # what the command does is: the mask of each frame, maps from the average over time, the network on all frames
-    from jaxrecon.cli import masks
     from jaxrecon.coils import espirit
+    from jaxrecon.sampling import named as masks
 
     with open_scan(data / "P0.mat") as scan:
         series = np.stack([scan[2 * frame + 1].kspace for frame in range(frames)])
@@ -318,7 +318,7 @@ def test_checkpoint_refused_by_recon(tmp_path, capsys):
     assert "no run folder" in recon("--checkpoint", str(tmp_path / "none"))
     assert "--method" in recon("--checkpoint", str(tmp_path), "--method", "tv")
     assert train(tmp_path / "run", *TINY, "--n-updates", "1") == 0
-    assert "--map-sets" in recon("--checkpoint", str(tmp_path / "run"), "--map-sets", "2")
+    assert "map sets" in recon("--checkpoint", str(tmp_path / "run"), "--map-sets", "2")
     # weights of 4 features, a configuration of 5, and a field that is not known
     import shutil
 

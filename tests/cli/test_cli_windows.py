@@ -12,17 +12,17 @@ from support.scans import line_mask, measured
 
 import jaxrecon
 from jaxrecon import training
-from jaxrecon.cli import main, masks
-from jaxrecon.cli.common import acquired_mask
+from jaxrecon.cli import main
 from jaxrecon.cli.memory import Options, abstract_batch, every_strategy
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import find_data, preparation
-from jaxrecon.data import Slice
+from jaxrecon.data import Slice, acquired_mask
 from jaxrecon.data.pipeline import to_problem
 from jaxrecon.data.preparation import prepare, rss_target
 from jaxrecon.models import PromptMRPlusConfig, VarNetConfig, run
 from jaxrecon.problem import Problem
 from jaxrecon.sampling import acs_disc, adjacent_frames
+from jaxrecon.sampling import named as masks
 from jaxrecon.sampling.acs import acs_columns
 from jaxrecon.training import carry_bytes, load_config, read_log
 from jaxrecon.training.experiment_json import from_json, to_json
@@ -216,7 +216,7 @@ def test_region_that_training_gives(model, mask, random_complex):
     frames = () if model != TINY else (3,)
     part = Slice(kspace=np.asarray(random_complex((*frames, 2, 24, 20))), file="memory")
     example = prepare(part, preparation(experiment), np.random.default_rng(0))
-    region = masks.calibration(mask, (24, 20), acceleration=4, acs=3)
+    region = masks.center_of(mask, (24, 20), acceleration=4, acs=3)
     np.testing.assert_array_equal(example["acs"], region)
     assert (example["mask"] >= region).all()
     np.testing.assert_array_equal(to_problem(example)[0].acs, region)

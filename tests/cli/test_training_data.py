@@ -10,11 +10,11 @@ import pytest
 from support.files import write_fastmri
 from support.scans import line_mask, measured
 
-from jaxrecon.cli.network import Network
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import remove_oversampling
 from jaxrecon.models import VarNetConfig
 from jaxrecon.problem import Problem
+from jaxrecon.recon import Network
 from jaxrecon.training import Experiment
 from jaxrecon.training.networks import build
 from jaxrecon.training.presets import PRESETS

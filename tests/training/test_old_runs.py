@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrecon.cli.network import load_network
+from jaxrecon.recon import load_network
 
 RUNS = sorted((Path(__file__).parents[1] / "fixtures" / "runs_338a9c6").glob("*.zip"))
 

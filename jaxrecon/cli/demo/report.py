@@ -14,16 +14,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from .. import plots
-from ..files import atomic
-from ..metrics import summarize
+from ... import plots
+from ...classical.methods import METHODS
+from ...files import atomic
+from ...metrics import summarize
+from ..common import say, show
 from . import page
-from .common import say, show
-from .demo import GRIDS, VARIANT
-from .reconstruct import DEFAULTS
+from .cases import GRIDS, VARIANT
 
 if TYPE_CHECKING:
-    from .demo import Options, Results
+    from .cases import Options, Results
 
 ERROR_FACTOR = 5.0
 SLACK = 0.2
@@ -131,7 +131,7 @@ def _report(options: "Options", results: "Results", total: Mapping[str, float]) 
     for method, (lam, tried) in results.chosen.items():
         methods[method] |= {
             "lam": lam,
-            "iterations": DEFAULTS.get(method, (0, 0))[1],
+            "iterations": METHODS[method].n_iter or 0,
             "validation_nmse": {f"{value:g}": error for value, error in tried.items()},
         }
     for method, one in results.trained.items():

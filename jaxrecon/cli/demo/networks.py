@@ -10,23 +10,23 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from ..data import Slice
-from ..data.pipeline import batches
-from ..data.preparation import Preparation
-from ..metrics import evaluate
-from ..models import MoDLConfig, batched
-from ..strategies.update import copy_state
-from ..training import Experiment, compiled_memory, evaluation_params, fit, read_log
-from ..training.experiment import make_update
-from ..training.experiment_json import to_json
-from ..training.networks import build
-from .demo import VARIANT
-from .network import Network
-from .train import check_resume
-from .training_data import SCALES
+from ...data import Slice
+from ...data.pipeline import batches
+from ...data.preparation import Preparation
+from ...data.recipes import SCALES
+from ...metrics import evaluate
+from ...models import MoDLConfig, batched
+from ...recon import Network
+from ...strategies.update import copy_state
+from ...training import Experiment, compiled_memory, evaluation_params, fit, read_log
+from ...training.experiment import make_update
+from ...training.experiment_json import to_json
+from ...training.networks import build
+from ..train import check_resume
+from .cases import VARIANT
 
 if TYPE_CHECKING:
-    from .demo import Case, Options
+    from .cases import Case, Options
 
 MODEL = MoDLConfig(
     n_steps=4, features=24, layers=4, norm="none", shared=False, lam=0.05, cg_iters=4, warm_start=True

@@ -1,8 +1,9 @@
 """From k-space to pictures, one part of a scan after the other: mask, maps, one compiled reconstruction, crop."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,8 @@ GivenMaps = Callable[[Slice], Complex[np.ndarray, "..."] | None]
 Region = Bool[np.ndarray, "..."]
 
 
-class SliceResult(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class SliceResult:
     """What was made of one part of a scan.
 
     Attributes:
@@ -175,8 +177,8 @@ def reconstruct_slice(
         image, factor = network.reconstruct(kspace, mask, maps, acs=acs)
         return image, maps, factor
     problem = Problem.from_numpy(kspace, mask=mask, maps=maps if settings.needs_maps else None)
-    image, scale = reconstruct_problem(problem, settings)
-    return np.asarray(image), None if maps is None else np.asarray(maps), float(scale)
+    solved, scale = reconstruct_problem(problem, settings)
+    return np.asarray(solved), None if maps is None else np.asarray(maps), float(scale)
 
 
 def reconstruct_problem(problem: Problem, settings: Settings) -> tuple[Inexact[Array, "*frame y x"], Float[Array, ""]]:
