@@ -160,7 +160,7 @@ def save(path, array):
         (lambda p: ["--wavelet", "bior2.2"], ["wavelet bior2.2", "orthogonal"]),
         (lambda p: ["--wavelet", "db20"], ["wavelet db20", "too long", "40 x 33"]),
         (lambda p: ["--lam", "-1"], ["lam", "-1"]),
-        (lambda p: ["--iterations", "0"], ["--iterations", "0"]),
+        (lambda p: ["--iterations", "0"], ["iterations", "0"]),
         (lambda p: ["--slices", "1"], ["--slices 1", "0 and 1"]),
         (lambda p: ["--undersample", "poisson", "-R", "500"], ["acceleration"]),
         (

@@ -90,7 +90,7 @@ def test_same_seed_same_mask(tmp_path):
         (["equispaced", "-R", "4.5"], ["integer", "4.5"]),
         (["random", "-R", "0.5"], ["acceleration", "0.5"]),
         (["gaussian-2d", "--published"], ["gaussian-2d", "no published form"]),
-        (["random", "--acs", "70"], ["--acs 70", "20 x 60", "0 to 60 wide"]),
+        (["random", "--acs", "70"], ["acs 70", "20 x 60", "0 to 60 wide"]),
     ],
 )
 def test_refused(options, words, tmp_path, capsys):

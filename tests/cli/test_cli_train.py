@@ -261,7 +261,7 @@ def test_refused(tmp_path, capsys):
     assert "ndim must be 2 for images or 3 for frames, not 4" in refused("--model.ndim", "4")
     assert "shape must be 1 or more, not (-4, 4)" in refused("--shape", "-4", "4")
     assert "n_coils must be 1 or more, not 0" in refused("--n-coils", "0")
-    assert "--acs 25: the center of a mask of 33 x 24 is 0 to 24 wide" in refused("--acs", "25")
+    assert "acs 25: the center of a mask of 33 x 24 is 0 to 24 wide" in refused("--acs", "25")
     assert "--shape, --n-coils" in refused("--batch-size", "3")
     write_fastmri(tmp_path / "silent.h5", np.zeros((1, 3, 33, 24), np.complex64))
     assert "silent.h5: expected a signal in it or in another slice" in refused(data=tmp_path / "silent.h5")

@@ -9,7 +9,7 @@ import numpy as np
 from ...sampling.named import draw
 from ...sampling.pattern import Pattern, pattern
 from ..common import check_output, choices, progress, say
-from .cases import CONTRASTS, GRIDS, OUTPUTS, VARIANT, Case, Options, Results
+from .cases import CONTRASTS, GRIDS, OUTPUTS, VARIANT, Case, Options
 
 if TYPE_CHECKING:
     from ...metrics import Evaluation
@@ -55,7 +55,7 @@ def run(options: Options) -> None:
         trained = train_networks(options, mask, cases[n_validation + n_test :], test)
         for name, one in trained.items():
             images[name], seconds[name] = _reconstruct(Settings(network=one.network), test, mask)
-    from .report import print_results, write_results
+    from .report import Results, print_results, write_results
 
     described, scores = [(name, text) for name, text, _ in rows], _score(test, images)
     results = Results(described, found.acceleration, test, chosen, trained, images, scores, seconds)

@@ -2,17 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
 
 from ...sampling.named import names
 from ..common import literal
-
-if TYPE_CHECKING:
-    from ...metrics import Evaluation
-    from .networks import Trained
 
 GRIDS: dict[str, tuple[float, ...]] = {
     "zero-filled": (0.0,),
@@ -94,27 +90,3 @@ class Case(NamedTuple):
     kspace: np.ndarray
     maps: np.ndarray
     contrast: str
-
-
-class Results(NamedTuple):
-    """What the demo found.
-
-    Attributes:
-      described: (what, value) of the data.
-      acceleration: measured.
-      test: the slices that are scored.
-      chosen: classical method -> (lam, validation NMSE of each lam that was tried).
-      trained: network -> how it was trained.
-      images: method -> magnitude (y, x) of each slice.
-      scores: method -> evaluation of each slice, a volume of its own: they are different heads.
-      seconds: method -> seconds for a slice.
-    """
-
-    described: list[tuple[str, str]]
-    acceleration: float
-    test: list[Case]
-    chosen: "dict[str, tuple[float, dict[float, float]]]"
-    trained: "dict[str, Trained]"
-    images: dict[str, list[np.ndarray]]
-    scores: "dict[str, list[Evaluation]]"
-    seconds: dict[str, float]

@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,7 +23,34 @@ from . import page
 from .cases import GRIDS, VARIANT
 
 if TYPE_CHECKING:
-    from .cases import Options, Results
+    from ...metrics import Evaluation
+    from .cases import Case, Options
+    from .networks import Trained
+
+
+class Results(NamedTuple):
+    """What the demo found.
+
+    Attributes:
+      described: (what, value) of the data.
+      acceleration: measured.
+      test: the slices that are scored.
+      chosen: classical method -> (lam, validation NMSE of each lam that was tried).
+      trained: network -> how it was trained.
+      images: method -> magnitude (y, x) of each slice.
+      scores: method -> evaluation of each slice, a volume of its own: they are different heads.
+      seconds: method -> seconds for a slice.
+    """
+
+    described: list[tuple[str, str]]
+    acceleration: float
+    test: list[Case]
+    chosen: "dict[str, tuple[float, dict[float, float]]]"
+    trained: "dict[str, Trained]"
+    images: dict[str, list[np.ndarray]]
+    scores: "dict[str, list[Evaluation]]"
+    seconds: dict[str, float]
+
 
 ERROR_FACTOR = 5.0
 SLACK = 0.2
