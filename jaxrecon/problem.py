@@ -55,7 +55,7 @@ class Problem:
         Example:
           >>> kspace = np.ones((3, 8, 4), "complex64")
           >>> problem = jr.Problem.from_numpy(kspace, mask=[1, 0, 1, 0], maps=np.ones((3, 8, 4)))
-          >>> problem.kspace.shape, problem.op.mask.shape
+          >>> problem.kspace.shape, problem.op.encoding.mask.shape
           ((3, 8, 4), (4,))
         """
         kspace = np.asarray(kspace)
