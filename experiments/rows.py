@@ -125,7 +125,7 @@ def fingerprint(
         for array in hashed(example):
             digest.update(np.ascontiguousarray(array).tobytes())
         files.append(file)
-        measured.append(1 / float(np.mean(np.asarray(problem.op.mask) != 0)))
+        measured.append(1 / float(np.mean(np.asarray(problem.op.encoding.mask) != 0)))
         shape = problem.kspace.shape
     return {
         "scans": [scan_name(file) for file in dict.fromkeys(files)],

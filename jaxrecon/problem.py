@@ -1,14 +1,16 @@
 """Problem and Target: what a reconstruction is given, and what it is compared with."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jaxtyping import Array, Float, Inexact
 
+from . import struct
 from .checks import check_at_least, check_broadcasts, check_same_coils
-from .operators import CartesianSense
+from .operators import CARTESIAN, CartesianSense, EncodingRecord, Sense
 from .typing import Key, KSpace, Mask
 
 
@@ -17,8 +19,9 @@ class Problem:
     """Measured data and the forward model that explains them; a PyTree: jit it, vmap it, shard it.
 
     Attributes:
-      kspace: measured k-space (..., coil, y, x), complex, centred, 0 where not measured.
-      op: the forward LinearOperator A in y = A x.
+      kspace: measured k-space (..., coil, y, x), complex, centred, 0 where not measured; for other encodings than the Cartesian
+        one the samples (..., coil, *samples).
+      op: the forward LinearOperator A in y = A x, a `Sense`: maps times encoding.
       acs: mask of the calibration region, for models that estimate maps, (x,), (1, x) or (y, x); None: found by the
         model from the mask.
       key: randomness for models that need it.
@@ -43,8 +46,8 @@ class Problem:
           ndim: 2, or 3 for k-space (coil, z, y, x).
 
         Returns:
-          Problem with a CartesianSense operator. A mask that is constant along an axis has size 1 there: its normal operator
-          then needs no FFT along that axis.
+          Problem with the operator `CartesianSense(maps, mask)`. A mask that is constant along an axis has size 1 there: its
+          normal operator then needs no FFT along that axis.
 
         Raises:
           ValueError: wrong shapes, values that are not finite, an empty mask; the message says which.
@@ -52,7 +55,7 @@ class Problem:
         Example:
           >>> kspace = np.ones((3, 8, 4), "complex64")
           >>> problem = jr.Problem.from_numpy(kspace, mask=[1, 0, 1, 0], maps=np.ones((3, 8, 4)))
-          >>> problem.kspace.shape, problem.op.mask.shape
+          >>> problem.kspace.shape, problem.op.encoding.mask.shape
           ((3, 8, 4), (4,))
         """
         kspace = np.asarray(kspace)
@@ -81,6 +84,31 @@ class Problem:
         kspace = kspace * mask.astype(real)
         op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask, real), ndim=ndim)
         return cls(jnp.asarray(kspace), op, None if acs is None else jnp.asarray(acs), key)
+
+    @classmethod
+    def from_example(cls, example: Mapping[str, Any], encoding: EncodingRecord = CARTESIAN) -> "Problem":
+        """A problem from the arrays of an example by name, or from a batch of them: the same arrays with a leading axis.
+
+        Values are not looked at, so that arrays may be traced.
+
+        Args:
+          example: "kspace" and the arrays that the encoding is made of; where there are such "maps" (coil, y, x) or (set, coil,
+            y, x), "acs" and "seed", an integer. Without maps the operator has none: the model estimates them.
+          encoding: what is made of the arrays.
+
+        Raises:
+          ValueError: an array is missing.
+        """
+        missing = [key for key in ("kspace", *encoding.keys) if key not in example]
+        if missing:
+            wanted = ", ".join(("kspace", *encoding.keys))
+            raise ValueError(f"encoding {encoding.name} is made of {wanted}: {', '.join(missing)} missing")
+        op = Sense(example.get("maps"), encoding.build({key: example[key] for key in encoding.keys}), sets=None)
+        key = None
+        if "seed" in example:
+            seed = example["seed"]
+            key = jax.random.key(seed) if jnp.ndim(seed) == 0 else jax.vmap(jax.random.key)(seed)
+        return cls(example["kspace"], op, example.get("acs"), key)
 
 
 @struct.dataclass

@@ -14,8 +14,8 @@ def test_mask_is_found_and_simplified(rng):
     kspace = _kspace(rng)
     kspace[..., 1::2] = 0
     problem = Problem.from_numpy(kspace, maps=np.ones_like(kspace))
-    assert problem.op.mask.shape == (1, 8)  # constant along the readout: 1D FFTs
-    np.testing.assert_array_equal(problem.op.mask[0], [1, 0] * 4)
+    assert problem.op.encoding.mask.shape == (1, 8)  # constant along the readout: 1D FFTs
+    np.testing.assert_array_equal(problem.op.encoding.mask[0], [1, 0] * 4)
 
 
 def test_mask_is_applied_and_single_coil_needs_no_maps(rng):
@@ -29,7 +29,7 @@ def test_mask_is_applied_and_single_coil_needs_no_maps(rng):
 def test_double_precision_is_kept(x64, rng):
     problem = Problem.from_numpy(_kspace(rng).astype(np.complex128))
     assert problem.kspace.dtype == jnp.complex128
-    assert problem.op.mask.dtype == jnp.float64
+    assert problem.op.encoding.mask.dtype == jnp.float64
     assert problem.op.maps is None
 
 

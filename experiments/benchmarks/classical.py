@@ -98,7 +98,7 @@ def contests(kspace: np.ndarray, folder: Path) -> dict[str, Contest]:
     espirit.rivals["sigpy"] = lambda: sigpy.EspiritCalib(kspace, **quiet).run()
     cg.rivals["sigpy"] = lambda: sigpy.SenseRecon(kspace, maps, LAM_SENSE, max_iter=N_CG, **quiet).run()
     l1.rivals["sigpy"] = lambda: sigpy.L1WaveletRecon(kspace, maps, LAM_L1, max_iter=N_FISTA, **quiet).run()
-    normal.rivals["sigpy"] = sigpy_normal(maps, np.asarray(problem.op.mask), np.asarray(x))
+    normal.rivals["sigpy"] = sigpy_normal(maps, np.asarray(problem.op.encoding.mask), np.asarray(x))
     fft.rivals["sigpy"] = lambda: __import__("sigpy").fft(kspace, axes=(-2, -1))
     # maps: compared up to phase where both have them; images: the golden files' tolerance, BART's images by magnitude
     for contest, limit in ((espirit, 5e-3), (cg, 5e-3), (l1, 5e-3), (normal, 1e-5), (fft, 1e-5)):

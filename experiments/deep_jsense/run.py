@@ -136,7 +136,7 @@ def picture(image: Any, carry: Any, context: Any, problem: Problem, target: Targ
 
 def fingerprint(examples: list) -> dict[str, Any]:
     """What was tested on; equal hashes are equal k-space and masks."""
-    found = rows.fingerprint(examples, lambda example: (example[2].op.mask, example[2].kspace))
+    found = rows.fingerprint(examples, lambda example: (example[2].op.encoding.mask, example[2].kspace))
     return found | {"scans": len(found["scans"])}
 
 

@@ -18,7 +18,7 @@ images = {
     "zero-filled": jr.classical.zero_filled(problem),
     "CG-SENSE": jr.classical.cg_sense(problem, lam=0.01, n_iter=30),
     "L1-wavelet": jr.classical.l1_wavelet(problem, lam=0.003 * scale, n_iter=100),
-    "mask, R = 8": problem.op.mask,
+    "mask, R = 8": problem.op.encoding.mask,
 }
 figure = plots.image_grid({title: np.abs(image) for title, image in images.items()}, columns=4)
 plots.save(figure, Path(__file__).with_name("brain.png"))

@@ -88,7 +88,7 @@ def network(experiment: Experiment, options: argparse.Namespace, folder: Path) -
             file, **{name: crop_to_target(np.abs(np.asarray(x)).astype(np.float32), shape) for name, x in shown.items()}
         )
     return {
-        "test": rows.fingerprint(examples, lambda e: (e[2].op.mask, middle(e[2]), e[3].image)),
+        "test": rows.fingerprint(examples, lambda e: (e[2].op.encoding.mask, middle(e[2]), e[3].image)),
         "scores": scores,
         "scores_zero_filled": rows.score(root_of_squares, experiment.variant, examples),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),

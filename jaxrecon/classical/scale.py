@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from ..complex_ops import rss
-from ..fourier import crop_or_pad, ifftc
 from ..problem import Problem
 from .sense import rss_image
 
@@ -24,7 +23,7 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
       problem: the measured data.
       rule: "none" is 1, as sigpy; "max" and "p95" the maximum and the 95th percentile of the zero-filled root-sum-of-squares
         image; "bart" the 90th percentile of a low-resolution image of the calibration region, or its maximum where that is far
-        above: max - p90 >= 2 (p90 - median).
+        above: max - p90 >= 2 (p90 - median); of an encoding without such a region that of the first picture.
       calib_size: calibration region of "bart", (y, x).
 
     Returns:
@@ -38,15 +37,10 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
     if rule == "none":
         return jnp.ones((), problem.kspace.real.dtype)
     if rule == "bart":
-        low = crop_or_pad(problem.kspace, calib_size)
-        axes = tuple(range(-len(calib_size), 0))
-        sizes = jnp.sort(rss(ifftc(low, axes), axis=-len(calib_size) - 1).ravel())
+        low = problem.op.encoding.low_resolution(problem.kspace, calib_size)
+        sizes = jnp.sort(rss(low, axis=-len(calib_size) - 1).ravel())
         median, p90, largest = sizes[sizes.size // 2], sizes[int(0.9 * sizes.size)], sizes[-1]
-        full = problem.kspace.shape[-len(calib_size) :]
-        ratio = 1.0
-        for n, m in zip(full, calib_size, strict=True):
-            ratio *= (n / m) ** 0.5  # unitary transforms of different sizes
-        scale = jnp.where(largest - p90 < 2 * (p90 - median), p90, largest) / ratio
+        scale = jnp.where(largest - p90 < 2 * (p90 - median), p90, largest)
     elif rule in ("max", "p95"):
         image = rss_image(problem)
         scale = image.max() if rule == "max" else jnp.percentile(image, 95)

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..complex_ops import rss
-from ..fourier import ifftc
-from ..operators import CartesianSense
 from ..problem import Problem
 from ..typing import Image
 from .cg import cg, cg_implicit
@@ -21,9 +19,9 @@ def zero_filled(problem: Problem) -> Image:
 
 
 def rss_image(problem: Problem) -> Float[Array, "*batch y x"]:
-    """Root of the sum of squares of the coil images F^-1 y: (..., y, x), real; needs no maps."""
-    ndim = problem.op.ndim
-    return rss(ifftc(problem.kspace, range(-ndim, 0)), axis=-ndim - 1)
+    """Root of the sum of squares of the coil images, F^-1 y of k-space: (..., y, x), real; needs no maps."""
+    encoding = problem.op.encoding
+    return rss(encoding.coil_images(problem.kspace), axis=-encoding.ndim - 1)
 
 
 def cg_sense(
@@ -59,7 +57,7 @@ def sense(problem: Problem, *, acceleration: tuple[int, int], lam: jax.Array | f
     block_ij = sum_c conj(S_c(p_i)) S_c(p_j) h(p_i - p_j).
 
     Args:
-      problem: a CartesianSense problem with one map set, mask every R-th line along one or both axes, no calibration lines.
+      problem: Cartesian, with one map set, mask every R-th line along one or both axes, no calibration lines.
       acceleration: (R_y, R_x), each a divisor of the size of its axis.
       lam: Tikhonov weight.
 
@@ -67,18 +65,22 @@ def sense(problem: Problem, *, acceleration: tuple[int, int], lam: jax.Array | f
       Image (y, x).
 
     Raises:
-      ValueError: a size that its acceleration doesn't divide, or maps of another form.
+      ValueError: a size that its acceleration doesn't divide, maps of another form, or an encoding without a mask.
 
     Source: Pruessmann et al. 1999.
     """
     op = problem.op
-    if not isinstance(op, CartesianSense) or op.maps is None or op.maps.ndim != 3:
-        raise ValueError("sense needs a CartesianSense problem with maps (coil, y, x)")
-    size = op.maps.shape[-2:]
+    maps, encoding = getattr(op, "maps", None), getattr(op, "encoding", None)
+    if maps is None or maps.ndim != 3 or encoding is None or not hasattr(encoding, "mask"):
+        raise ValueError(
+            "sense unfolds the pixels that a mask folds together: it needs a Cartesian problem with maps (coil, y, x); "
+            "cg_sense takes any other"
+        )
+    size = maps.shape[-2:]
     if any(n % r for n, r in zip(size, acceleration, strict=True)):
         raise ValueError(f"acceleration {acceleration} must divide the matrix {size}: use cg_sense otherwise")
-    delta = jnp.zeros(size, op.maps.dtype).at[0, 0].set(1)
-    spread = CartesianSense(None, op.mask).normal(delta)  # h(p): the circular point spread function
+    delta = jnp.zeros(size, maps.dtype).at[0, 0].set(1)
+    spread = encoding.normal(delta)  # h(p): the circular point spread function
     steps = [n // r for n, r in zip(size, acceleration, strict=True)]
     offsets = [(i * steps[0], j * steps[1]) for i in range(acceleration[0]) for j in range(acceleration[1])]
     h = jnp.stack([jnp.stack([spread[(a - c) % size[0], (b - d) % size[1]] for c, d in offsets]) for a, b in offsets])
@@ -88,7 +90,7 @@ def sense(problem: Problem, *, acceleration: tuple[int, int], lam: jax.Array | f
         x = jnp.moveaxis(x, (-4, -2), (-2, -1))
         return x.reshape((*x.shape[:-2], -1))
 
-    maps = fold(op.maps)
+    maps = fold(maps)
     blocks = jnp.einsum("cyxi,cyxj,ij->yxij", jnp.conj(maps), maps, h)
     blocks = blocks + lam * jnp.eye(len(offsets), dtype=blocks.dtype)[None, None]
     x = jnp.linalg.solve(blocks, fold(zero_filled(problem))[..., None])[..., 0]

@@ -68,9 +68,7 @@ def run(options: Options) -> None:
     from ..training import carry_bytes, format_memory, memory_report
     from ..training.experiment import LOSSES, make_optimizer
     from ..training.networks import after_update, build
-    from .training_data import preparation
 
-    preparation(experiment)  # refuses masks and sizes that do not exist
     problem, target = abstract_batch(options)
     model = build(experiment.model, training=True)
     own = experiments.strategy_label(experiment)
@@ -161,15 +159,20 @@ def parse_bytes(text: str) -> int:
 
 
 def abstract_batch(options: Options):
-    """(Problem, Target) of a batch as shapes and types."""
+    """(Problem, Target) of a batch as shapes and types.
+
+    Raises:
+      ValueError: masks and sizes that do not exist.
+    """
     import jax
     import jax.numpy as jnp
 
-    from ..operators import CartesianSense
     from ..problem import Problem, Target
     from ..training.networks import in_time, needs_maps, window
+    from .training_data import preparation
 
     experiment = options.experiment
+    encoding = preparation(experiment).encoding
     size, coils, batch = experiment.shape or options.size, experiment.n_coils or options.coils, experiment.batch_size
     if min(*size, coils, batch, options.frames) < 1:
         raise ValueError("--size, --coils, --frames and --batch-size must be 1 or more")
@@ -180,12 +183,15 @@ def abstract_batch(options: Options):
     own = (*frames, *adjacent) if of_frames or frames else ()  # frames that have masks of their own
     maps = needs_maps(experiment.model)
 
+    mask = (*own, *(1 for _ in own), 1 if by_columns else size[0], size[1])
+    arrays = encoding.abstract((*frames, *adjacent, coils, *size), mask)
+    if maps:
+        arrays["maps"] = jax.ShapeDtypeStruct((coils, *size), jnp.complex64)
+
     def build():
-        kspace = jnp.zeros((batch, *frames, *adjacent, coils, *size), jnp.complex64)
-        coil_maps = jnp.zeros((batch, coils, *size), jnp.complex64) if maps else None
-        mask = jnp.zeros((batch, *own, *(1 for _ in own), 1 if by_columns else size[0], size[1]))
+        example = {name: jnp.zeros((batch, *array.shape), array.dtype) for name, array in arrays.items()}
         dtype = jnp.complex64 if maps and experiment.target != "file" else jnp.float32
         image = jnp.zeros((batch, *frames, *size), dtype)
-        return Problem(kspace, CartesianSense(coil_maps, mask)), Target(image, jnp.zeros(batch))
+        return Problem.from_example(example, encoding), Target(image, jnp.zeros(batch))
 
     return jax.eval_shape(build)

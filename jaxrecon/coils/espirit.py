@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -37,36 +37,31 @@ class EspiritResult(NamedTuple):
     n_kernels: Int[Array, ""]
 
 
+class EspiritOptions(TypedDict, total=False):
+    """The options of `espirit`, as `espirit_eigen` explains them."""
+
+    calib_size: int
+    kernel_size: int
+    threshold: float
+    crop: float
+    n_maps: int
+    soft: bool
+    phase: Phase
+    n_iter: int
+    chunk: int | None
+
+
 def espirit(
-    kspace: Complex[Array, "coil *z y x"],
-    *,
-    calib_size: int = 24,
-    kernel_size: int = 6,
-    threshold: float = 0.02,
-    crop: float = 0.95,
-    n_maps: int = 1,
-    soft: bool = False,
-    phase: Phase = "first_coil",
-    n_iter: int = 128,
-    chunk: int | None = None,
+    kspace: Complex[Array, "coil *z y x"], **options: Unpack[EspiritOptions]
 ) -> Complex[Array, "*set coil y x"]:
     """Coil sensitivity maps of unit norm from the fully sampled center of k-space.
 
     S(r) is the eigenvector of G(r) = sum_k q_k(r) q_k(r)^H with eigenvalue 1, where q_k are the coil images of the
-    kernels that span the rows of the calibration matrix; see `espirit_eigen` for the steps and for the eigenvalues.
+    kernels that span the rows of the calibration matrix.
 
     Args:
       kspace: (coil, y, x) or (coil, z, y, x), centered; only its central calib_size region along each axis is read.
-      calib_size: width of the calibration region in samples, along each spatial axis (default of sigpy and BART).
-      kernel_size: width of the k-space kernels in samples (default of sigpy and BART).
-      threshold: kernels with singular value above threshold * largest are kept. BART's `-t` is the square of this.
-      crop: maps are zero where the eigenvalue is not above it (sigpy 0.95, BART 0.8; 0 keeps everything).
-      n_maps: map sets; a second one describes an object that is larger than the field of view.
-      soft: weight the maps smoothly by their eigenvalue, see `soft_weight`, instead of cropping (soft-SENSE).
-      phase: "first_coil" makes the first coil real and positive (sigpy); "principal" makes sum_c conj(u_c) S_c so,
-        with u the first left singular vector of the calibration data (coil, samples) (BART).
-      n_iter: equivalent number of power iterations; most of them are squarings of G(r).
-      chunk: pixels worked on at a time; by default what fits the cache.
+      **options: those of `espirit_eigen`, which also gives the eigenvalues: calib_size, kernel_size, crop, n_maps ...
 
     Returns:
       (coil, y, x) for n_maps = 1, else (set, coil, y, x); complex as kspace.
@@ -82,19 +77,8 @@ def espirit(
       >>> espirit(jnp.ones((4, 32, 30), complex), calib_size=12, kernel_size=4).shape
       (4, 32, 30)
     """
-    result = espirit_eigen(
-        kspace,
-        calib_size=calib_size,
-        kernel_size=kernel_size,
-        threshold=threshold,
-        crop=crop,
-        n_maps=n_maps,
-        soft=soft,
-        phase=phase,
-        n_iter=n_iter,
-        chunk=chunk,
-    )
-    return result.maps[0] if n_maps == 1 else result.maps
+    maps = espirit_eigen(kspace, **options).maps
+    return maps[0] if len(maps) == 1 else maps
 
 
 def espirit_eigen(
@@ -122,15 +106,16 @@ def espirit_eigen(
 
     Args:
       kspace: (coil, y, x) or (coil, z, y, x), centered.
-      calib_size: see `espirit`, as for all other options.
-      kernel_size: see `espirit`.
-      threshold: see `espirit`.
-      crop: see `espirit`.
-      n_maps: see `espirit`.
-      soft: see `espirit`.
-      phase: see `espirit`.
-      n_iter: see `espirit`.
-      chunk: see `espirit`.
+      calib_size: width of the calibration region in samples, along each spatial axis (default of sigpy and BART).
+      kernel_size: width of the k-space kernels in samples (default of sigpy and BART).
+      threshold: kernels with singular value above threshold * largest are kept. BART's `-t` is the square of this.
+      crop: maps are zero where the eigenvalue is not above it (sigpy 0.95, BART 0.8; 0 keeps everything).
+      n_maps: map sets; a second one describes an object that is larger than the field of view.
+      soft: weight the maps smoothly by their eigenvalue, see `soft_weight`, instead of cropping (soft-SENSE).
+      phase: "first_coil" makes the first coil real and positive (sigpy); "principal" makes sum_c conj(u_c) S_c so,
+        with u the first left singular vector of the calibration data (coil, samples) (BART).
+      n_iter: equivalent number of power iterations; most of them are squarings of G(r).
+      chunk: pixels worked on at a time; by default what fits the cache.
 
     Returns:
       EspiritResult; its maps have the set axis also for n_maps = 1, its eigenvalues are neither cropped nor weighted.
@@ -141,7 +126,7 @@ def espirit_eigen(
     Source: Uecker et al. 2014 (ESPIRiT).
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
-    n_coils = kspace.shape[0]
+    n_coils, *shape = kspace.shape
     if not 1 <= n_maps <= n_coils:
         raise ValueError(f"n_maps is {n_maps}, but {n_coils} coils have between 1 and {n_coils} map sets")
     if phase not in ("first_coil", "principal"):
@@ -150,24 +135,19 @@ def espirit_eigen(
     if chunk is None:
         entries = _CHUNK_ENTRIES.get(jax.default_backend(), _CHUNK_ENTRIES_ACCELERATOR)
         chunk = max(entries // n_coils**2, 1)
-    return _espirit(
-        kspace,
-        threshold,
-        crop,
-        calib_size=calib_size,
-        kernel_size=kernel_size,
-        n_maps=n_maps,
-        soft=soft,
-        principal=phase == "principal",
-        n_iter=n_iter,
-        chunk=chunk,
+    principal = phase == "principal"
+    correlation, reference, *singular = _kernels(
+        kspace, threshold, calib_size=calib_size, kernel_size=kernel_size, principal=principal
     )
+    maps, eigenvalues = _maps(
+        correlation, reference, crop, shape=tuple(shape), n_maps=n_maps, soft=soft, n_iter=n_iter, chunk=chunk
+    )
+    return EspiritResult(maps, eigenvalues, *singular)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("calib_size", "kernel_size", "n_maps", "soft", "principal", "n_iter", "chunk")
-)
-def _espirit(kspace, threshold, crop, *, calib_size, kernel_size, n_maps, soft, principal, n_iter, chunk):
+@functools.partial(jax.jit, static_argnames=("calib_size", "kernel_size", "principal"))
+def _kernels(kspace, threshold, *, calib_size, kernel_size, principal):
+    """Steps 1 to 3: (correlations, the direction (coil,) that is made real, singular values, number of kernels)."""
     n_coils, *shape = kspace.shape
     calib = crop_or_pad(kspace, (calib_size,) * len(shape))
     _, singular_values, kernels = jnp.linalg.svd(calibration_matrix(calib, kernel_size), full_matrices=False)
@@ -177,6 +157,13 @@ def _espirit(kspace, threshold, crop, *, calib_size, kernel_size, n_maps, soft, 
         reference = jnp.linalg.svd(calib.reshape(n_coils, -1), full_matrices=False)[0][:, 0]
     else:
         reference = jnp.zeros(n_coils, kspace.dtype).at[0].set(1)
+    return correlation, reference, singular_values, keep.sum()
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "n_maps", "soft", "n_iter", "chunk"))
+def _maps(correlation, reference, crop, *, shape, n_maps, soft, n_iter, chunk):
+    """Steps 4 and 5: (maps (set, coil, *shape), eigenvalues (set, *shape))."""
+    n_coils = len(reference)
 
     def lines(index):  # flat indices over all spatial axes but the last
         gram = _gram(correlation, index, shape)
@@ -194,11 +181,9 @@ def _espirit(kspace, threshold, crop, *, calib_size, kernel_size, n_maps, soft, 
     maps, eigenvalues = jax.lax.map(lines, index)  # (chunk, set, coil, pixel), (chunk, set, pixel)
     maps, eigenvalues = jnp.moveaxis(maps, 0, 2), jnp.moveaxis(eigenvalues, 0, 1)
     pixels = n_lines * shape[-1]
-    return EspiritResult(
+    return (
         maps.reshape(n_maps, n_coils, -1)[..., :pixels].reshape(n_maps, n_coils, *shape),
         eigenvalues.reshape(n_maps, -1)[:, :pixels].reshape(n_maps, *shape),
-        singular_values,
-        keep.sum(),
     )
 
 

@@ -1,7 +1,7 @@
 """JSENSE: coil maps and image together, as short k-space kernels fitted to the calibration region."""
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -31,28 +31,25 @@ class JsenseResult(NamedTuple):
     """1 where a position is sampled, else 0."""
 
 
-def jsense(
-    kspace: Complex[Array, "coil *z y x"],
-    *,
-    kernel_width: int = 16,
-    calib_size: int = 24,
-    lam: float = 0,
-    n_outer: int = 10,
-    n_cg: int = 10,
-    normalize: bool = True,
-) -> Complex[Array, "coil *z y x"]:
+class JsenseOptions(TypedDict, total=False):
+    """The options of `jsense`, as `jsense_kernels` explains them."""
+
+    kernel_width: int
+    calib_size: int
+    lam: float
+    n_outer: int
+    n_cg: int
+    normalize: bool
+
+
+def jsense(kspace: Complex[Array, "coil *z y x"], **options: Unpack[JsenseOptions]) -> Complex[Array, "coil *z y x"]:
     """Coil sensitivity maps by joint estimation of the maps and the image.
 
     min over (m, r) of 1/2 ||W (m_c * r - y_c)||^2 + lam/2 (||m||^2 + ||r||^2), see `jsense_kernels`.
 
     Args:
       kspace: (coil, y, x) or (coil, z, y, x), centered; only its center is read, which may be undersampled.
-      kernel_width: width of the maps in k-space, in samples (sigpy's default; GLEAM names 8).
-      calib_size: width of the calibration region in samples.
-      lam: Tikhonov weight, for calibration data of norm 1.
-      n_outer: alternations.
-      n_cg: conjugate gradient iterations for each of maps and image in an alternation; the truncation regularizes.
-      normalize: divide the maps by their RSS. They are defined everywhere, but mean nothing where there is no signal.
+      **options: those of `jsense_kernels`, which also gives the kernels: kernel_width, calib_size, lam, n_outer ...
 
     Returns:
       (coil, y, x), complex as kspace.
@@ -67,16 +64,7 @@ def jsense(
       >>> jsense(jnp.ones((4, 32, 30), complex), calib_size=12, kernel_width=4).shape
       (4, 32, 30)
     """
-    result = jsense_kernels(
-        kspace,
-        kernel_width=kernel_width,
-        calib_size=calib_size,
-        lam=lam,
-        n_outer=n_outer,
-        n_cg=n_cg,
-        normalize=normalize,
-    )
-    return result.maps
+    return jsense_kernels(kspace, **options).maps
 
 
 def jsense_kernels(
@@ -97,12 +85,12 @@ def jsense_kernels(
 
     Args:
       kspace: (coil, y, x) or (coil, z, y, x), centered.
-      kernel_width: see `jsense`, as for all other options.
-      calib_size: see `jsense`.
-      lam: see `jsense`.
-      n_outer: see `jsense`.
-      n_cg: see `jsense`.
-      normalize: see `jsense`.
+      kernel_width: width of the maps in k-space, in samples (sigpy's default; GLEAM names 8).
+      calib_size: width of the calibration region in samples.
+      lam: Tikhonov weight, for calibration data of norm 1.
+      n_outer: alternations.
+      n_cg: conjugate gradient iterations for each of maps and image in an alternation; the truncation regularizes.
+      normalize: divide the maps by their RSS. They are defined everywhere, but mean nothing where there is no signal.
 
     Returns:
       JsenseResult.
@@ -114,13 +102,22 @@ def jsense_kernels(
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
     check_calibration(kspace, calib_size, kernel_width, complete=False)
-    return _jsense(
-        kspace, lam, kernel_width=kernel_width, calib_size=calib_size, n_outer=n_outer, n_cg=n_cg, normalize=normalize
-    )
+    fitted = _fit(kspace, lam, kernel_width=kernel_width, calib_size=calib_size, n_outer=n_outer, n_cg=n_cg)
+    return JsenseResult(_maps(fitted[0], shape=kspace.shape[1:], normalize=normalize), *fitted)
 
 
-@functools.partial(jax.jit, static_argnames=("kernel_width", "calib_size", "n_outer", "n_cg", "normalize"))
-def _jsense(kspace, lam, *, kernel_width, calib_size, n_outer, n_cg, normalize):
+@functools.partial(jax.jit, static_argnames=("shape", "normalize"))
+def _maps(map_kernels, *, shape, normalize):
+    maps = ifftc(crop_or_pad(map_kernels, shape), tuple(range(1, map_kernels.ndim)))
+    if not normalize:
+        return maps
+    length = rss(maps, 0)[None]
+    return maps / jnp.where(length > 0, length, 1)
+
+
+@functools.partial(jax.jit, static_argnames=("kernel_width", "calib_size", "n_outer", "n_cg"))
+def _fit(kspace, lam, *, kernel_width, calib_size, n_outer, n_cg):
+    """All of a JsenseResult but the maps."""
     n_coils, *shape = kspace.shape
     space = tuple(range(1, 1 + len(shape)))
     calib = crop_or_pad(kspace, (calib_size,) * len(shape))
@@ -164,8 +161,4 @@ def _jsense(kspace, lam, *, kernel_width, calib_size, n_outer, n_cg, normalize):
     maps = jnp.zeros((n_coils, *(kernel_width,) * len(shape)), calib.dtype)
     image = crop_or_pad(jnp.ones((1,) * len(shape), calib.dtype), grid)
     map_kernels, image_kernel = jax.lax.fori_loop(0, n_outer, alternate, (maps, image))
-    maps = ifftc(crop_or_pad(map_kernels, shape), space)
-    if normalize:
-        length = rss(maps, 0)[None]
-        maps = maps / jnp.where(length > 0, length, 1)
-    return JsenseResult(maps, map_kernels, image_kernel, calib, weights)
+    return map_kernels, image_kernel, calib, weights

@@ -11,28 +11,25 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..operators import CartesianSense
+from ..operators import CARTESIAN, EncodingRecord
 from ..problem import Problem, Target
 from .index import scan_name
 from .preparation import EmptySlice, Example, Preparation, name_of, prepare
 from .scan import Slice
 
 
-def to_problem(example: Example) -> tuple[Problem, Target]:
+def to_problem(example: Example, encoding: EncodingRecord = CARTESIAN) -> tuple[Problem, Target]:
     """(Problem, Target) on the device from an example, or from a batch of them: the same arrays with a leading axis.
 
-    Without maps the operator has none: the model estimates them.
+    Args:
+      example: made by `prepare` for this encoding. Without maps the operator has none: the model estimates them.
+      encoding: that of the `Preparation`.
     """
     a = {name: jnp.array(array) for name, array in example.items()}
-    key = None
-    if "seed" in a:
-        key = jax.random.key(a["seed"]) if a["seed"].ndim == 0 else jax.vmap(jax.random.key)(a["seed"])
-    problem = Problem(a["kspace"], CartesianSense(a.get("maps"), a["mask"]), a.get("acs"), key)
-    return problem, Target(a["target"], a["data_range"], scale=a["scale"])
+    return Problem.from_example(a, encoding), Target(a["target"], a["data_range"], scale=a["scale"])
 
 
 class Batches:
@@ -117,7 +114,7 @@ class BatchIterator(Iterator[tuple[Problem, Target]]):
             self._finalizer = weakref.finalize(self, _close, self._grain)
         example = next(self._grain)
         self._next += 1
-        return to_problem(example)
+        return to_problem(example, self._source.encoding)
 
     def get_state(self) -> dict[str, int]:
         """The place, fit for JSON."""
@@ -167,14 +164,14 @@ class Labelled:
             except EmptySlice:
                 n_empty[part.file] += 1
             else:
-                yield part.file, part.index - n_empty[part.file], *to_problem(example)
+                yield part.file, part.index - n_empty[part.file], *to_problem(example, self._how.encoding)
 
 
 class _BatchSource:
     """Batch i as a dict of arrays; picklable, as grain's processes need it."""
 
     def __init__(self, source, how, batch_size, seed, shuffle, n_epochs):
-        self._source, self._how, self._size = source, how, batch_size
+        self._source, self._how, self._size, self.encoding = source, how, batch_size, how.encoding
         self._seed, self._shuffle, self._n_epochs = seed, shuffle, n_epochs
         self._buckets: dict[tuple, list[int]] = {}
         for i in range(len(source)):

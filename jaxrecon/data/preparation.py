@@ -14,11 +14,13 @@ import numpy as np
 
 from ..host import coil_images, combine, crop_or_pad, fftc, ifftc, rss
 from ..metrics import crop_to_target
+from ..operators import CARTESIAN, EncodingRecord
 from .detect import open as open_scan
 from .scan import Header, Slice
 
 Example = dict[str, Any]
-"""Arrays of one example: kspace, mask, maps, acs, target, data_range, scale, seed; those that it does not have are left out."""
+"""Arrays of one example: kspace, those of its encoding (mask), maps, acs, target, data_range, scale, seed; those that it does not have
+are left out."""
 LEAST_SAMPLED = 0.95
 """Part of the samples between the outermost ones that a target made from k-space needs: samples that happen to be 0 are few."""
 MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
@@ -186,8 +188,9 @@ class Preparation:
       mask: draws the sampling pattern, e.g. `lambda part, rng: compatible.random_lines(int(rng.integers(2**32)),
         part.kspace.shape[-1], acceleration=4, center_fraction=0.08)`; the file's own mask, and columns that its header
         says were never acquired, stay unmeasured. None: the file's mask alone.
+      encoding: how what the mask leaves of a slice becomes the arrays of an example, and these the encoding of its problem.
       target: slice -> reference image, from k-space before undersampling, or from the file.
-      scale: example -> number that k-space, target and data range are divided by; None: 1.
+      scale: example, as `on_grid` gives it -> number that k-space, target and data range are divided by; None: 1.
       data_range: (slice, target) -> peak for SSIM, before scaling.
       shape: (y, x) that k-space and maps are cropped or zero-padded to in the image domain; targets are cropped to it
         where larger. None: as they are.
@@ -199,6 +202,7 @@ class Preparation:
     """
 
     mask: MaskFn | None = None
+    encoding: EncodingRecord = CARTESIAN
     target: Callable[[Slice], np.ndarray] = file_target
     scale: Callable[[Example], float] | None = None
     data_range: Callable[[Slice, np.ndarray], float] = target_maximum
@@ -212,12 +216,12 @@ class Preparation:
 def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     """One example from one slice, on the host.
 
-    y = M F(crop(F^-1 k)) / s, target and data range / s
+    y = M F(crop(F^-1 k)) / s, or what other encodings sample; target and data range / s
 
     Args:
       part: a slice with k-space (..., coil, y, x).
       how: the recipe.
-      rng: random generator for mask and key.
+      rng: random generator for mask, encoding and key.
 
     Returns:
       Arrays by name, complex64 and float32; the mask has the axes (y, x) at least.
@@ -244,13 +248,13 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     if not target.any():
         raise EmptySlice(f"the target of {name_of(part)} is 0 everywhere: leave it out")
     mask = _mask(part, stored, how, rng)
-    example: Example = {"kspace": kspace * mask, "mask": mask}
+    example: Example = how.encoding.sample(dataclasses.replace(part, kspace=kspace), mask, rng)
     if how.maps and part.maps is not None:
         example["maps"] = np.asarray(part.maps, np.complex64)
     if how.acs is not None and (acs := how.acs(part, mask)) is not None:
         example["acs"] = np.asarray(acs, np.float32)
     example["target"] = target.astype(np.complex64 if np.iscomplexobj(target) else np.float32)
-    scale = 1.0 if how.scale is None else how.scale(example)
+    scale = 1.0 if how.scale is None else how.scale(on_grid(example, how.encoding))
     if not scale > 0:
         raise ValueError(f"{name_of(part)} is scaled by {scale}: it is empty, leave it out")
     example["kspace"] = example["kspace"] / np.float32(scale)
@@ -263,6 +267,11 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     if how.keys:
         example["seed"] = rng.integers(2**32, dtype=np.uint32)
     return example
+
+
+def on_grid(example: Example, encoding: EncodingRecord) -> Example:
+    """An example as the rules of scale see it: its k-space on the Cartesian grid, and a mask (all measured, if it has none)."""
+    return {"mask": np.ones((1, 1), np.float32), **example, "kspace": encoding.gridded(example)}
 
 
 @functools.lru_cache(maxsize=64)

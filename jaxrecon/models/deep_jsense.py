@@ -136,7 +136,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
                 raise ValueError("maps are needed: with given_maps the network does not estimate them (ESPIRiT does)")
             zero_filled = problem.op.adjoint(problem.kspace)
             return {"image": zero_filled}, {"image_op": problem.op, "zero_filled": zero_filled, "common": params}
-        shape, mask = problem.kspace.shape[-2:], problem.op.mask
+        shape, mask = problem.kspace.shape[-2:], problem.op.encoding.mask
         grid = _grid(config, shape)
         image_op = ImageConvolution(None, mask, shape, grid)
         coil_images = to_grid(problem.kspace, mask, grid)

@@ -9,9 +9,7 @@ Source: Xin et al. 2023, arXiv 2309.13839, and its code.
 
 import dataclasses
 import functools
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from ..checks import check_broadcasts
@@ -126,14 +124,13 @@ def promptmr(config: PromptMRConfig) -> Unrolled:
     def start(params, problem):
         check_window(problem, config)
         maps = estimate_maps(maps_net, params, problem, config, adjacent=False)
-        return problem.kspace, (problem.kspace, problem.op.replace(maps=maps), params["slope"])
+        return problem.kspace, (problem.kspace, problem.op.replace(maps=maps, sets=False), params["slope"])
 
     def step(theta, kspace, context, i):
         measured, op, slope = context
-        image = each_slice(lambda op, k: op.combine(ifftc(k)), op, kspace)
-        change, _ = net.apply(theta["net"], image, slope)
-        refinement = each_slice(lambda op, x: fftc(op.expand(x)), op, change)
-        return kspace - masked(kspace - measured, op.mask) * theta["dc_weight"] - refinement
+        change, _ = net.apply(theta["net"], op.combine(ifftc(kspace)), slope)
+        refinement = fftc(op.expand(change))
+        return kspace - masked(kspace - measured, op.encoding.mask) * theta["dc_weight"] - refinement
 
     def init_step(key, kspace, context):
         theta = net.lazy_init(key, kspace[:, 0], context[-1])
@@ -189,7 +186,7 @@ def estimate_maps(net: NormPromptUnet, params, problem: Problem, config: PromptM
     """Maps (adjacent, coil, y, x) by the sensitivity network with the parameters of `start`."""
     calibration = problem.kspace
     if config.mask_center:
-        mask = problem.op.mask
+        mask = problem.op.encoding.mask
         if mask is not None and mask.ndim > 3:
             mask = jnp.min(mask, 0)[0]  # frames have masks of their own: what all of them sample
         calibration = masked(calibration, calibration_mask(mask, problem.acs))
@@ -209,14 +206,6 @@ def check_window(problem: Problem, config: PromptMRConfig) -> None:
             f"this network reconstructs {config.n_adjacent} neighbouring slices at once: kspace must be ({config.n_adjacent}, "
             f"coil, y, x), but its shape is {tuple(shape)}; scan.adjacent(index, {config.n_adjacent}) reads such a window"
         )
-    if problem.op.mask is not None:
-        check_broadcasts("mask", problem.op.mask.shape, "kspace", shape)
-
-
-def each_slice(f, op: Any, x: Any) -> Any:
-    """f(op of a slice, x of the slice) for all slices: maps (adjacent, coil, y, x); the mask has slices, or is one for all."""
-    own_mask = op.mask is not None and op.mask.ndim > 3 and op.mask.shape[0] > 1
-    if op.mask is not None and op.mask.ndim > 3 and not own_mask:
-        op = op.replace(mask=op.mask[0])
-    axes = op.replace(maps=0, mask=0 if own_mask else None)
-    return jax.vmap(f, (axes, 0))(op, x)
+    mask = problem.op.encoding.mask
+    if mask is not None:
+        check_broadcasts("mask", mask.shape, "kspace", shape)

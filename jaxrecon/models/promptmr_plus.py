@@ -20,7 +20,7 @@ import functools
 import jax.numpy as jnp
 
 from ..complex_ops import rss
-from .promptmr import PromptMRConfig, check_window, each_slice, estimate_maps, init_maps_net, prompt_nets
+from .promptmr import PromptMRConfig, check_window, estimate_maps, init_maps_net, prompt_nets
 from .unrolled import Unrolled, unrolled
 
 
@@ -89,8 +89,8 @@ def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:
     def start(params, problem):
         check_window(problem, config)
         maps = estimate_maps(maps_net, params, problem, config, adjacent=config.adjacent_maps)
-        op = problem.op.replace(maps=maps)
-        zero_filled = each_slice(lambda op, k: op.adjoint(k), op, problem.kspace)
+        op = problem.op.replace(maps=maps, sets=False)
+        zero_filled = op.adjoint(problem.kspace)
         carry = {"image": zero_filled}
         if config.n_buffers:
             carry["latent"] = zero_filled
@@ -108,7 +108,7 @@ def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:
     def step(theta, carry, context, i):
         op, zero_filled, slope = context
         image = carry["image"]
-        normal = each_slice(lambda op, x: op.normal(x), op, image)
+        normal = op.normal(image)
         out, history = net.apply(
             theta["net"], network_input(carry, normal, zero_filled), slope, carry.get("history"), i == 0
         )

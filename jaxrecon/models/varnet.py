@@ -68,7 +68,7 @@ def varnet(config: VarNetConfig) -> Unrolled:
     net = NormUNet(config.features, config.pools, dtype)
 
     def start(params, problem):
-        acs = calibration_mask(problem.op.mask, problem.acs) if config.mask_center else None
+        acs = calibration_mask(problem.op.encoding.mask, problem.acs) if config.mask_center else None
         maps = sens_net.apply(params, masked(problem.kspace, acs))
         return problem.kspace, (problem.kspace, problem.op.replace(maps=maps))
 
@@ -76,7 +76,7 @@ def varnet(config: VarNetConfig) -> Unrolled:
         measured, op = context
         image = op.combine(ifftc(kspace))
         refinement = fftc(op.expand(net.apply(theta["net"], image[None])[0]))
-        return kspace - masked(kspace - measured, op.mask) * theta["dc_weight"] - refinement
+        return kspace - masked(kspace - measured, op.encoding.mask) * theta["dc_weight"] - refinement
 
     def init_step(key, kspace, context):
         return {"net": net.lazy_init(key, kspace[:1]), "dc_weight": jnp.ones((), kspace.real.dtype)}

@@ -17,7 +17,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from .kernel_gradient import kernel_gradient
+from .kernel_gradient import after, kernel_gradient
 from .padding import MODES, pad_border
 
 Padding = Literal["zeros", "reflect", "edge", "circular"]
@@ -180,7 +180,7 @@ def _conv_backward(pad, dilation, stride, residuals, cotangent):
             gradient = kernel_gradient(x, cotangent, sizes=sizes, pad=pad, dilation=dilation, stride=stride)
             kernel_gradients = (gradient.astype(kernel.dtype),)
             # first the one, then the other: side by side they would need x, its shifted copy and both cotangents at once
-            kernel = kernel + 0 * kernel_gradients[0]
+            kernel = after(gradient, kernel)
         input_gradient = _input_gradient(kernel, _between_zeros(cotangent, stride, full), pad, dilation)
         return input_gradient, *kernel_gradients
 

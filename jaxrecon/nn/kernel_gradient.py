@@ -47,6 +47,21 @@ def kernel_gradient(
     return _blocks(x, cotangent, sizes, pad, dilation, stride)
 
 
+def after(first: Float[Array, "..."], then: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`then` as it is, but computed, and all that follows from it, when `first` is there: what only `first` needs is free by then.
+
+    The order is a dependence on data that the compiler cannot drop, whatever `first` holds: infinities and NaN stay in it. Of
+    `lax.optimization_barrier` nothing is left on a CPU when the order is chosen (jaxlib 0.10: GLEAM takes a seventh more memory).
+
+    Args:
+      first: any array that is not empty.
+      then: any array.
+    """
+    sample = lax.stop_gradient(first).ravel()[0]
+    zero = 0 * jnp.where(jnp.isfinite(sample), sample, 0)
+    return then + zero.astype(then.dtype)
+
+
 def _blocks(x, cotangent, sizes, pad, dilation, stride):
     """Sum over blocks of rows of (tap and channel, pixel) @ (pixel, out), in a scan: one block of shifted copies lives."""
     *leading, height, width, out = cotangent.shape

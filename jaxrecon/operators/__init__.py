@@ -14,23 +14,31 @@ from .base import (
     vdot,
 )
 from .blocks import Blocks
-from .cartesian import CartesianSense
+from .cartesian import CartesianFFT, CartesianSense
 from .convolution import ImageConvolution, MapConvolution
+from .encodings import CARTESIAN, ENCODINGS, EncodingRecord
 from .finite_difference import FiniteDifference
 from .kspace_kernels import kernels_to_maps, linear_grid, maps_to_kernels, pad_mask, to_grid
+from .sense import Encoding, Sense
 from .temporal import TemporalFFT
 from .wavelet import Wavelet, pack
 
 __all__ = [
+    "CARTESIAN",
+    "ENCODINGS",
     "Adjoint",
     "Blocks",
+    "CartesianFFT",
     "CartesianSense",
     "Compose",
+    "Encoding",
+    "EncodingRecord",
     "FiniteDifference",
     "ImageConvolution",
     "LinearOperator",
     "MapConvolution",
     "Scale",
+    "Sense",
     "Stack",
     "TemporalFFT",
     "Wavelet",

@@ -1,6 +1,6 @@
 """Linear operators as data: frozen PyTrees with forward, adjoint and the fast normal operator; composition, scaling, stacking.
 
-To add one: a frozen flax.struct dataclass that derives from LinearOperator and has the three methods; arrays are leaves, sizes are
+To add one: a dataclass by `jaxrecon.struct` that derives from LinearOperator and has the three methods; arrays are leaves, sizes are
 static fields. Domain and codomain may be any PyTree of arrays.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
+from .. import struct
 from ..complex_ops import abs2
 from ..typing import Key
 

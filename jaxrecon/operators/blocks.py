@@ -4,9 +4,9 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Inexact
 
+from .. import struct
 from .base import LinearOperator, adjoint_of
 
 
@@ -25,9 +25,9 @@ class Blocks(LinearOperator):
       [[2, 3], [6, 7]]
     """
 
-    shape: tuple[int, ...] = struct.field(pytree_node=False)
-    size: tuple[int, ...] = struct.field(pytree_node=False)
-    stride: tuple[int, ...] = struct.field(pytree_node=False)
+    shape: tuple[int, ...] = struct.static()
+    size: tuple[int, ...] = struct.static()
+    stride: tuple[int, ...] = struct.static()
 
     def forward(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """Image (..., *shape) to blocks (..., *n_blocks, *size)."""

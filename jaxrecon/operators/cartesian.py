@@ -1,115 +1,59 @@
-"""The Cartesian multi-coil forward model y_c = M F S_c x, single coil, coil maps, several map sets, 2D, 3D and frames."""
+"""The Cartesian encoding E = M F: centred unitary FFT and sampling mask, in 2D, 3D and of frames."""
 
-import jax
+import math
+
 import jax.numpy as jnp
-from flax import struct
 
-from ..checks import check_at_least, check_same_coils
-from ..fourier import fftc, ifftc
+from .. import struct
+from ..fourier import crop_or_pad, fftc, ifftc
 from ..typing import Image, KSpace, Maps, Mask
-from .base import LinearOperator
-
-_WORTH_SPLITTING = 2**16
-"""Below this many numbers in the maps a second thread costs more than it brings."""
+from .sense import Encoding, Sense, with_ndim
 
 
 @struct.dataclass
-class CartesianSense(LinearOperator):
-    """y_c = M F sum_e S_ec x_e: coil maps, centred unitary FFT, sampling mask.
-
-    Source: Pruessmann et al. 1999; several map sets e (soft-SENSE): Uecker et al. 2014.
+class CartesianFFT(Encoding):
+    """y = M F u: coil images (..., coil, y, x) to k-space of the same shape, 0 where not measured.
 
     Attributes:
-      maps: (coil, y, x), or (set, coil, y, x), or None: then the operator acts on coil images (..., coil, y, x) themselves, and a
-        model that estimates maps fills them in by `op.replace(maps=...)`.
       mask: 1 = measured; broadcasts against k-space (..., coil, y, x): (y, x), (1, x), (x,), frames (frame, 1, y, x); None: all
         measured. Along axes of size 1 the normal operator needs no FFT: a line mask costs 1D transforms only.
       ndim: 2, or 3 for (coil, z, y, x).
-
-    Example:
-      >>> op = jr.operators.CartesianSense(jnp.ones((3, 6, 5), complex), mask=jnp.array([1.0, 0, 1, 0, 1]))
-      >>> kspace = op @ jnp.ones((6, 5), complex)
-      >>> kspace.shape, jax.eval_shape(op.H.forward, kspace).shape
-      ((3, 6, 5), (6, 5))
     """
 
-    maps: Maps | None
     mask: Mask | None = None
-    ndim: int = struct.field(pytree_node=False, default=2)
+    ndim: int = struct.static(default=2)
 
     @property
-    def n_sets(self) -> int | None:
-        """Number of map sets, or None where the image has no set axis."""
-        return self.maps.shape[0] if self.maps is not None and self.maps.ndim == self.ndim + 2 else None
+    def splits_by_coil(self) -> bool:
+        """True where there is an FFT to share out, and coils have no masks of their own."""
+        return self.mask is not None and (self.mask.ndim <= self.ndim or self.mask.shape[-self.ndim - 1] == 1)
 
     def forward(self, x: Image) -> KSpace:
-        """Image (..., y, x), with map sets (..., set, y, x), to k-space (..., coil, y, x)."""
-        return self._sample(fftc(self.expand(x), self._axes))
+        """M F u."""
+        return self._sample(fftc(x, self._axes))
 
     def adjoint(self, y: KSpace) -> Image:
-        """K-space (..., coil, y, x) to image (..., y, x), with map sets (..., set, y, x): the zero-filled image."""
-        if self.maps is not None:
-            check_same_coils(self.maps, y, axis=-self.ndim - 1)
-        return self.combine(ifftc(self._sample(y), self._axes))
+        """F^-1 M y."""
+        return ifftc(self._sample(y), self._axes)
 
     def normal(self, x: Image) -> Image:
-        """S^H F^-1 M^2 F S x, of the shape of x: without shifts, signs or scaling, which cancel once the mask is shifted."""
+        """F^-1 M F u without shifts, signs or scaling: they cancel once the mask is shifted."""
         if self.mask is None:
-            return self.combine(self.expand(x))
-        first, *others = (part._masked_normal(x) for part in self._parts())
-        return sum(others, first)
-
-    def _masked_normal(self, x):
-        coil_images = self.expand(x)
-        mask = self._broadcast(self.mask, coil_images.ndim).astype(coil_images.real.dtype)
-        axes = [a for a in self._axes if mask.shape[a] > 1]
-        if axes:
-            kspace = jnp.fft.fftn(coil_images, axes=axes) * jnp.fft.ifftshift(mask**2, axes)
-            coil_images = jnp.fft.ifftn(kspace, axes=axes)
-        else:
-            coil_images = coil_images * mask**2
-        return self.combine(coil_images)
-
-    def expand(self, x: Image) -> Image:
-        """Coil images sum_e S_ec x_e, (..., coil, y, x), of an image (..., [set,] y, x); without maps x itself.
-
-        Raises:
-          ValueError: the image has another number of map sets.
-        """
-        if self.maps is None:
             return x
-        if self.n_sets is None:
-            check_at_least("image", x, ("z", "y", "x")[-self.ndim :])
-            coil_axis = (..., None, *[slice(None)] * self.ndim)
-            return self._broadcast(self.maps, max(x.ndim + 1, self.maps.ndim)) * x[coil_axis]
-        check_at_least("image", x, ("set", "z", "y", "x")[-self.ndim - 1 :])
-        if x.shape[-self.ndim - 1] != self.n_sets:
-            raise ValueError(f"maps have {self.n_sets} sets, but the image's shape (..., set, y, x) is {x.shape}")
-        x = jnp.expand_dims(x, -self.ndim - 1)
-        return jnp.sum(self._broadcast(self.maps, x.ndim) * x, -self.ndim - 2)
+        mask = with_ndim(self.mask, x.ndim).astype(x.real.dtype)
+        axes = [a for a in self._axes if mask.shape[a] > 1]
+        if not axes:
+            return x * mask**2
+        return jnp.fft.ifftn(jnp.fft.fftn(x, axes=axes) * jnp.fft.ifftshift(mask**2, axes), axes=axes)
 
-    def combine(self, coil_images: Image) -> Image:
-        """S^H: sum_c conj(S_ec) u_c, (..., [set,] y, x), of coil images (..., coil, y, x); without maps u itself."""
-        if self.maps is None:
-            return coil_images
-        if self.n_sets is not None:
-            coil_images = jnp.expand_dims(coil_images, -self.ndim - 2)
-        maps = self._broadcast(self.maps, coil_images.ndim)
-        return jnp.sum(jnp.conj(maps) * coil_images, -self.ndim - 1)
+    def coil_images(self, y: KSpace) -> Image:
+        """F^-1 y."""
+        return ifftc(y, self._axes)
 
-    def _parts(self):
-        """The coils in parts for the two cores of a CPU, whose FFT uses one: XLA runs independent chains side by side.
-
-        A half and two quarters were fastest for CG-SENSE and L1-wavelet taken together (8 coils, 230 x 180): with two halves XLA
-        may put the second's result where the first's input was, and so make one wait for the other.
-        """
-        axis = -self.ndim - 1
-        per_coil_mask = self.mask is not None and self.mask.ndim > self.ndim and self.mask.shape[axis] > 1
-        if self.maps is None or per_coil_mask or self.maps.size < _WORTH_SPLITTING or jax.default_backend() != "cpu":
-            return [self]
-        n_coils = self.maps.shape[axis]
-        parts = jnp.split(self.maps, [n_coils // 2, 3 * n_coils // 4], axis)
-        return [CartesianSense(maps, self.mask, self.ndim) for maps in parts if maps.size]
+    def low_resolution(self, y: KSpace, size: tuple[int, ...]) -> Image:
+        """F^-1 of the central `size` of k-space along the last axes, in the units of images of the full size."""
+        smaller = math.prod(n / m for n, m in zip(y.shape[-len(size) :], size, strict=True))
+        return ifftc(crop_or_pad(y, size), range(-len(size), 0)) / math.sqrt(smaller)  # unitary transforms of two sizes
 
     @property
     def _axes(self):
@@ -118,8 +62,21 @@ class CartesianSense(LinearOperator):
     def _sample(self, kspace):
         if self.mask is None:
             return kspace
-        return kspace * self._broadcast(self.mask, kspace.ndim).astype(kspace.real.dtype)
+        return kspace * with_ndim(self.mask, kspace.ndim).astype(kspace.real.dtype)
 
-    @staticmethod
-    def _broadcast(a, ndim):
-        return a.reshape((1,) * (ndim - a.ndim) + a.shape)
+
+def CartesianSense(maps: Maps | None, mask: Mask | None = None, ndim: int = 2) -> Sense:
+    """The Cartesian multi-coil model y_c = M F sum_e S_ec x_e: `Sense` with `CartesianFFT`.
+
+    Args:
+      maps: (coil, y, x), or (set, coil, y, x), or None for a model that estimates them.
+      mask: as in `CartesianFFT`.
+      ndim: 2, or 3 for maps (coil, z, y, x).
+
+    Example:
+      >>> op = jr.operators.CartesianSense(jnp.ones((3, 6, 5), complex), mask=jnp.array([1.0, 0, 1, 0, 1]))
+      >>> kspace = op @ jnp.ones((6, 5), complex)
+      >>> kspace.shape, jax.eval_shape(op.H.forward, kspace).shape
+      ((3, 6, 5), (6, 5))
+    """
+    return Sense(maps, CartesianFFT(mask, ndim), sets=None)

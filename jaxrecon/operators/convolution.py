@@ -13,14 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from flax import struct
 
+from .. import struct
 from ..fourier import crop_or_pad, fftc, ifftc
 from ..typing import Image, KSpace, Mask
 from .base import LinearOperator
-from .cartesian import CartesianSense
-from .convolution_by_columns import image_normal, map_gram, pays
+from .cartesian import CartesianFFT
+from .convolution_by_columns import image_normal, map_gram
+from .cpu import faster_by_columns
 from .kspace_kernels import Kernels, kernels_to_maps, maps_to_kernels, matmul, pad_mask, to_grid
+from .sense import Sense
 
 
 @struct.dataclass
@@ -38,8 +40,8 @@ class ImageConvolution(LinearOperator):
 
     kernels: Any
     mask: Mask | None
-    shape: tuple[int, int] = struct.field(pytree_node=False)
-    grid: tuple[int, int] = struct.field(pytree_node=False)
+    shape: tuple[int, int] = struct.static()
+    grid: tuple[int, int] = struct.static()
 
     def forward(self, x: Image) -> KSpace:
         """Image (..., [set,] P, Q) to k-space (..., coil, y, x)."""
@@ -58,20 +60,17 @@ class ImageConvolution(LinearOperator):
         return self._sense.combine(coil_images)
 
     def prepared_normal(self, *, by_transforms: bool = False) -> Callable[[Image], Image]:
-        """`normal` for many applications to an image ([set,] P, Q): the maps once, or without coils where that pays."""
+        """`normal` for many applications to an image ([set,] P, Q): the maps once, or without coils where that is faster."""
         n_coils, ky, kx = self.kernels.shape[-3:]
         n_sets = self.kernels.shape[0] if self.kernels.ndim == 4 else 1
         short = _columns_suffice(self.mask, self.shape, self.grid) and not by_transforms
-        if short and pays(n_sets, n_coils, self.shape, self.grid, (ky, kx)):
+        if short and faster_by_columns(n_sets, n_coils, self.shape, self.grid, (ky, kx)):
             return image_normal(self.kernels, self.mask, self.shape, self.grid)
         return self._sense.normal
 
     @property
     def _sense(self):
-        dtype = self.kernels.real.dtype
-        return CartesianSense(
-            kernels_to_maps(self.kernels, self.grid), pad_mask(self.mask, self.shape, self.grid, dtype)
-        )
+        return _sense(self.kernels, pad_mask(self.mask, self.shape, self.grid, self.kernels.real.dtype), self.grid)
 
 
 @struct.dataclass
@@ -89,8 +88,8 @@ class MapConvolution(LinearOperator):
 
     image: Any
     mask: Mask | None
-    shape: tuple[int, int] = struct.field(pytree_node=False)
-    kernel: tuple[int, int] = struct.field(pytree_node=False)
+    shape: tuple[int, int] = struct.static()
+    kernel: tuple[int, int] = struct.static()
 
     def forward(self, x: Kernels) -> KSpace:
         """Kernels ([set,] coil, ky, kx) to k-space (coil, y, x)."""
@@ -104,7 +103,7 @@ class MapConvolution(LinearOperator):
         """A^H A of kernels ([set,] coil, ky, kx) by transforms, without the crop: it is part of the mask on the grid."""
         grid = self.image.shape[-2:]
         mask = pad_mask(self.mask, self.shape, grid, x.real.dtype)[None]
-        coil_images = CartesianSense(kernels_to_maps(x, grid)).expand(self.image)
+        coil_images = _sense(x, None, grid).expand(self.image)
         return self.combine(ifftc(mask**2 * fftc(coil_images)))
 
     def combine(self, coil_images: Image) -> Kernels:
@@ -125,6 +124,11 @@ class MapConvolution(LinearOperator):
             return jnp.moveaxis(out.reshape(per_coil.shape), 0, -3)
 
         return normal
+
+
+def _sense(kernels, mask, grid):
+    """The operator on the grid whose maps have these kernels ([set,] coil, ky, kx)."""
+    return Sense(kernels_to_maps(kernels, grid), CartesianFFT(mask), sets=kernels.ndim == 4)
 
 
 def _columns_suffice(mask, shape, grid):

@@ -1,11 +1,19 @@
 """Both operators of the k-space convolution in forms without coil images, where whole columns of k-space are measured.
 
-With y in the image domain and x in k-space (hybrid), a line mask weighs columns, and a kernel's taps along x reach a few of
-them. What the data's end along y changes concerns few rows of k-space and is subtracted. Used by convolution.py.
+The image is taken as h(y, u), y in the image domain and u in k-space along x (hybrid), a kernel as s_c(y, i) with its taps i
+along x. Where all rows of the grid P x Q are measured, a coil's k-space is K_c(y, w) = sum_i s_c(y, i) h(y, w - i), each y for
+itself, and its columns w are weighed by the mask M(w). So the normal operator on the image couples few columns,
+
+  (B h)(y, u) = sum_d B_d(y, u) h(y, u + d),   B_d(y, u) = sum_i M(u + i)^2 sum_c conj(s_c(y, i)) s_c(y, i - d),
+
+and the one on the kernels is a matrix that all coils share. But the data have fewer rows than the grid. With R the transform of h
+to the rows that a kernel reaches from outside of the data, and K the pairs of taps that meet there, summed over coils, what is
+too much is subtracted: A^H A h = B h - R^H M K M R h. Used by convolution.py.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +23,24 @@ from jaxtyping import Array, Complex
 from ..fourier import fftc, ifftc
 from ..typing import Image, Mask
 from .kspace_kernels import Kernels, dft_matrices, matmul, pad_mask
+
+
+class Sizes(NamedTuple):
+    """The sizes of a convolution, static: (y, x) of the data, (P, Q) of the grid, (ky, kx) of the kernels."""
+
+    data: tuple[int, ...]
+    grid: tuple[int, ...]
+    kernel: tuple[int, ...]
+
+    @property
+    def first_column(self) -> int:
+        """The column of the grid where tap 0 of a kernel meets the first column of the data."""
+        return self.grid[1] // 2 - self.data[1] // 2 + self.kernel[1] // 2
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of k-space that a kernel reaches from those outside of the data."""
+        return self.grid[0] - self.data[0] + self.kernel[0] - 1
 
 
 def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tuple[int, int]) -> Complex[Array, "n n"]:
@@ -33,10 +59,10 @@ def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tu
       (n, n), n = [set] ky kx.
     """
     grid, (ky, kx) = image.shape[-2:], kernel
-    static, mask = (shape, grid, kernel), _column_mask(mask, shape, image.real.dtype)
+    sizes, mask = Sizes(shape, grid, kernel), _column_mask(mask, shape, image.real.dtype)
     image = image if image.ndim == 3 else image[None]
-    hybrid, n_sets, n_rows = fftc(image, (-1,)), len(image), grid[0] - shape[0] + ky - 1
-    columns = functools.partial(_columns, static, mask)
+    hybrid, n_sets, n_rows = fftc(image, (-1,)), len(image), sizes.n_rows
+    columns = functools.partial(_columns, sizes, mask)
 
     def product(a):
         """a^H a over the last but one axis."""
@@ -47,7 +73,7 @@ def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tu
     width = per_row.shape[-1]
     circular = matmul(jnp.asarray(np.exp(2j * np.pi * lags), hybrid.dtype), per_row.reshape(grid[0], -1))
     circular = circular.reshape(-1, width, width)[np.arange(ky)[None] - np.arange(ky)[:, None] + ky - 1]  # (a, b, i, j)
-    rows = columns(matmul(_to_rows(static, hybrid.dtype), hybrid))
+    rows = columns(matmul(_to_rows(sizes, hybrid.dtype), hybrid))
     rows = rows.transpose(3, 2, 1, 0).reshape(shape[1], -1)
     pairs = product(rows).reshape(n_rows, width, n_rows, width)
     outside = sum(pairs[q : q + ky, :, q : q + ky] for q in range(n_rows - ky + 1))
@@ -61,45 +87,38 @@ def image_normal(
 ) -> Callable[[Image], Image]:
     """The normal operator on the image ([set,] P, Q), all coils together; its gradient keeps only x of each application.
 
-    The kernels at a column together are a matrix with 2 kx - 1 diagonals for each y:
-    B_d(y, u) = sum_i M(u + i)^2 sum_c conj(s_c(y, i)) s_c(y, i - d).
-
     Args:
       kernels: ([set,] coil, ky, kx).
       mask: (x,) or (1, x), or None.
       shape: (y, x) of the data.
       grid: (P, Q).
     """
-    static, mask = (shape, grid, kernels.shape[-2:]), _column_mask(mask, shape, kernels.real.dtype)
+    sizes, mask = Sizes(shape, grid, kernels.shape[-2:]), _column_mask(mask, shape, kernels.real.dtype)
     kernels = kernels if kernels.ndim == 4 else kernels[None]
-    diagonals, outside = _diagonals(static, mask, kernels), _outside(static, kernels)
+    diagonals, pairs = _diagonals(sizes, mask, kernels), _pairs_outside(sizes, kernels)
 
     def normal(x):
         hybrid = fftc(x.reshape(-1, *grid), (-1,))
-        return ifftc(_normal_by_diagonals(static, diagonals, outside, mask, hybrid), (-1,)).reshape(x.shape)
+        return ifftc(_normal_by_diagonals(sizes, diagonals, pairs, mask, hybrid), (-1,)).reshape(x.shape)
 
     return normal
-
-
-def pays(n_sets: int, n_coils: int, shape: Sequence[int], grid: Sequence[int], kernel: Sequence[int]) -> bool:
-    """Whether `image_normal` is faster than transforms of all coils: on a CPU both took as long for 8 coils of 160 x 128."""
-    taps_outside = n_sets * kernel[1] * (grid[0] - shape[0] + kernel[0] - 1)
-    return 40 * n_coils * grid[0] * grid[1] > n_sets * shape[1] * taps_outside**2
 
 
 def _column_mask(mask, shape, dtype):
     return pad_mask(mask, (1, shape[1]), (1, shape[1]), dtype)[0]
 
 
-def _diagonals(static, mask, kernels):
-    """B_d for d = 0 .. kx - 1, (kx, set, set, P, Q), of kernels (set, coil, ky, kx)."""
-    shape, grid, (_, kx) = static
-    along_y = matmul(dft_matrices(kernels, grid)[0], kernels).transpose(2, 0, 3, 1)  # (P, set, kx, coil)
-    flat = along_y.reshape(grid[0], -1, along_y.shape[-1])
+def _diagonals(sizes, mask, kernels):
+    """B_d for d = 0 .. kx - 1, (kx, set, set, P, Q), of kernels (set, coil, ky, kx); those below are their mirror images."""
+    _, n_columns = sizes.data
+    height, width = sizes.grid
+    kx = sizes.kernel[1]
+    along_y = matmul(dft_matrices(kernels, sizes.grid)[0], kernels).transpose(2, 0, 3, 1)  # (P, set, kx, coil)
+    flat = along_y.reshape(height, -1, along_y.shape[-1])
     pairs = matmul(jnp.conj(flat), flat.swapaxes(-1, -2)).reshape(*along_y.shape[:3], *along_y.shape[1:3])
-    column = np.arange(grid[1])[None] - _first(*static) + np.arange(kx)[:, None]  # where tap i puts column u
-    inside = (column >= 0) & (column < shape[1])
-    weights = jnp.where(inside, mask[np.clip(column, 0, shape[1] - 1)] ** 2, 0) / grid[1]
+    column = np.arange(width)[None] - sizes.first_column + np.arange(kx)[:, None]  # where tap i puts column u
+    inside = (column >= 0) & (column < n_columns)
+    weights = jnp.where(inside, mask[np.clip(column, 0, n_columns - 1)] ** 2, 0) / width
     diagonals = []
     for d in range(kx):
         taps = jnp.stack([pairs[:, :, i, :, i - d] for i in range(d, kx)], -1)  # (P, set, set, i)
@@ -107,81 +126,75 @@ def _diagonals(static, mask, kernels):
     return jnp.stack(diagonals)
 
 
-def _outside(static, kernels):
-    """Pairs of taps (kx set row) that meet in the rows outside of the data, as a matrix; see `_reached`."""
-    shape, grid, (ky, _) = static
+def _pairs_outside(sizes, kernels):
+    """K: pairs of taps that meet in the rows outside of the data, a matrix on the (kx set row) of `_outside`."""
+    (n_rows, _), (height, width), (ky, _) = sizes
     taps = kernels[..., ::-1, :].transpose(3, 0, 2, 1)  # (kx, set, ky, coil)
     flat = taps.reshape(-1, taps.shape[-1])
-    pairs = matmul(jnp.conj(flat), flat.T).reshape(-1, ky, flat.shape[0] // ky, ky) / (grid[0] * grid[1])
-    last = grid[0] - shape[0] - 1
+    pairs = matmul(jnp.conj(flat), flat.T).reshape(-1, ky, flat.shape[0] // ky, ky) / (height * width)
+    last = height - n_rows - 1
     moved = [jnp.pad(pairs, [(0, 0), (q, last - q)] * 2) for q in range(last + 1)]
     n = pairs.shape[0] * (ky + last)
     return sum(moved[1:], moved[0]).reshape(n, n)
 
 
-def _first(shape, grid, kernel):
-    """The column of the grid where tap 0 of a kernel meets the first column of the data."""
-    return grid[1] // 2 - shape[1] // 2 + kernel[1] // 2
-
-
-def _columns(static, mask, x):
+def _columns(sizes, mask, x):
     """(..., Q) to M (kx, ..., x): what the taps of a kernel meet at each position."""
-    shape, _, kernel = static
-    starts = [_first(*static) - j for j in range(kernel[1])]
-    return mask.reshape((1,) * x.ndim + (-1,)) * jnp.stack([x[..., s : s + shape[1]] for s in starts])
+    starts = [sizes.first_column - j for j in range(sizes.kernel[1])]
+    return mask.reshape((1,) * x.ndim + (-1,)) * jnp.stack([x[..., s : s + sizes.data[1]] for s in starts])
 
 
-def _to_rows(static, dtype):
-    """DFT (row, P) to the rows of k-space that a kernel reaches from those outside of the data, in circular order."""
-    shape, (n, _), (ky, _) = static
-    start = n // 2 - shape[0] // 2 + shape[0] + ky // 2 - (ky - 1)
-    turns = np.outer(start + np.arange(n - shape[0] + ky - 1) - n // 2, np.arange(n) - n // 2) / n
+def _to_rows(sizes, dtype):
+    """R: the DFT (row, P) to the rows of k-space that a kernel reaches from outside of the data, in circular order."""
+    n_rows, n, ky = sizes.data[0], sizes.grid[0], sizes.kernel[0]
+    start = n // 2 - n_rows // 2 + n_rows + ky // 2 - (ky - 1)
+    turns = np.outer(start + np.arange(sizes.n_rows) - n // 2, np.arange(n) - n // 2) / n
     return jnp.asarray(np.exp(-2j * np.pi * turns) / np.sqrt(n), dtype)
 
 
-def _reached(static, mask, hybrid):
-    """Hybrid image (set, P, Q) at what the rows outside of the data meet, (kx set row, x)."""
-    columns = _columns(static, mask, matmul(_to_rows(static, hybrid.dtype), hybrid))
+def _outside(sizes, mask, hybrid):
+    """M R h: what the taps of a kernel meet in the rows outside of the data, (kx set row, x), of h (set, P, Q)."""
+    columns = _columns(sizes, mask, matmul(_to_rows(sizes, hybrid.dtype), hybrid))
     return columns.reshape(-1, columns.shape[-1])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _normal_by_diagonals(static, diagonals, outside, mask, hybrid):
-    """B x - R^H K R x, Hermitian: its gradient is written out, so that nothing but x is kept of each application."""
-    shape, grid, kernel = static
+def _normal_by_diagonals(sizes, diagonals, pairs, mask, hybrid):
+    """B h - R^H M K M R h, Hermitian: its gradient is written out, so that nothing but h is kept of each application."""
+    n_columns, width, kx = sizes.data[1], sizes.grid[1], sizes.kernel[1]
     out = jnp.sum(diagonals[0] * hybrid[None], 1)
-    for d in range(1, kernel[1]):  # a diagonal above and its mirror image below
+    for d in range(1, kx):  # a diagonal above and its mirror image below
         above = jnp.sum(diagonals[d, ..., :-d] * hybrid[None, ..., d:], 1)
         below = jnp.sum(jnp.conj(diagonals[d, ..., :-d]) * hybrid[:, None, ..., :-d], 0)
         out = out + jnp.pad(above, [(0, 0), (0, 0), (0, d)]) + jnp.pad(below, [(0, 0), (0, 0), (d, 0)])
-    spread = matmul(outside, _reached(static, mask, hybrid)).reshape(kernel[1], len(hybrid), -1, shape[1])
+    spread = matmul(pairs, _outside(sizes, mask, hybrid)).reshape(kx, len(hybrid), -1, n_columns)
     spread = spread * mask[None, None, None]
-    rows, first = jnp.zeros((*spread.shape[1:3], grid[1]), out.dtype), _first(*static)
-    for j in range(kernel[1]):
-        rows = rows.at[..., first - j : first - j + shape[1]].add(spread[j])
-    return out - matmul(_to_rows(static, out.dtype).conj().T, rows)
+    rows, first = jnp.zeros((*spread.shape[1:3], width), out.dtype), sizes.first_column
+    for j in range(kx):
+        rows = rows.at[..., first - j : first - j + n_columns].add(spread[j])
+    return out - matmul(_to_rows(sizes, out.dtype).conj().T, rows)
 
 
-def _normal_forward(static, diagonals, outside, mask, hybrid):
-    return _normal_by_diagonals(static, diagonals, outside, mask, hybrid), (diagonals, outside, mask, hybrid)
+def _normal_forward(sizes, diagonals, pairs, mask, hybrid):
+    return _normal_by_diagonals(sizes, diagonals, pairs, mask, hybrid), (diagonals, pairs, mask, hybrid)
 
 
-def _normal_backward(static, residuals, cotangent):
-    diagonals, outside, mask, x = residuals
+def _normal_backward(sizes, residuals, cotangent):
+    diagonals, pairs, mask, x = residuals
     g = jnp.conj(cotangent)
     g_diagonals = []
-    for d in range(static[2][1]):
+    for d in range(sizes.kernel[1]):
         above = jnp.conj(g)[:, None, ..., : x.shape[-1] - d] * x[None, ..., d:]
         below = jnp.conj(x)[None, ..., : x.shape[-1] - d] * g[:, None, ..., d:]
         both = above if d == 0 else above + below.swapaxes(0, 1)
         g_diagonals.append(jnp.pad(both, [(0, 0)] * 3 + [(0, d)]))
     everywhere = jnp.ones_like(mask)
-    of_g, of_x = (_reached(static, everywhere, a) for a in (g, x))
-    g_outside = -matmul(jnp.conj(mask[None] * of_g), (mask[None] * of_x).T)
-    both = jnp.conj(of_g) * matmul(outside, mask[None] * of_x) + of_x * jnp.conj(matmul(outside, mask[None] * of_g))
+    of_g, of_x = (_outside(sizes, everywhere, a) for a in (g, x))
+    g_pairs = -matmul(jnp.conj(mask[None] * of_g), (mask[None] * of_x).T)
+    both = jnp.conj(of_g) * matmul(pairs, mask[None] * of_x) + of_x * jnp.conj(matmul(pairs, mask[None] * of_g))
     g_mask = -jnp.sum(both.real, 0)
-    g_x = jnp.conj(_normal_by_diagonals(static, diagonals, outside, mask, g))
-    return jnp.stack(g_diagonals), g_outside, g_mask, g_x
+    g_x = jnp.conj(_normal_by_diagonals(sizes, diagonals, pairs, mask, g))
+    return jnp.stack(g_diagonals), g_pairs, g_mask, g_x
 
 
 _normal_by_diagonals.defvjp(_normal_forward, _normal_backward)

@@ -1,9 +1,9 @@
 """Finite differences in space and time, the operator of total variation."""
 
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Inexact
 
+from .. import struct
 from .base import LinearOperator
 
 
@@ -22,7 +22,7 @@ class FiniteDifference(LinearOperator):
       [[-8.0, 3.0, 5.0]]
     """
 
-    axes: tuple[int, ...] = struct.field(pytree_node=False, default=(-2, -1))
+    axes: tuple[int, ...] = struct.static(default=(-2, -1))
     weights: Inexact[Array, " axes"] | None = None
 
     def forward(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:

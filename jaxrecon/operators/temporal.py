@@ -1,7 +1,6 @@
 """The Fourier transform along time, which makes periodic motion sparse."""
 
-from flax import struct
-
+from .. import struct
 from ..fourier import fftc, ifftc
 from ..typing import Image
 from .base import LinearOperator
@@ -15,7 +14,7 @@ class TemporalFFT(LinearOperator):
       axis: the frame axis.
     """
 
-    axis: int = struct.field(pytree_node=False, default=-3)
+    axis: int = struct.static(default=-3)
 
     def forward(self, x: Image) -> Image:
         """Frames (..., frame, y, x) to temporal frequencies, same shape."""

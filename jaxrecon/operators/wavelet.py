@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pywt
-from flax import struct
 from jaxtyping import Array, Inexact
 
+from .. import struct
 from ..fourier import crop_or_pad
 from .base import LinearOperator
 
@@ -43,10 +43,10 @@ class Wavelet(LinearOperator):
       ((4, 4), (3, 4, 4), 0.0)
     """
 
-    shape: tuple[int, ...] = struct.field(pytree_node=False)
-    name: str = struct.field(pytree_node=False, default="db4")
-    level: int | None = struct.field(pytree_node=False, default=None)
-    periodic: bool = struct.field(pytree_node=False, default=False)
+    shape: tuple[int, ...] = struct.static()
+    name: str = struct.static(default="db4")
+    level: int | None = struct.static(default=None)
+    periodic: bool = struct.static(default=False)
 
     def forward(self, x: Inexact[Array, "..."]) -> Coefficients:
         """Image (..., *shape) to coefficients.

@@ -48,7 +48,7 @@ def test_unfolding_equals_cg(problem, acceleration, offset, rng):
 def test_unfolding_border_errors(problem):
     with pytest.raises(ValueError, match="must divide the matrix"):
         classical.sense(problem, acceleration=(5, 1))
-    with pytest.raises(ValueError, match="needs a CartesianSense problem with maps"):
+    with pytest.raises(ValueError, match=r"needs a Cartesian problem with maps \(coil, y, x\)"):
         classical.sense(problem.replace(op=problem.op.replace(maps=None)), acceleration=(2, 1))
 
 
@@ -65,7 +65,7 @@ def test_l1_wavelet_and_tv_equal_sigpy(problem):
     import sigpy.mri.app
 
     kspace, maps = np.asarray(problem.kspace), np.asarray(problem.op.maps)
-    weights = np.asarray(problem.op.mask)
+    weights = np.asarray(problem.op.encoding.mask)
     options = {"weights": weights, "show_pbar": False}
     reference = sigpy.mri.app.L1WaveletRecon(kspace, maps, 0.02, wave_name="db2", max_iter=60, **options).run()
     assert _relative(classical.l1_wavelet(problem, lam=0.02, wavelet="db2", n_iter=60), reference) < 2e-3

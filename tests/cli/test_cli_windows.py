@@ -285,7 +285,7 @@ def test_still_images_have_no_masks_of_frames(tmp_path):
     with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
         preparation(dataclasses.replace(SMALL["varnet"], mask="kt-uniform"))
     problem, _ = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
-    assert problem.op.mask.shape == (1, 3, 1, 1, 16)
+    assert problem.op.encoding.mask.shape == (1, 3, 1, 1, 16)
 
 
 def test_windows_of_frames():

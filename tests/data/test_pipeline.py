@@ -208,7 +208,7 @@ HOW = Preparation(mask=draw_lines, target=rss_target, keys=True)
 
 def as_arrays(batch):
     problem, target = batch
-    return [problem.kspace, problem.op.mask, jax.random.key_data(problem.key), target.image]
+    return [problem.kspace, problem.op.encoding.mask, jax.random.key_data(problem.key), target.image]
 
 
 def assert_equal_batches(a, b):
@@ -315,7 +315,7 @@ def test_labelled_slices_of_a_volume_share_their_mask():
     assert [(file, index) for file, index, *_ in first] == [("a/one.h5", i) for i in range(3)] + [
         ("b/two.h5", i) for i in range(2)
     ]
-    masks = [np.asarray(problem.op.mask) for _, _, problem, _ in first]
+    masks = [np.asarray(problem.op.encoding.mask) for _, _, problem, _ in first]
     np.testing.assert_array_equal(masks[0], masks[2])
     assert_equal_batches([e[2:] for e in first], [e[2:] for e in again])
     assert first[0][2].kspace.shape == (COILS, Y, X)
@@ -323,6 +323,7 @@ def test_labelled_slices_of_a_volume_share_their_mask():
 
 def test_patients_have_masks_of_their_own():
     masks = [
-        next(iter(labelled(make(1, file=f"P00{n}/cine.mat", shape=(5, 40)), HOW)))[2].op.mask.tolist() for n in (1, 2)
+        next(iter(labelled(make(1, file=f"P00{n}/cine.mat", shape=(5, 40)), HOW)))[2].op.encoding.mask.tolist()
+        for n in (1, 2)
     ]
     assert masks[0] != masks[1]

@@ -9,7 +9,7 @@ from jaxrecon.classical.cg import cg_start, cg_step
 from jaxrecon.complex_ops import abs2, from_channels, to_channels
 from jaxrecon.models.modl import MoDLConfig, keep_moving_averages, modl, regularized_solve
 from jaxrecon.models.unrolled import BATCH_AXIS
-from jaxrecon.operators import CartesianSense, LinearOperator
+from jaxrecon.operators import CartesianSense, LinearOperator, Sense
 from jaxrecon.problem import Problem
 
 
@@ -17,7 +17,7 @@ from jaxrecon.problem import Problem
 class Combined(LinearOperator):
     """A given by its normal operator: measured data are A^H b, already combined."""
 
-    op: CartesianSense
+    op: Sense
 
     def forward(self, x):
         raise NotImplementedError

@@ -10,7 +10,7 @@ from jaxrecon.complex_ops import rss
 from jaxrecon.fourier import ifftc
 from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig
 from jaxrecon.models.promptmr import estimate_maps, prompt_nets
-from jaxrecon.operators import CartesianSense
+from jaxrecon.operators import CartesianSense, Sense
 from jaxrecon.problem import Problem
 from jaxrecon.sampling import acs_disc, acs_square, detect_acs_lines
 from jaxrecon.sampling.acs import acs_columns
@@ -230,7 +230,7 @@ def _whole(case, single, published, made):
 
 
 def _op_place(context):
-    return next(i for i, part in enumerate(context) if isinstance(part, CartesianSense))
+    return next(i for i, part in enumerate(context) if isinstance(part, Sense))
 
 
 def ssim_loss(case):

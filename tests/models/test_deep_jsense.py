@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.problems import n_parameters, problem
+from support.problems import n_parameters, problem, with_mask
 
 from jaxrecon.complex_ops import from_channels, rss, to_channels
 from jaxrecon.fourier import crop_or_pad, fftc, ifftc
@@ -45,7 +45,7 @@ def explained(kernels, image, shape):
 
 
 def relative_residual(given, carry):
-    mask = jnp.ones((1, 1)) if given.op.mask is None else given.op.mask
+    mask = jnp.ones((1, 1)) if given.op.encoding.mask is None else given.op.encoding.mask
     error = given.kspace - mask[None] * explained(carry["kernels"], carry["image"], given.kspace.shape[-2:])
     return float(jnp.linalg.norm(error) / jnp.linalg.norm(given.kspace))
 
@@ -70,7 +70,7 @@ def test_without_map_updates_it_is_modl_from_the_library_own_parts(x64):
     images = ifftc(given.kspace)
     kernels = crop_or_pad(fftc(images / rss(images)[None]), (5, 3))
     maps = ifftc(crop_or_pad(kernels, grid))
-    op = CartesianSense(maps, crop_or_pad(jnp.broadcast_to(given.op.mask, shape), grid))
+    op = CartesianSense(maps, crop_or_pad(jnp.broadcast_to(given.op.encoding.mask, shape), grid))
     zero_filled = op.adjoint(crop_or_pad(given.kspace, grid))
     net = BiasFreeResNet(3, 2)
     x, theta = zero_filled, params["steps"]
@@ -127,8 +127,8 @@ def test_column_masks_take_the_short_way_to_the_same_iterates(x64):
     given, _ = problem((13, 10), maps=False, dtype=np.complex128)
     model = deep_jsense(dataclasses.replace(PLAIN, map_iters=4))
     params = jax.jit(model.init)(jax.random.key(0), given)
-    flat = given.replace(op=given.op.replace(mask=given.op.mask.reshape(-1)))
-    full = given.replace(op=given.op.replace(mask=jnp.broadcast_to(given.op.mask, (13, 10))))
+    flat = with_mask(given, given.op.encoding.mask.reshape(-1))
+    full = with_mask(given, jnp.broadcast_to(given.op.encoding.mask, (13, 10)))
     gradient = jax.jit(jax.value_and_grad(lambda p, g: jnp.sum(run(model, p, g) ** 2)))
     value, expected = gradient(params, full)
     for form in (given, flat):
@@ -276,8 +276,8 @@ def test_weights_learned_below_zero_are_finite(implicit):
 
 def test_full_sampling_and_one_coil():
     given, _ = problem((12, 10), coils=1, maps=False)
-    full = given.replace(op=given.op.replace(mask=jnp.ones((1, 10))))
-    none = given.replace(op=given.op.replace(mask=None))
+    full = with_mask(given, jnp.ones((1, 10)))
+    none = with_mask(given, None)
     model = deep_jsense(SMALL)
     params = jax.jit(model.init)(jax.random.key(0), given)
     reconstruct = jax.jit(lambda p, g: run(model, p, g))
@@ -294,9 +294,9 @@ def test_refused_with_a_reason():
     with pytest.raises(ValueError, match=r"would wrap around; wanted at least \(16, 12\)"):
         initial(dataclasses.replace(SMALL, grid=(14, 12)))
     with pytest.raises(ValueError, match="the mask must be"):
-        initial(SMALL, given.replace(op=given.op.replace(mask=jnp.ones((3, 1, 10)))))
+        initial(SMALL, with_mask(given, jnp.ones((3, 1, 10))))
     with pytest.raises(ValueError, match=r"the mask of shape \(1, 9\) .* kspace \(y, x\) of shape \(12, 10\)"):
-        initial(SMALL, given.replace(op=given.op.replace(mask=jnp.ones((1, 9)))))
+        initial(SMALL, with_mask(given, jnp.ones((1, 9))))
     with pytest.raises(ValueError, match=r"kspace must have axes \(coil, y, x\)"):
         initial(SMALL, given.replace(kspace=given.kspace[None]))
     with pytest.raises(ValueError, match="maps are needed"):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.problems import n_parameters, problem
+from support.problems import n_parameters, problem, with_mask
 
 from jaxrecon.models import PGDConfig, batched, pgd, run, stack_problems
 from jaxrecon.models.pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM
@@ -63,7 +63,7 @@ def test_circular_time_follows_a_shift_of_the_frames(circular):
     model = pgd(PGDConfig(n_steps=1, features=2, blocks=1, ndim=3, circular_time=circular))
     params = jax.jit(model.init)(jax.random.key(0), given)
     roll = lambda a: jnp.roll(a, 2, 0)
-    rolled = given.replace(kspace=roll(given.kspace), op=given.op.replace(mask=roll(given.op.mask)))
+    rolled = with_mask(given, roll(given.op.encoding.mask)).replace(kspace=roll(given.kspace))
     reconstruct = jax.jit(lambda g: run(model, params, g))
     difference = np.abs(reconstruct(rolled) - roll(reconstruct(given))).max()
     assert (difference < 1e-5) == circular

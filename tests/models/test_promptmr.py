@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.problems import with_mask
 
 from jaxrecon import models
 from jaxrecon.complex_ops import rss
@@ -132,7 +133,7 @@ def test_original_written_out(setups):
         theta = jax.tree.map(lambda a, i=i: a[i], params["steps"]["net"])
         combined = jnp.sum(jnp.conj(maps) * ifftc(k), 1)
         change, _ = net(theta, combined, slope)
-        k = k - eta * problem.op.mask[None, None] * (k - measured) - fftc(maps * change[:, None])
+        k = k - eta * problem.op.encoding.mask[None, None] * (k - measured) - fftc(maps * change[:, None])
     np.testing.assert_allclose(last, k, atol=2e-4)
     np.testing.assert_allclose(image, np.sqrt(np.sum(np.abs(ifftc(k[1])) ** 2, 0)), atol=2e-4)
 
@@ -143,7 +144,7 @@ def test_plus_written_out(setups):
     image, last, (op, zero_filled, slope) = jax.jit(lambda p, g: run(model, p, g, carry=True))(params, problem)
     net = prompt_nets(PLUS, n_history=2)[1]
     apply = jax.jit(net.apply)
-    maps, mask = op.maps, problem.op.mask[None, None]
+    maps, mask = op.maps, problem.op.encoding.mask[None, None]
     x = s = z = jnp.sum(jnp.conj(maps) * ifftc(problem.kspace), 1)
     np.testing.assert_allclose(zero_filled, z, atol=1e-5)
     history = net.empty_history(x)
@@ -278,12 +279,11 @@ def test_masks(setups):
     model, params, problem = setups(PLUS)
     reconstruct = jax.jit(lambda p, g: run(model, p, g))
     expected = reconstruct(params, problem)
-    with_mask = lambda mask: problem.replace(op=problem.op.replace(mask=mask))
-    full, none = with_mask(jnp.ones((1, X))), with_mask(None)
+    full, none = with_mask(problem, jnp.ones((1, X))), with_mask(problem, None)
     assert np.isfinite(reconstruct(params, full)).all()
     np.testing.assert_allclose(reconstruct(params, none), reconstruct(params, full), atol=1e-4)
     # the same lines, said for each frame; found in the mask and given
-    framed = with_mask(jnp.tile(problem.op.mask[None, None], (SLICES, 1, 1, 1)))
+    framed = with_mask(problem, jnp.tile(problem.op.encoding.mask[None, None], (SLICES, 1, 1, 1)))
     np.testing.assert_allclose(reconstruct(params, framed), expected, atol=1e-4)
     given = problem.replace(acs=jnp.zeros((1, X)).at[:, X // 2 - 2 : X // 2 + 2].set(1))
     np.testing.assert_allclose(reconstruct(params, given), expected, atol=1e-4)
@@ -300,7 +300,7 @@ def test_refused(setups):
     with pytest.raises(ValueError, match=r"3 neighbouring slices at once.*\(2, 2, 10, 12\)"):
         run(model, params, problem.replace(kspace=problem.kspace[:2]))
     with pytest.raises(ValueError, match="mask of shape"):
-        run(model, params, problem.replace(op=problem.op.replace(mask=jnp.ones((2, 1, 1, X)))))
+        run(model, params, with_mask(problem, jnp.ones((2, 1, 1, X))))
     for wrong, reason in (
         ({"n_adjacent": 4}, "odd"),
         ({"n_buffers": 2}, "n_buffers"),

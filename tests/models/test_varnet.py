@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.problems import n_parameters, problem
+from support.problems import n_parameters, problem, with_mask
 
 from jaxrecon.complex_ops import rss
 from jaxrecon.fourier import fftc, ifftc
@@ -43,7 +43,11 @@ def test_written_out(setup):
     model, params, given = setup
     image, kspace, (_, op) = jax.jit(lambda p, g: run(model, p, g, carry=True))(params, given)
     net = jax.jit(NormUNet(2, 1).apply)
-    k, y, sampled = given.kspace, given.kspace, np.broadcast_to(given.op.mask, given.kspace.shape[-2:])[None] != 0
+    k, y, sampled = (
+        given.kspace,
+        given.kspace,
+        np.broadcast_to(given.op.encoding.mask, given.kspace.shape[-2:])[None] != 0,
+    )
     maps = op.maps
     np.testing.assert_allclose(rss(maps), 1, rtol=1e-5)
     for i, eta in enumerate((0.7, 0.6)):
@@ -63,7 +67,7 @@ def test_one_and_two_steps_scan_loop_and_batch(setup):
     loop = jax.jit(lambda p, g: run(model, p, g, loop=True))(params, given)
     np.testing.assert_allclose(loop, every[1], atol=1e-4)
     # each example has its own calibration region
-    other = given.replace(op=given.op.replace(mask=jnp.ones_like(given.op.mask)), kspace=given.kspace[::-1])
+    other = with_mask(given, jnp.ones_like(given.op.encoding.mask)).replace(kspace=given.kspace[::-1])
     batch = jax.jit(lambda p, g: run(batched(model), p, g))(params, stack_problems([other, given]))
     np.testing.assert_allclose(batch[1], every[1], atol=1e-4)
     alone = jax.jit(lambda p, g: run(model, p, g))(params, other)
@@ -75,16 +79,16 @@ def test_forms_of_the_mask_and_given_calibration(setup):
     model, params, given = setup
     reconstruct = jax.jit(lambda p, g: run(model, p, g))
     expected = reconstruct(params, given)
-    flat = given.replace(op=given.op.replace(mask=given.op.mask[0]))
+    flat = with_mask(given, given.op.encoding.mask[0])
     np.testing.assert_allclose(reconstruct(params, flat), expected, atol=1e-5)
     same = given.replace(acs=jnp.zeros((10,)).at[3:7].set(1))
     other = given.replace(acs=jnp.zeros((1, 10)).at[:, 4:6].set(1))
-    detected = np.ravel(given.op.mask)[2] * np.ravel(given.op.mask)[7]
+    detected = np.ravel(given.op.encoding.mask)[2] * np.ravel(given.op.encoding.mask)[7]
     assert detected == 0, "the problem's calibration region is larger than its centre"
     np.testing.assert_allclose(reconstruct(params, same), expected, atol=1e-5)
     assert np.abs(reconstruct(params, other) - expected).max() > 1e-3
-    full = given.replace(op=given.op.replace(mask=jnp.ones((1, 10))))
-    none = given.replace(op=given.op.replace(mask=None))
+    full = with_mask(given, jnp.ones((1, 10)))
+    none = with_mask(given, None)
     np.testing.assert_allclose(reconstruct(params, none), reconstruct(params, full), atol=1e-5)
 
 

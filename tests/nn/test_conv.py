@@ -125,6 +125,14 @@ def test_gradient_under_transformations(rng, x64):
     np.testing.assert_allclose(out["second"], out["second, native"], atol=1e-8)
 
 
+def test_an_infinite_gradient_of_the_kernel_leaves_that_of_the_input_alone():
+    """1e30 x 1e30 is more than single precision holds; the input's gradient is 1e30 times the kernel."""
+    x, kernel, cotangent = jnp.full((6, 7, 2), 1e30), jnp.ones((3, 3, 2, 2)), jnp.full((6, 7, 2), 1e30)
+    of_x, of_kernel = jax.jit(lambda x, kernel: jax.vjp(conv, x, kernel)[1](cotangent))(x, kernel)
+    assert np.isinf(of_kernel).all()
+    np.testing.assert_allclose(of_x[1:-1, 1:-1], 18e30, rtol=1e-6)
+
+
 def test_gradient_has_the_form_that_is_fast_in_loops():
     """On a CPU ordinary convolutions and matrix products in a loop; elsewhere the native gradient."""
     x, kernel = jnp.zeros((1, 32, 32, 16)), jnp.zeros((3, 3, 16, 16))

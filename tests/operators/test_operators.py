@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from support.dense_dft import DenseDFT
 
 from jaxrecon import operators as ops
 from jaxrecon.operators import vdot
+from jaxrecon.operators.cpu import coil_parts
 
 COILS, Y, X, FRAMES, Z = 3, 11, 8, 4, 5
 KERNEL = (4, 3)
@@ -38,6 +40,19 @@ def _cases(rng):
         "two map sets": (ops.CartesianSense(sets, _mask(rng, (Y, X))), (2, Y, X)),
         "frames": (ops.CartesianSense(maps, _mask(rng, (FRAMES, 1, 1, X))), (FRAMES, Y, X)),
         "frames, two map sets": (ops.CartesianSense(sets, _mask(rng, (FRAMES, 1, Y, X))), (FRAMES, 2, Y, X)),
+        "slices with maps of their own": (
+            ops.Sense(_complex(rng, (FRAMES, COILS, Y, X)), ops.CartesianFFT(_mask(rng, (FRAMES, 1, 1, X)))),
+            (FRAMES, Y, X),
+        ),
+        "slices with two map sets of their own": (
+            ops.Sense(_complex(rng, (FRAMES, 2, COILS, Y, X)), ops.CartesianFFT(_mask(rng, (Y, 1))), sets=True),
+            (FRAMES, 2, Y, X),
+        ),
+        "a mask for each coil": (ops.CartesianSense(maps, _mask(rng, (COILS, Y, X))), (Y, X)),
+        "an encoding of one's own": (
+            ops.Sense(maps, DenseDFT(_complex(rng, (9, Y)), _complex(rng, (9, X)))),
+            (Y, X),
+        ),
         "3D": (ops.CartesianSense(maps3, _mask(rng, (Z, 1, X)), ndim=3), (Z, Y, X)),
         "convolution, image": (
             ops.ImageConvolution(_complex(rng, (COILS, *KERNEL)), _mask(rng, (1, X)), (Y, X), GRID),
@@ -152,9 +167,31 @@ def test_large_problems_split_their_coils(parts, rng):
     coils = sum(parts)
     maps = _complex(rng, (coils, 192, 384 // coils + 1)) if coils > 1 else _complex(rng, (1, 257, 256))
     op = ops.CartesianSense(maps, _mask(rng, maps.shape[1:]))
-    assert [len(part.maps) for part in op._parts()] == parts
+    assert [len(part) for part in coil_parts(maps, -3)] == parts
     x = _complex(rng, maps.shape[1:])
     _close(op.normal(x), op.adjoint(op.forward(x)), 1e-5)
+
+
+def test_leading_axes_are_a_loop_over_slices(rng):
+    """Maps (slice, coil, y, x), with map sets and without: each slice by its own maps and mask."""
+    for sets in (False, True):
+        maps = _complex(rng, (FRAMES, *[2] * sets, COILS, Y, X))
+        mask = _mask(rng, (FRAMES, 1, 1, X))
+        x = _complex(rng, (FRAMES, *[2] * sets, Y, X))
+        op = ops.Sense(maps, ops.CartesianFFT(mask), sets=sets)
+        each = [ops.Sense(maps[i], ops.CartesianFFT(mask[i]), sets=sets) for i in range(FRAMES)]
+        for method in ("forward", "normal", "expand"):
+            loop = jnp.stack([getattr(one, method)(x[i]) for i, one in enumerate(each)])
+            _close(getattr(op, method)(x), loop, 1e-6)
+
+
+def test_four_axes_are_map_sets_unless_said_otherwise(rng):
+    maps = _complex(rng, (2, COILS, Y, X))
+    assert ops.CartesianSense(maps).n_sets == 2 and ops.Sense(maps, ops.CartesianFFT()).n_sets is None
+    assert ops.CartesianSense(maps[0]).n_sets is None and ops.CartesianSense(None).n_sets is None
+    # of a batch of problems each has one set
+    each = jax.vmap(lambda op, x: op.expand(x))(ops.CartesianSense(maps), _complex(rng, (2, Y, X)))
+    assert each.shape == (2, COILS, Y, X)
 
 
 def test_adjoint_of_matches(rng):

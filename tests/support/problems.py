@@ -22,6 +22,11 @@ def problem(shape=(12, 10), coils=3, frames=None, seed=0, maps=True, dtype=np.co
     return Problem(op.forward(image), op if maps else op.replace(maps=None)), image
 
 
+def with_mask(given, mask):
+    """The same problem with another mask."""
+    return given.replace(op=given.op.replace(encoding=given.op.encoding.replace(mask=mask)))
+
+
 def n_parameters(model, *, maps=True, frames=None, part="steps"):
     """Number of parameters, by shapes alone; part None: all."""
     given, _ = problem((32, 32), frames=frames, maps=maps)
