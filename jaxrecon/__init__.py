@@ -7,10 +7,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import classical, coils, data, fourier, metrics, models, operators, sampling, strategies, training, weights
+    from . import (
+        classical,
+        coils,
+        data,
+        fourier,
+        metrics,
+        models,
+        operators,
+        recon,
+        sampling,
+        strategies,
+        training,
+        weights,
+    )
     from .checks import DataError
     from .models import run
     from .problem import Problem, Target
+    from .recon import load_network, reconstruct
     from .training import losses
 
 __all__ = [
@@ -21,10 +35,13 @@ __all__ = [
     "coils",
     "data",
     "fourier",
+    "load_network",
     "losses",
     "metrics",
     "models",
     "operators",
+    "recon",
+    "reconstruct",
     "run",
     "sampling",
     "strategies",
@@ -32,7 +49,15 @@ __all__ = [
     "weights",
 ]
 
-_HOMES = {"DataError": "checks", "Problem": "problem", "Target": "problem", "losses": "training", "run": "models"}
+_HOMES = {
+    "DataError": "checks",
+    "Problem": "problem",
+    "Target": "problem",
+    "load_network": "recon",
+    "losses": "training",
+    "reconstruct": "recon",
+    "run": "models",
+}
 """Name -> module that it is taken from; the other names are modules themselves."""
 
 

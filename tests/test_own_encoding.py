@@ -10,7 +10,7 @@ import pytest
 from support.coil_data import simulate
 from support.dense_dft import DENSE_DFT, N_SAMPLES, DenseDFT, phases
 
-from jaxrecon import Problem, classical, losses, models
+from jaxrecon import Problem, classical, losses, models, reconstruct
 from jaxrecon.data.pipeline import batches, labelled
 from jaxrecon.data.preparation import Preparation, combined_target, maximum, prepare
 from jaxrecon.data.scan import Slice
@@ -72,6 +72,13 @@ METHODS = {
 def test_at_the_points_of_a_mask_it_is_the_cartesian_problem(both, name):
     cartesian, dense = (jax.jit(METHODS[name])(problem) for problem in both)
     np.testing.assert_allclose(dense, cartesian, atol=2e-4 * float(jnp.abs(cartesian).max()))
+
+
+@pytest.mark.parametrize("method", ["zero-filled", "rss", "cg-sense", "l1-wavelet", "tv"])
+def test_reconstruct_takes_it(both, method):
+    cartesian, dense = (reconstruct(problem, method=method, n_iter=10, scale="max") for problem in both)
+    np.testing.assert_allclose(dense.images, cartesian.images, atol=2e-4 * float(np.abs(cartesian.images).max()))
+    assert dense.images.shape == (1, Y, X)
 
 
 def test_scale_of_the_first_picture(both):

@@ -1,0 +1,91 @@
+"""From Python what the command line does: a file, an array or a problem to pictures, with the choices that were made."""
+
+import numpy as np
+import pytest
+from support.files import write_fastmri
+from support.scans import line_mask, measured, nrmse, object_and_maps
+
+import jaxrecon as jr
+from jaxrecon.cli import main
+from jaxrecon.recon import slicewise
+
+KSPACE, IMAGE = measured()
+MAPS = object_and_maps()[1].astype(np.complex64)
+QUICK = {"method": "cg-sense", "n_iter": 8}
+
+
+def test_equals_the_command(tmp_path):
+    """Same file, same numbers: images, maps and what was chosen."""
+    path = write_fastmri(tmp_path / "scan.h5", KSPACE[None] * line_mask())
+    assert (
+        main(
+            [
+                "recon",
+                str(path),
+                "--out",
+                str(tmp_path / "r.npy"),
+                "--method",
+                "cg-sense",
+                "--iterations",
+                "8",
+                "--no-figure",
+            ]
+        )
+        == 0
+    )
+    own = jr.reconstruct(path, **QUICK)
+    np.testing.assert_array_equal(own.images, np.load(tmp_path / "r.npy"))
+    assert own.settings.maps == "espirit" and own.settings.lam == 0.01
+    assert own.maps.shape == (1, 4, *KSPACE.shape[-2:]) and own.scales.shape == (1,)
+    np.testing.assert_array_equal(np.broadcast_to(own.masks[0], KSPACE.shape[-2:])[0], line_mask())
+    with jr.data.open(path) as scan:
+        np.testing.assert_array_equal(jr.reconstruct(scan, **QUICK).images, own.images)
+
+
+def test_arrays_with_and_without_slices():
+    """(coil, y, x) is one slice; maps and a mask beside them are used as they are."""
+    one = jr.reconstruct(KSPACE, maps=MAPS, mask=line_mask(), lam=1e-4, **QUICK)
+    assert one.images.shape == (1, *IMAGE.shape) and nrmse(one.images[0], IMAGE) < 0.1
+    np.testing.assert_array_equal(one.maps[0], MAPS)
+    two = jr.reconstruct(np.stack([KSPACE, 2 * KSPACE]), maps=MAPS, mask=line_mask(), lam=1e-4, **QUICK)
+    np.testing.assert_allclose(two.images, [one.images[0], 2 * one.images[0]], rtol=1e-3, atol=1e-3)
+    assert jr.reconstruct(np.stack([KSPACE] * 3), which=[2], method="rss").images.shape == (1, *IMAGE.shape)
+
+
+def test_a_problem_of_any_operator():
+    problem = jr.Problem.from_numpy(KSPACE * line_mask(), mask=line_mask(), maps=MAPS)
+    own = jr.reconstruct(problem, lam=1e-4, **QUICK)
+    settings = jr.recon.Settings(lam=1e-4, **QUICK).complete(IMAGE.shape, n_coils=4, given_maps=True)
+    image, scale = slicewise.reconstruct_problem(problem, settings)
+    np.testing.assert_array_equal(own.images[0], image)
+    assert own.scales[0] == scale > 0 and own.header is None
+
+
+def test_progress_is_the_callers():
+    seen = []
+
+    def watched(numbers):
+        for i in numbers:
+            seen.append(i)
+            yield i
+
+    jr.reconstruct(np.stack([KSPACE] * 2), method="rss", progress=watched)
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "words"),
+    [
+        (KSPACE, {"method": "grappa?"}, ["no method 'grappa?'", "zero-filled", "tv"]),
+        (KSPACE.real, {}, ["complex", "(coil, y, x)", "float32"]),
+        (KSPACE * line_mask(n_acs=2), {}, ["calibration region", "rss"]),
+        (0 * KSPACE, {"method": "rss"}, ["signal"]),
+        (KSPACE, {"maps": MAPS[:3]}, ["maps do not fit", "(4, 40, 33)", "(3, 40, 33)"]),
+        (KSPACE, {"mask": np.ones((40, 30))}, ["mask does not fit", "(40, 33)"]),
+        (jr.Problem.from_numpy(KSPACE), {}, ["maps", "operator has none"]),
+    ],
+)
+def test_bad_input(source, options, words):
+    with pytest.raises(ValueError) as caught:
+        jr.reconstruct(source, **options)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
