@@ -20,16 +20,15 @@ import numpy as np
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import WithMaps
 from jaxrecon.data import scan_name
+from jaxrecon.experiment.as_json import to_json
 from jaxrecon.files import atomic
 from jaxrecon.metrics import summarize
-from jaxrecon.models import batched
+from jaxrecon.models import batched, build
 from jaxrecon.problem import Problem
 from jaxrecon.training import Experiment, compiled_memory, evaluate
 from jaxrecon.training.checkpoints import as_json
 from jaxrecon.training.evaluate import Labelled
 from jaxrecon.training.experiment import make_update
-from jaxrecon.training.experiment_json import to_json
-from jaxrecon.training.networks import build, needs_maps
 
 TEST_HEADS = 8
 """Simulated heads (hearts) to test on, after those for training and validation."""
@@ -96,7 +95,7 @@ def unseen(experiment: Experiment) -> Sequence:
     """Slices (of networks of frames: series) of simulated subjects that neither training nor validation sees."""
     first = experiment.simulated.heads + experiment.simulated.validation_heads
     slices: Sequence = simulated_slices(experiment, range(first, first + TEST_HEADS))
-    return WithMaps(slices, experiment) if needs_maps(experiment.model) else slices
+    return WithMaps(slices, experiment) if build(experiment.model).wants.maps == "given" else slices
 
 
 def score(reconstruct: Callable[[Problem], Any], variant: str, examples: Iterable[Labelled]) -> dict[str, Any]:
@@ -143,5 +142,5 @@ def step_memory(experiment: Experiment, examples: Iterable[Labelled]) -> int:
     problem, target = jax.tree.map(stack, tuple(example))
     update = make_update(experiment, steps_per_epoch=1)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    params = jax.eval_shape(batched(build(experiment.model, training=True)).init, key, problem)
+    params = jax.eval_shape(batched(build(experiment.model)).init, key, problem)
     return compiled_memory(update, jax.eval_shape(update.init, params, key), problem, target).temporary

@@ -1,8 +1,9 @@
 """Border checks: the one home of the wording of errors that a user's data can cause."""
 
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -54,6 +55,27 @@ def check_known(what: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise ValueError(f"there is no {what} '{name}'; there are {', '.join(table)}")
     return table[name]
+
+
+def check_sizes(least: int, **sizes: int | Sequence[int]) -> None:
+    """Raise ValueError for a size, or one of several (of levels, of axes), that is below the least."""
+    for name, value in sizes.items():
+        if any(size < least for size in (value if isinstance(value, Sequence) else (value,))):
+            raise ValueError(f"{name} must be {least} or more, not {value}")
+
+
+def check_ndim(ndim: int) -> None:
+    """Raise ValueError unless a network's convolutions are over images (2) or over frames too (3)."""
+    if ndim not in (2, 3):
+        raise ValueError(f"ndim must be 2 for images or 3 for frames, not {ndim}")
+
+
+def check_choices(config: Any) -> None:
+    """Raise ValueError unless the fields of a dataclass that are annotated as Literal hold one of their values."""
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value, choices = getattr(config, name), typing.get_args(hint)
+        if typing.get_origin(hint) is typing.Literal and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
 def check_axes(name: str, array, axes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Write the benchmark tables of the README from the JSON files beside this script: no number is typed by hand.
+"""Write the tables of README.md beside this script, and six numbers into the front README, from results/: no number is typed by hand.
 
 python experiments/benchmarks/report.py
 """
@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parents[1] / "README.md"
+RESULTS = HERE / "results"
+READMES = (HERE.parents[1] / "README.md", HERE / "README.md")
 
 
 def classical(report: dict) -> str:
@@ -136,18 +137,45 @@ TABLES = {
 }
 
 
+def headline() -> str:
+    """Six numbers of six reports."""
+    read = lambda name: json.loads((RESULTS / f"{name}.json").read_text())
+    tables, times, classical_ = read("memory")["tables"], read("gleam_time")["models"], read("classical")["tasks"]
+    least = lambda table: max(row["loop_ratio"] for row in tables[table]["rows"] if row["strategy"] == "gleam, M = 8")
+    jsense = read("deep_jsense")["networks"]["deep_jsense"]
+    rows = [
+        ("MoDL trained by GLEAM, N = 8: less memory than end to end as a Python loop", f"{least('modl_2d'):.1f} times"),
+        ("PGD trained by GLEAM, N = 8: less memory than end to end as a Python loop", f"{least('pgd_2d'):.1f} times"),
+        (
+            "P-GLEAM on two cores, MoDL: faster than GLEAM on one",
+            f"{times['modl']['gains']['p_gleam, two cores']:.2f} times",
+        ),
+        (
+            "Deep J-Sense, forward + backward: faster than its PyTorch code",
+            f"{jsense['forward + backward']['ratio']:.1f} times",
+        ),
+        ("ESPIRiT: faster than sigpy", f"{classical_['espirit']['ratio']['sigpy']:.1f} times"),
+        ("CG-SENSE: faster than BART", f"{classical_['cg_sense']['ratio']['bart']:.1f} times"),
+    ]
+    return "\n".join(
+        ["| measured on two CPU cores | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)]
+    )
+
+
 def main() -> None:
     """Replace what stands between the markers of each table."""
-    text = README.read_text()
-    for name, table in TABLES.items():
-        path = HERE / "results" / f"{name}.json"
+    texts = {path: path.read_text(encoding="utf-8") for path in READMES}
+    for name, table in (TABLES | {"headline": lambda _: headline()}).items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        if not path.exists() or begin not in text:
-            continue
-        head, rest = text.split(begin, 1)
-        tail = rest.split(end, 1)[1]
-        text = f"{head}{begin}\n{table(json.loads(path.read_text()))}\n{end}{tail}"
-    README.write_text(text)
+        path = RESULTS / f"{name}.json"
+        for readme, text in texts.items():
+            if begin not in text or (name in TABLES and not path.exists()):
+                continue
+            head, rest = text.split(begin, 1)
+            report = json.loads(path.read_text()) if name in TABLES else {}
+            texts[readme] = f"{head}{begin}\n{table(report)}\n{end}{rest.split(end, 1)[1]}"
+    for readme, text in texts.items():
+        readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

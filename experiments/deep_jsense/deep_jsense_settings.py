@@ -16,17 +16,17 @@ searched in this way.
 
 import dataclasses
 
+from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment.catalog import small as smaller
 from jaxrecon.models import (
-    MODL_DEEP_JSENSE,
     VARNET_DEEP_JSENSE,
     DeepJSenseConfig,
+    ModelConfig,
+    MoDLDeepJSenseConfig,
     VarNetConfig,
 )
 from jaxrecon.training import Experiment
 from jaxrecon.training.experiment import SimulatedHeads
-from jaxrecon.training.networks import ModelConfig
-from jaxrecon.training.presets import PRESETS
-from jaxrecon.training.presets import small as smaller
 
 N_SLICES, EPOCHS = 4865, 30
 CENTRAL = (13, 18)
@@ -34,14 +34,14 @@ CENTRAL = (13, 18)
 METHODS: dict[str, ModelConfig] = {
     "deep_jsense": DeepJSenseConfig(),
     "varnet": VARNET_DEEP_JSENSE,
-    "modl": MODL_DEEP_JSENSE,
+    "modl": MoDLDeepJSenseConfig(),
 }
 SMALL_LAM = 0.1
 """In place of 0.01: at this learning rate nothing would keep weights of the prior that small from turning negative."""
 SMALL: dict[str, ModelConfig] = {
     "deep_jsense": DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16, lam=SMALL_LAM),
     "varnet": VarNetConfig(n_steps=3, features=8, pools=2, sens_features=8, sens_pools=2),
-    "modl": dataclasses.replace(MODL_DEEP_JSENSE, n_steps=3, features=16, lam=SMALL_LAM),
+    "modl": MoDLDeepJSenseConfig(n_steps=3, features=16, lam=SMALL_LAM),
 }
 SMALL_DATA = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(96, 80), coils=4)
 SMALL_UPDATES = 1000
@@ -63,7 +63,7 @@ ACCELERATIONS = (2, 3, 4, 5, 6)
 def table1(method: str, *, small: bool) -> Experiment:
     """Matched conditions: trained and tested at R = 4, calibration region 0.08 of the columns."""
     full = dataclasses.replace(
-        PRESETS["deep-jsense"],
+        CATALOG["deep-jsense"].preset,
         model=METHODS[method],
         n_updates=N_SLICES * EPOCHS,
         evaluate_every=N_SLICES,

@@ -35,11 +35,11 @@ from jaxrecon.data.pipeline import labelled
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
+from jaxrecon.models import abstract_params, build
 from jaxrecon.models import run as run_model
 from jaxrecon.operators import kernels_to_maps
 from jaxrecon.problem import Problem, Target
 from jaxrecon.training import Experiment, load_params, read_log
-from jaxrecon.training.networks import abstract_params, build, needs_maps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows
@@ -106,7 +106,7 @@ def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
     if folder is None:
         return rows.unseen(experiment)
     slices = Source(select(index_files(folder), slices=experiment.slices or (None, None)))
-    return WithMaps(slices, experiment) if needs_maps(experiment.model) else slices
+    return WithMaps(slices, experiment) if build(experiment.model).wants.maps == "given" else slices
 
 
 def root_of_squares(problem: Problem) -> Any:

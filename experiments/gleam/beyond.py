@@ -24,12 +24,11 @@ from gleam_settings import pgd_mridata
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data.pipeline import batches
 from jaxrecon.files import atomic
-from jaxrecon.models import batched
+from jaxrecon.models import batched, build
 from jaxrecon.models import run as run_model
 from jaxrecon.strategies import per_module
 from jaxrecon.training import Experiment, evaluation_params, fit, from_grad_fn, optimizers
 from jaxrecon.training.experiment import LOSSES, make_strategy, make_update
-from jaxrecon.training.networks import build
 
 
 def main() -> None:
@@ -74,7 +73,7 @@ def variants(seed: int) -> dict[str, list[tuple[Experiment, Callable]]]:
 
 def rising_rates(experiment: Experiment):
     """GLEAM with learning rates from a half of the experiment's (first module) to three halves (last)."""
-    model = batched(build(experiment.model, training=True))
+    model = batched(build(experiment.model))
     n = model.n_steps
     rates = [experiment.learning_rate * (0.5 + m / (n - 1)) for m in range(n)]
     tx = per_module([optimizers.gleam(learning_rate=rate) for rate in rates], n)
@@ -88,7 +87,7 @@ def psnr(phases: list[tuple[Experiment, Callable]]) -> float:
     feed = batches(data, preparation(first), batch_size=first.batch_size, seed=first.seed)
     problem, _ = next(iter(feed))
     params_key, key = jax.random.split(jax.random.key(first.seed))
-    params = jax.jit(batched(build(first.model, training=True)).init)(params_key, problem)
+    params = jax.jit(batched(build(first.model)).init)(params_key, problem)
     for experiment, update in phases:
         with tempfile.TemporaryDirectory() as folder:
             state = fit(

@@ -13,10 +13,10 @@ short training; there, for all rows, Adam's rate falls from 2e-3 to zero, and th
 
 import dataclasses
 
+from jaxrecon.experiment.catalog import small as smaller
 from jaxrecon.models import MODL_2D_GLEAM, MODL_3D_GLEAM, PGD_3D_CINE, MoDLConfig, PGDConfig
 from jaxrecon.training import Experiment
 from jaxrecon.training.experiment import SimulatedHeads, StrategyName
-from jaxrecon.training.presets import small as smaller
 
 SMALL_FLAT = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(64, 48), coils=4)
 SMALL_EQUAL_MEMORY = dataclasses.replace(SMALL_FLAT, shape=(40, 64), heads=48)

@@ -34,14 +34,13 @@ from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import GLEAM_SPLIT
 from jaxrecon.data.pipeline import Labelled, batches, labelled
 from jaxrecon.metrics import summarize
-from jaxrecon.models import batched
+from jaxrecon.models import abstract_params, batched, build
 from jaxrecon.models import run as run_model
 from jaxrecon.problem import Problem
 from jaxrecon.strategies import invertible
 from jaxrecon.training import Experiment, evaluate, load_params, read_log
 from jaxrecon.training.evaluate import Labelled as LabelledExample
 from jaxrecon.training.experiment import LOSSES, load_experiment, make_strategy
-from jaxrecon.training.networks import abstract_params, build
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows

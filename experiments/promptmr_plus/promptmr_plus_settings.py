@@ -13,18 +13,18 @@ updates.
 
 import dataclasses
 
+from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment.catalog import small as smaller
 from jaxrecon.models import (
     PROMPTMR_PLUS_BASELINE,
     PROMPTMR_PLUS_BASELINE_KNEE,
     PROMPTMR_PLUS_KNEE,
+    ModelConfig,
     PromptMRPlusConfig,
     VarNetConfig,
 )
 from jaxrecon.training import Experiment
 from jaxrecon.training.experiment import SimulatedHeads
-from jaxrecon.training.networks import ModelConfig
-from jaxrecon.training.presets import SMALL as SMALL_PRESETS
-from jaxrecon.training.presets import small as smaller
 
 EPOCHS = {"knee": 17_371, "calgary": 6_016, "cmrxrecon": 21_548}
 """Updates in an epoch, of two slices each."""
@@ -77,11 +77,13 @@ SMALL_DATA = SimulatedHeads(heads=16, validation_heads=2, slices=2, shape=(64, 5
 SMALL_HEARTS = dataclasses.replace(SMALL_DATA, hearts=True, frames=12)
 SMALL_UPDATES = 1000
 SMALL_ACS = {"random": 6, "calgary-poisson": 5, "cmrxrecon": 6}
-SMALL_PLUS = dataclasses.replace(SMALL_PRESETS["promptmr-plus"].model, n_steps=3, n_history=2)  # type: ignore[type-var]
+SMALL_PLUS = dataclasses.replace(CATALOG["promptmr-plus"].small, n_steps=3, n_history=2)  # type: ignore[type-var]
 
 VARNET = VarNetConfig()
 VARNET_EQUAL_PARAMETERS = VarNetConfig(features=32)
 SMALL_VARNET_EQUAL_PARAMETERS = VarNetConfig(n_steps=3, features=11, pools=2, sens_features=6, sens_pools=2)
+VARNET_RATE = 3e-3
+"""E2E-VarNet's learning rate of the small rows."""
 SMALL_VARNET_EQUAL_MEMORY = VarNetConfig(n_steps=3, features=13, pools=2, sens_features=6, sens_pools=2)
 
 ABLATIONS = {
@@ -116,13 +118,13 @@ def ablation(name: str, *, small: bool) -> Experiment:
 def varnet(benchmark: str, *, small: bool) -> Experiment:
     """E2E-VarNet, 12 cascades; with `small` as many parameters as the small PromptMR+."""
     full = dataclasses.replace(BENCHMARKS[benchmark], model=VARNET, optimizer="fastmri_varnet")
-    return _small(full, SMALL_VARNET_EQUAL_PARAMETERS) if small else full
+    return _small(full, SMALL_VARNET_EQUAL_PARAMETERS, learning_rate=VARNET_RATE) if small else full
 
 
 def varnet_equal_parameters(*, small: bool) -> Experiment:
     """E2E-VarNet with as many parameters as PromptMR+, on knees, R = 4, trained by its recipe."""
     full = dataclasses.replace(promptmr_plus("knee_r4", small=False), model=VARNET_EQUAL_PARAMETERS)
-    return _small(full, SMALL_VARNET_EQUAL_PARAMETERS) if small else full
+    return _small(full, SMALL_VARNET_EQUAL_PARAMETERS, learning_rate=VARNET_RATE) if small else full
 
 
 def varnet_equal_memory(*, small: bool) -> Experiment:
@@ -136,15 +138,15 @@ def varnet_equal_memory(*, small: bool) -> Experiment:
     """
     if not small:
         raise ValueError("E2E-VarNet at equal memory is of the small size only: give --small")
-    return _small(promptmr_plus("knee_r4", small=False), SMALL_VARNET_EQUAL_MEMORY)
+    return _small(promptmr_plus("knee_r4", small=False), SMALL_VARNET_EQUAL_MEMORY, learning_rate=VARNET_RATE)
 
 
-def _small(full: Experiment, model: ModelConfig) -> Experiment:
+def _small(full: Experiment, model: ModelConfig, *, learning_rate: float = 1e-3) -> Experiment:
     return dataclasses.replace(
         smaller(full, model),
         strategy="end_to_end",
         target="rss",
-        learning_rate=3e-3 if isinstance(model, VarNetConfig) else 1e-3,
+        learning_rate=learning_rate,
         n_updates=SMALL_UPDATES,
         evaluate_every=SMALL_UPDATES,
         checkpoint_every=SMALL_UPDATES,

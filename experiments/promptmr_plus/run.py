@@ -30,11 +30,11 @@ from jaxrecon.data.pipeline import labelled
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
+from jaxrecon.models import abstract_params, build
 from jaxrecon.models import run as run_model
 from jaxrecon.problem import Problem
 from jaxrecon.training import Experiment, load_params, read_log
 from jaxrecon.training.experiment import load_experiment
-from jaxrecon.training.networks import abstract_params, build, window
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows
@@ -102,7 +102,7 @@ def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
     """Slices that training does not see: those of further heads, or of the scans of a folder."""
     if folder is None:
         return rows.unseen(experiment)
-    return Source(index_files(folder), adjacent=window(experiment.model))
+    return Source(index_files(folder), adjacent=build(experiment.model).wants.n_adjacent)
 
 
 def middle(problem: Problem) -> Any:

@@ -2,25 +2,52 @@
 
 import dataclasses
 import json
+import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
+from ..experiment.as_json import from_json, kind_of, to_json
+from ..experiment.catalog import CATALOG, Entry, entry_of
 from ..sampling.named import names
+from ..training.experiment import Experiment
+from ..weights import Published
 from .common import check_output, choices, literal, say
 
-if TYPE_CHECKING:
-    from ..training.experiment import Experiment
-    from ..weights import Published
-
-UNTOLD = ("n_steps", "map_iters", "image_iters", "kernel", "convention")
-"""Options for the fields that weights may not tell."""
 _COMMENT = "jaxrecon experiment: "
 """What stands before the experiment, as JSON, in the comment of an .npz written here."""
 
-WeightsName = Literal["fastmri-unet", "e2e-varnet", "modl", "deep-jsense", "promptmr", "promptmr-plus"]
+ENTRIES: dict[str, tuple[Entry, Published]] = {
+    entry.published.option: (entry, entry.published) for entry in CATALOG.values() if entry.published is not None
+}
+"""What weights are called -> the network that they are of, and their names."""
+if TYPE_CHECKING:
+    WeightsName = str
+else:
+    WeightsName = Literal[tuple(ENTRIES)]
+
+
+def _untold() -> type:
+    """A dataclass of all fields that some weights do not tell, None where nothing is said: an option for each."""
+    told: dict[str, list[str]] = {}
+    hints: dict[str, Any] = {}
+    for option, (entry, published) in ENTRIES.items():
+        for name, text in published.untold.items():
+            told.setdefault(name, []).append(f"{option}: {text}.")
+            hints[name] = typing.get_type_hints(type(entry.preset.model))[name]
+    return dataclasses.make_dataclass(
+        "Untold",
+        [
+            (name, Annotated[hints[name] | None, tyro.conf.arg(help=" ".join(texts))], dataclasses.field(default=None))
+            for name, texts in told.items()
+        ],
+        frozen=True,
+    )
+
+
+Untold: Any = _untold()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,24 +74,14 @@ class Options:
     """What the weights are; it is known for a run folder, and for an .npz written here."""
     part: str | None = None
     """Which dict of tensors is wanted, where a PyTorch checkpoint holds several."""
-    n_steps: int | None = None
-    """Steps, where the weights do not tell: MoDL and Deep J-Sense share theirs (default 10 and 6, as published)."""
     mask: literal(names("plane")) | None = None
     """Masks of two phase encodes that the weights were trained with: networks that estimate maps do so from the center
     that these have (that of columns is found in the mask of the scan)."""
     acs: int | None = None
     """Width of that center; radius for calgary-poisson: 18 for the published PromptMR+ of Calgary-Campinas."""
-    map_iters: int | None = None
-    """CG iterations for the maps (default 6, as published); this and the next three are for Deep J-Sense, whose weights do not
-    tell them."""
-    image_iters: int | None = None
-    """CG iterations for the image (default 6)."""
-    kernel: tuple[int, int] | None = None
-    """Size (y, x) of the maps in k-space (default 15 9)."""
-    convention: Literal["consistent", "reference"] | None = None
-    """reference: trained with the public code (the default); consistent: trained with jaxrecon's operators."""
     overwrite: bool = False
     """Replace an existing .npz."""
+    untold: Annotated[Untold, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Untold)
 
 
 def run(options: Options) -> None:
@@ -78,16 +95,15 @@ def run(options: Options) -> None:
 
 
 def _to_run(options: Options) -> None:
+    from ..models import build
     from ..training import Checkpoints, TrainState
     from ..training.checkpoints import FOLDER
-    from ..training.experiment_json import to_json
-    from ..training.networks import build
     from ..weights import from_published, read
 
     exported = _exported(options.source)
     model = options.model or (_name(exported) if exported else None)
     if model is None:
-        raise ValueError(f"{options.source} is no run folder; weights need --model: one of {', '.join(published())}")
+        raise ValueError(f"{options.source} is no run folder; weights need --model: one of {', '.join(ENTRIES)}")
     if exported and model != _name(exported):
         raise ValueError(f"{options.source} holds weights of {_name(exported)}, not of {model}: leave --model out")
     if (options.out / FOLDER).exists():
@@ -99,13 +115,13 @@ def _to_run(options: Options) -> None:
     import jax
     import jax.numpy as jnp
 
-    state, kind = read(options.source, part=options.part), published()[model]
-    _, config = from_published(state, kind, config=exported and exported.model)
-    params, config = from_published(state, kind, config=_with_untold(config, options, model))
+    state, (_, published) = read(options.source, part=options.part), ENTRIES[model]
+    _, config = from_published(state, published, config=exported and exported.model)
+    params, config = from_published(state, published, config=_with_untold(config, options.untold, published))
     if not exported:
-        _check_version(options.source, model)
+        _check_version(options.source, published)
     build(config)  # refuses sizes that make no network
-    experiment = dataclasses.replace(exported, model=config) if exported else experiment_of(model, config)
+    experiment = dataclasses.replace(exported, model=config) if exported else experiment_of(published, config)
     if options.mask is not None:
         experiment = dataclasses.replace(experiment, mask=options.mask, acs=options.acs)
     # on the host: published doubles stay what they are
@@ -120,20 +136,21 @@ def _to_run(options: Options) -> None:
     say(f"wrote {options.out}; to use it: jaxrecon recon SCAN --checkpoint {options.out} --out recon.h5")
 
 
-def _check_version(source: Path, model: WeightsName) -> None:
+def _check_version(source: Path, published: Published) -> None:
     """Refuse weights that are stated to be of another arithmetic under the same names; say so where nothing is stated."""
     from ..weights import read_settings
 
-    kinds = published()
-    if not kinds[model].versions:
+    if not published.versions:
         return
-    versions = {version: name for name, kind in kinds.items() for version in kind.versions}
+    model = published.option
+    versions = {version: kind for _, kind in ENTRIES.values() for version in kind.versions}
     stated = read_settings(source).get("model_version")
     if stated is None:
-        like = " and ".join(kinds[name].name for name in versions.values())
+        like = " and ".join(kind.name for kind in versions.values())
         say(f"{source} states no model_version: read as {model}; weights of {like} may have the same names and shapes")
-    elif stated not in kinds[model].versions:
-        cure = f"give --model {versions[str(stated)]}" if stated in versions else f"known are {', '.join(versions)}"
+    elif stated not in published.versions:
+        known = versions.get(str(stated))
+        cure = f"give --model {known.option}" if known else f"known are {', '.join(versions)}"
         raise ValueError(
             f"{source} states model_version {stated}, which is not the arithmetic of --model {model}: {cure}"
         )
@@ -141,33 +158,32 @@ def _check_version(source: Path, model: WeightsName) -> None:
 
 def _to_weights(options: Options) -> None:
     check_output(options.out, suffixes=(".npz",), overwrite=options.overwrite)
+    from ..models import abstract_params
     from ..training import load_config, load_params
-    from ..training.experiment_json import from_json, to_json
-    from ..training.networks import abstract_params, model_name
     from ..weights import to_published, write_npz
 
     experiment = from_json(load_config(options.source), where=options.source)
     name = _name(experiment)
     if name is None:
         raise ValueError(
-            f"{options.source} holds a {model_name(experiment.model)}: expected one of {', '.join(published())}, the "
+            f"{options.source} holds a {kind_of(experiment.model)}: expected one of {', '.join(ENTRIES)}, the "
             "networks whose published names are known"
         )
     if options.model not in (None, name):
         raise ValueError(f"{options.source}: expected the network of {options.model}, found that of {name}")
+    published = ENTRIES[name][1]
     params = load_params(options.source, abstract_params(experiment.model))
-    state = to_published(params, published()[name], experiment.model)
+    state = to_published(params, published, experiment.model)
     write_npz(options.out, state, overwrite=options.overwrite, comment=_COMMENT + json.dumps(to_json(experiment)))
     _print(options, experiment, params)
-    inferred = published()[name].infer({key: array.shape for key, array in state.items()})
+    inferred = published.infer({key: array.shape for key, array in state.items()})
     if unstated := _different(experiment.model, inferred):
         say(f"other programs do not see from the weights: {', '.join(unstated)}; jaxrecon keeps it in {options.out}")
-    say(f"wrote {options.out}: {len(state)} arrays under the names of {published()[name].name}")
+    say(f"wrote {options.out}: {len(state)} arrays under the names of {published.name}")
 
 
-def _exported(source: Path) -> "Experiment | None":
+def _exported(source: Path) -> Experiment | None:
     """The experiment in an .npz written here."""
-    from ..training.experiment_json import from_json
     from ..weights import read_comment
 
     comment = read_comment(source)
@@ -180,13 +196,15 @@ def _exported(source: Path) -> "Experiment | None":
     return from_json(content, where=source)
 
 
-def _with_untold(config, options: Options, model: str):
+def _with_untold(config, untold: Any, published: Published):
     """The configuration with what the command line tells of it."""
-    told = {name: getattr(options, name) for name in UNTOLD if getattr(options, name) is not None}
+    told = {name: value for name, value in dataclasses.asdict(untold).items() if value is not None}
     for name in told:
-        if not hasattr(config, name) or (name == "n_steps" and not getattr(config, "shared", False)):
+        if name not in published.untold:
             option = name.replace("_", "-")
-            raise ValueError(f"--{option}: the weights of {model} tell it themselves, or it has no such field")
+            raise ValueError(
+                f"--{option}: the weights of {published.option} tell it themselves, or it has no such field"
+            )
     return dataclasses.replace(config, **told)
 
 
@@ -196,48 +214,18 @@ def _different(config, other) -> list[str]:
     return [f"{n} {getattr(config, n)}" for n in names if getattr(config, n) != getattr(other, n)]
 
 
-def _name(experiment: "Experiment") -> WeightsName | None:
+def _name(experiment: Experiment) -> str | None:
     """What the weights of an experiment's network are called, where that is known."""
-    return next((name for name, kind in _configs().items() if type(experiment.model) is kind), None)
+    entry = entry_of(experiment.model)
+    return entry.published.option if entry is not None and entry.published is not None else None
 
 
-def published() -> "dict[str, Published]":
-    """Name -> what its weights are called."""
-    from ..weights import DEEP_JSENSE, E2E_VARNET, FASTMRI_UNET, MODL, PROMPTMR, PROMPTMR_PLUS
-
-    return {
-        "fastmri-unet": FASTMRI_UNET,
-        "e2e-varnet": E2E_VARNET,
-        "modl": MODL,
-        "deep-jsense": DEEP_JSENSE,
-        "promptmr": PROMPTMR,
-        "promptmr-plus": PROMPTMR_PLUS,
-    }
-
-
-def _configs() -> dict[WeightsName, type]:
-    from ..models import DeepJSenseConfig, MoDLConfig, PromptMRConfig, PromptMRPlusConfig, UNetConfig, VarNetConfig
-
-    return {
-        "fastmri-unet": UNetConfig,
-        "e2e-varnet": VarNetConfig,
-        "modl": MoDLConfig,
-        "deep-jsense": DeepJSenseConfig,
-        "promptmr": PromptMRConfig,
-        "promptmr-plus": PromptMRPlusConfig,
-    }
-
-
-def experiment_of(name: WeightsName, config) -> "Experiment":
+def experiment_of(published: Published, config: Any) -> Experiment:
     """What is known of the training of published weights: their network, and the units that their data were in."""
-    from ..training.experiment import Experiment, ScaleName
-
-    # fastMRI's networks normalise for themselves; MoDL's images had a maximum of 1, Deep J-Sense's k-space
-    scales: dict[str, ScaleName] = {"modl": "maximum", "deep-jsense": "kspace_maximum"}
-    return Experiment(config, scale=scales.get(name, "none"), mask=None, n_updates=0)
+    return Experiment(config, scale=published.scale, mask=None, n_updates=0)
 
 
-def _print(options: Options, experiment: "Experiment", params) -> None:
+def _print(options: Options, experiment: Experiment, params) -> None:
     import jax
 
     sizes = [f"{f.name} {getattr(experiment.model, f.name)}" for f in dataclasses.fields(experiment.model)]

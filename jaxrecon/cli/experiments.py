@@ -2,22 +2,23 @@
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 
+from ..experiment.as_json import OWN, check_types, kind_of
+from ..experiment.catalog import CATALOG, entry
+from ..models import build
 from ..training.experiment import Experiment, load_experiment, n_modules
-from ..training.experiment_json import check_types
-from ..training.networks import least_steps, model_name, window
-from ..training.presets import PRESETS, SMALL
 from .common import say
 
 OptionsType = TypeVar("OptionsType")
-ModelName = Literal[
-    "unet", "varnet", "modl", "modl-gleam", "modl-cine", "pgd", "pgd-cine", "deep-jsense", "promptmr", "promptmr-plus"
-]
-NO_EXPERIMENT = PRESETS["varnet"]
+if TYPE_CHECKING:
+    ModelName = str
+else:
+    ModelName = Literal[tuple(CATALOG)]
+NO_EXPERIMENT = CATALOG["varnet"].preset
 """What --help shows the options of."""
 
 
@@ -40,13 +41,15 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     if not (file or model or asks_for_help):
         raise ValueError(
             f"{name} needs an experiment: a configuration file, as in jaxrecon {name} my_experiment.py ..., or one of "
-            f"--model {', '.join(PRESETS)}"
+            f"--model {', '.join(CATALOG)}"
         )
     if file and not asks_for_help:
         experiment = load_experiment(file, small=small)
         check_types(experiment, where=file)
+    elif model:
+        experiment = entry(model).small_preset if small else entry(model).preset
     else:
-        experiment = (SMALL if small else PRESETS).get(model or "", NO_EXPERIMENT)
+        experiment = NO_EXPERIMENT
     default: Any = options
     return tyro.cli(
         options,
@@ -61,19 +64,29 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
 def describe_size(experiment: Experiment, shape: Sequence[int]) -> str:
     """The size of k-space ([frame or adjacent,] coil, y, x) in words."""
     *several, coils, y, x = shape
-    what = "frames" if window(experiment.model) is None else "neighbouring slices"
+    what = "neighbouring slices" if build(experiment.model).wants.input == "window" else "frames"
     return "".join(f"{n} {what} of " for n in several) + f"{y} x {x}, {coils} coils"
 
 
 def describe(experiment: Experiment) -> tuple[str, str]:
     """(the network in words, how its gradient is obtained)."""
-    defaults = type(experiment.model)()
-    fields = [
-        f"{f.name} {getattr(experiment.model, f.name)}"
-        for f in dataclasses.fields(experiment.model)
-        if f.name in ("n_steps", "features") or getattr(experiment.model, f.name) != getattr(defaults, f.name)
-    ]
-    return f"{model_name(experiment.model)}: {', '.join(fields)}", strategy_label(experiment)
+    fields = [f"{name} {value}" for name, value in _own_fields(experiment.model)]
+    return f"{network_name(experiment)}: {', '.join(fields) or 'with its defaults'}", strategy_label(experiment)
+
+
+def network_name(experiment: Experiment) -> str:
+    """The name of its network, for words and figures."""
+    return kind_of(experiment.model).removeprefix(OWN)
+
+
+def _own_fields(config: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a configuration that do not have their defaults, and their values; those of a part as part.field."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from ((f"{field.name}.{name}", part) for name, part in _own_fields(value))
+        elif isinstance(field.default, type(dataclasses.MISSING)) or value != field.default:
+            yield field.name, value
 
 
 def strategy_label(experiment: Experiment) -> str:
@@ -92,13 +105,11 @@ def strategy_label(experiment: Experiment) -> str:
 
 def warn_of_modules(experiment: Experiment) -> None:
     """Say that weights do not learn where modules have too few steps: a legal experiment, but hardly what is wanted."""
-    n_steps, least, modules = (
-        getattr(experiment.model, "n_steps", 1),
-        least_steps(experiment.model),
-        n_modules(experiment),
-    )
-    if experiment.strategy in ("gleam", "p_gleam") and modules > 1 and n_steps < least * modules:
+    model, modules = build(experiment.model), n_modules(experiment)
+    least = model.wants.steps_per_module
+    if experiment.strategy in ("gleam", "p_gleam") and modules > 1 and model.n_steps < least * modules:
         say(
-            f"warning: --n-modules {modules} of {n_steps} steps: the latent of {model_name(experiment.model)} gets no "
-            f"gradient and never learns; give its modules {least} steps or more, as without --n-modules"
+            f"warning: --n-modules {modules} of {model.n_steps} steps: what only the next step sees of one, as the latent of "
+            f"{network_name(experiment)}, gets no gradient and never learns; give its modules {least} steps or more, as "
+            "without --n-modules"
         )

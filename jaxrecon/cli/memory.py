@@ -65,14 +65,13 @@ def run(options: Options) -> None:
     """Compile a step for every strategy; refuse what is over the limit."""
     experiment = options.experiment
     limit = None if options.limit is None else parse_bytes(options.limit)
+    from ..models import build
     from ..training import carry_bytes, format_memory, memory_report
     from ..training.experiment import LOSSES, make_optimizer
-    from ..training.networks import after_update, build
 
     problem, target = abstract_batch(options)
-    model = build(experiment.model, training=True)
+    model = build(experiment.model)
     own = experiments.strategy_label(experiment)
-    after = after_update(experiment.model)
     tx = make_optimizer(experiment, steps_per_epoch=1)
     strategies = every_strategy(experiment, model, tx)
     network, _ = experiments.describe(experiment)
@@ -86,10 +85,8 @@ def run(options: Options) -> None:
     ]
     choices("memory of a training step", rows)
     experiments.warn_of_modules(experiment)
-    report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies, after=after)
+    report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies)
     say(format_memory(report))
-    if after is not None:
-        say("batch norm is trained by end_to_end and checkpointed only; for the other strategies: --model.norm none")
     check_report(report, own, limit)
     if limit is not None:
         say(f"strategy {own} fits into {options.limit}")
@@ -102,18 +99,15 @@ def every_strategy(
     from ..strategies import gleam_shared
     from ..training import standard_strategies
     from ..training.experiment import make_strategy, n_modules
-    from ..training.networks import after_update
 
-    has_norm, own = after_update(experiment.model) is not None, experiments.strategy_label(experiment)
+    own = experiments.strategy_label(experiment)
     usual = n_modules(dataclasses.replace(experiment, n_modules=None))
-    strategies: dict[str, Strategy | UpdateStrategy] = {
-        **standard_strategies(model, n_modules=usual, keep_carry=has_norm)
-    }
-    if model.shared and not has_norm:
+    strategies: dict[str, Strategy | UpdateStrategy] = {**standard_strategies(model, n_modules=usual)}
+    if model.shared:
         strategies[f"gleam_shared, {model.n_steps} modules"] = gleam_shared(model.n_steps, tx)
     if own in strategies:
         return strategies
-    if experiment.strategy == "gleam_shared" and not has_norm:
+    if experiment.strategy == "gleam_shared":
         return strategies | {own: gleam_shared(n_modules(experiment), tx)}
     return strategies | {own: make_strategy(experiment)}
 
@@ -167,31 +161,31 @@ def abstract_batch(options: Options):
     import jax
     import jax.numpy as jnp
 
+    from ..models import build
     from ..problem import Problem, Target
-    from ..training.networks import in_time, needs_maps, window
     from .training_data import preparation
 
     experiment = options.experiment
-    encoding = preparation(experiment).encoding
+    encoding, wants = preparation(experiment).encoding, build(experiment.model).wants
     size, coils, batch = experiment.shape or options.size, experiment.n_coils or options.coils, experiment.batch_size
     if min(*size, coils, batch, options.frames) < 1:
         raise ValueError("--size, --coils, --frames and --batch-size must be 1 or more")
-    frames = (options.frames,) if in_time(experiment.model) else ()
-    adjacent = () if (n_adjacent := window(experiment.model)) is None else (n_adjacent,)
+    frames = (options.frames,) if wants.input == "series" else ()
+    adjacent = (wants.window,) if wants.input == "window" else ()
     of_frames = experiment.mask in names("frames")
     by_columns = experiment.mask in names("lines", "frames")
     own = (*frames, *adjacent) if of_frames or frames else ()  # frames that have masks of their own
-    maps = needs_maps(experiment.model)
+    maps = wants.maps == "given"
 
     mask = (*own, *(1 for _ in own), 1 if by_columns else size[0], size[1])
     arrays = encoding.abstract((*frames, *adjacent, coils, *size), mask)
     if maps:
         arrays["maps"] = jax.ShapeDtypeStruct((coils, *size), jnp.complex64)
 
-    def build():
+    def zeros():
         example = {name: jnp.zeros((batch, *array.shape), array.dtype) for name, array in arrays.items()}
         dtype = jnp.complex64 if maps and experiment.target != "file" else jnp.float32
         image = jnp.zeros((batch, *frames, *size), dtype)
         return Problem.from_example(example, encoding), Target(image, jnp.zeros(batch))
 
-    return jax.eval_shape(build)
+    return jax.eval_shape(zeros)

@@ -126,7 +126,7 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
     from ..metrics import crop_to_smallest
     from ..recon import parts_of, slices
     from ..recon.describe import describe
-    from ..recon.reconstruct import check_scan
+    from ..recon.scan import check_scan
     from ..recon.slicewise import reference_of, zero_filled_rss
 
     check_scan(scan, settings)

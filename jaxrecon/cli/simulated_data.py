@@ -6,8 +6,8 @@ import numpy as np
 from ..data import Slice
 from ..data.simulate import CONTRASTS, simulate, simulate_cine
 from ..data.windows import neighbours
+from ..models import build
 from ..training.experiment import Experiment, SimulatedHeads
-from ..training.networks import in_time, window
 
 NEIGHBOUR_DISTANCE = 0.01
 """Distance between neighbouring slices of a simulated head, as a part of its height."""
@@ -21,12 +21,12 @@ def simulated_slices(experiment: Experiment, subjects: range) -> list[Slice]:
     Raises:
       ValueError: a heart has fewer frames than slices are wanted.
     """
-    wanted, n_adjacent = experiment.simulated, window(experiment.model)
-    if in_time(experiment.model):
+    wanted, wants = experiment.simulated, build(experiment.model).wants
+    if wants.input == "series":
         return _series(wanted, subjects, experiment.seed)
     if wanted.hearts:
-        return _frames(wanted, subjects, experiment.seed, n_adjacent)
-    return _slices(wanted, subjects, experiment.seed, n_adjacent)
+        return _frames(wanted, subjects, experiment.seed, wants.n_adjacent)
+    return _slices(wanted, subjects, experiment.seed, wants.n_adjacent)
 
 
 def _slices(heads: SimulatedHeads, subjects: range, seed: int, n_adjacent: int | None) -> list[Slice]:

@@ -81,17 +81,16 @@ def parse(args: Sequence[str]) -> Options:
 
 def run(options: Options) -> None:
     """Find the data, train, evaluate, draw."""
+    from ..experiment.as_json import to_json
     from ..training.experiment import make_update
-    from ..training.experiment_json import to_json
 
     experiment, out = options.experiment, options.out
     devices = choose_devices(options)
     import jax
 
     from ..data.pipeline import batches, labelled
-    from ..models import batched
+    from ..models import batched, build
     from ..training import evaluator, fit
-    from ..training.networks import build
     from .training_data import draw_mask, find_data, preparation
 
     how = preparation(experiment)
@@ -100,7 +99,7 @@ def run(options: Options) -> None:
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     problem, target = _first(feed)
     params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
-    params = jax.jit(batched(build(experiment.model, training=True)).init)(params_key, problem)
+    params = jax.jit(batched(build(experiment.model)).init)(params_key, problem)
     n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     update = make_update(experiment, steps_per_epoch=feed.per_epoch, **devices)
     network, strategy = experiments.describe(experiment)
@@ -130,7 +129,8 @@ def run(options: Options) -> None:
     evaluate = None
     if len(data.validation):
         validation = labelled(data.validation, preparation(experiment, use="validation"))
-        evaluate = evaluator(build(experiment.model), validation, variant=experiment.variant)
+        model = build(experiment.model)
+        evaluate = evaluator(model.frozen or model, validation, variant=experiment.variant)
     fit(
         update,
         params,
@@ -206,9 +206,9 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     Raises:
       ValueError: the fields that differ are listed.
     """
+    from ..experiment.as_json import from_json, to_json
     from ..training import load_config
     from ..training.checkpoints import FOLDER
-    from ..training.experiment_json import from_json, to_json
 
     folder = out / FOLDER
     if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
@@ -218,7 +218,7 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     if data is not None:
         # what a run of an earlier version has no record of, is not compared
         recorded = {name: data[name] for name in ("files",) if name in data} | stored.get("data", data)
-    before = _flat(to_json(from_json(stored, where=out), data=recorded))
+    before = _flat(to_json(from_json(stored, where=out, own=experiment.model), data=recorded))
     after = _flat(to_json(experiment, data=data))
     names = sorted(before.keys() | after.keys())
     different = [

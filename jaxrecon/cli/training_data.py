@@ -34,10 +34,10 @@ from ..data.preparation import (
 )
 from ..data.recipes import SCALES
 from ..host import complete_width
+from ..models import build
 from ..sampling import adjacent_frames
 from ..sampling.named import center_of, check_center, draw, names
 from ..training.experiment import Experiment
-from ..training.networks import estimates_maps, has_complex_image, in_time, needs_maps, window
 from .simulated_data import simulated_slices
 
 SIMULATED = "simulated"
@@ -86,14 +86,16 @@ def find_data(
         raise ValueError(
             "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
         )
-    of_frames = in_time(experiment.model) or experiment.mask in names("frames")
-    wants_frames = "a network of frames" if in_time(experiment.model) else f"the mask {experiment.mask}"
+    wants = build(experiment.model).wants
+    in_time = wants.input == "series"
+    of_frames = in_time or experiment.mask in names("frames")
+    wants_frames = "a network of frames" if in_time else f"the mask {experiment.mask}"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
         paths["validation"] = str(validation.absolute())
     if data == SIMULATED:
         heads = experiment.simulated
-        what = "hearts" if heads.hearts or in_time(experiment.model) else "heads"
+        what = "hearts" if heads.hearts or in_time else "heads"
         if of_frames and what == "heads":
             raise ValueError(f"expected time frames for {wants_frames}, found simulated heads: give --simulated.hearts")
         last = heads.heads + heads.validation_heads
@@ -113,9 +115,9 @@ def find_data(
             n = len({subject(entry.file) for entry in entries})
             n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
             lists = split(entries, (n - n_validation, n_validation), group=subject)
-        if experiment.slices and (in_time(experiment.model) or not all(lists[:1])):
+        if experiment.slices and (in_time or not all(lists[:1])):
             first, last = experiment.slices
-            found = "a network of whole time series" if in_time(experiment.model) else f"none in {data}"
+            found = "a network of whole time series" if in_time else f"none in {data}"
             raise ValueError(
                 f"--slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}"
             )
@@ -125,14 +127,14 @@ def find_data(
         still = [e.file for part in lists for e in part if e.n_frames < 2]
         if still and of_frames:
             raise ValueError(f"file {still[0]}: expected time frames for {wants_frames}, found still images")
-        source: Any = functools.partial(Source, adjacent=window(experiment.model))
-        source = SeriesSource if in_time(experiment.model) else source
+        source: Any = functools.partial(Source, adjacent=wants.n_adjacent)
+        source = SeriesSource if in_time else source
         parts = [cast(Sequence[Slice], source(part)) for part in lists]
         described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
         paths["files"] = fingerprint({e.file for part in lists for e in part})
-    if needs_maps(experiment.model):
+    if wants.maps == "given":
         parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
-    what = "time series" if in_time(experiment.model) else "slices"
+    what = "time series" if in_time else "slices"
     sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
     if len(parts) > 2:
         sizes += f", {len(parts[2])} left for the test"
@@ -210,7 +212,8 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
       ValueError: a mask that does not exist, or a size below 1.
     """
     known, images = names("lines", "plane"), "still images"
-    if in_time(experiment.model) or window(experiment.model) is not None:
+    wants = build(experiment.model).wants
+    if wants.input != "slice":
         known, images = names(), "frames"
     if experiment.mask is not None and experiment.mask not in known:
         raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(known)}")
@@ -219,14 +222,13 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
         if size is not None and np.min(size) < 1:
             raise ValueError(f"{name} must be 1 or more, not {size}")
     targets = {"file": file_target, "rss": rss_target, "combined": combined_target, "auto": magnitude_target}
-    maps = needs_maps(experiment.model)
-    if has_complex_image(experiment.model):
+    if wants.image == "complex":
         targets["auto"] = combined_target
     made = targets[experiment.target]
     # combined targets need the maps of all slices; the works that train on them take the slice's maximum
     of_volume = experiment.loss in ("ssim", "l1_ssim") and made is not combined_target
     by_volume = experiment.data_range == "volume"
-    if window(experiment.model) is not None:
+    if wants.input == "window":
         targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
     drawn = functools.partial(_random_mask, experiment=experiment, place=("training", "validation", "test").index(use))
     return Preparation(
@@ -236,8 +238,8 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
         data_range=functools.partial(peak, made=made if of_volume else None) if by_volume else target_maximum,
         shape=experiment.shape,
         n_coils=experiment.n_coils,
-        acs=functools.partial(_calibration, experiment=experiment) if estimates_maps(experiment.model) else None,
-        maps=maps,
+        acs=functools.partial(_calibration, experiment=experiment) if wants.maps == "estimated" else None,
+        maps=wants.maps == "given",
     )
 
 
@@ -307,7 +309,7 @@ def _drawn(
 
 def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, place: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    n, shape, n_adjacent = experiment.n_masks, part.kspace.shape, window(experiment.model)
+    n, shape, n_adjacent = experiment.n_masks, part.kspace.shape, build(experiment.model).wants.n_adjacent
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
     if n_adjacent is None or experiment.mask not in names("frames"):
         return draw_mask(experiment, shape, number)

@@ -1,17 +1,18 @@
 """Unrolled networks: each a Config, a builder `name(config) -> Unrolled`, and the published configurations as constants."""
 
-from .deep_jsense import MODL_DEEP_JSENSE, DeepJSenseConfig, deep_jsense, rss_kernels
+from .configs import ModelConfig, abstract_params, build
+from .deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
 from .modl import (
     MODL_2D_GLEAM,
     MODL_2D_GLEAM_R16,
     MODL_3D_GLEAM,
     MODL_STAGE_1,
     MoDLConfig,
-    keep_moving_averages,
     modl,
 )
+from .modl_deep_jsense import MoDLDeepJSenseConfig, modl_deep_jsense
 from .pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM, PGDConfig, pgd
-from .promptmr import PROMPTMR_16, PROMPTMR_BRAIN, PROMPTMR_KNEE, PromptMRConfig, promptmr
+from .promptmr import PROMPTMR_16, PROMPTMR_BRAIN, PROMPTMR_KNEE, PromptMRConfig, PromptSizes, promptmr
 from .promptmr_plus import (
     PROMPTMR_PLUS_BASELINE,
     PROMPTMR_PLUS_BASELINE_BRAIN,
@@ -21,14 +22,23 @@ from .promptmr_plus import (
     promptmr_plus,
 )
 from .unet import UNET_LEADERBOARD, UNetConfig, unet
-from .unrolled import Unrolled, batched, iterate_steps, run, stack_problems, stack_steps, unrolled, unstack_steps
+from .unrolled import (
+    Unrolled,
+    Wants,
+    batched,
+    iterate_steps,
+    run,
+    stack_problems,
+    stack_steps,
+    unrolled,
+    unstack_steps,
+)
 from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
 
 __all__ = [
     "MODL_2D_GLEAM",
     "MODL_2D_GLEAM_R16",
     "MODL_3D_GLEAM",
-    "MODL_DEEP_JSENSE",
     "MODL_STAGE_1",
     "PGD_2D_FASTMRI_GLEAM",
     "PGD_3D_CINE",
@@ -45,17 +55,23 @@ __all__ = [
     "VARNET_DEMO",
     "DeepJSenseConfig",
     "MoDLConfig",
+    "MoDLDeepJSenseConfig",
+    "ModelConfig",
     "PGDConfig",
     "PromptMRConfig",
     "PromptMRPlusConfig",
+    "PromptSizes",
     "UNetConfig",
     "Unrolled",
     "VarNetConfig",
+    "Wants",
+    "abstract_params",
     "batched",
+    "build",
     "deep_jsense",
     "iterate_steps",
-    "keep_moving_averages",
     "modl",
+    "modl_deep_jsense",
     "pgd",
     "promptmr",
     "promptmr_plus",

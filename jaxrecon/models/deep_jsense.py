@@ -8,22 +8,24 @@ Source: Arvinte et al., MICCAI 2021, and its code.
 """
 
 import dataclasses
+import functools
 import math
-from typing import Any, Literal, get_args, get_type_hints
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
-from ..checks import check_axes
+from ..checks import check_axes, check_choices, check_sizes
 from ..complex_ops import from_channels, rss, to_channels
 from ..fourier import crop_or_pad, fftc, ifftc
 from ..nn import BiasFreeResNet
 from ..operators import ImageConvolution, MapConvolution, linear_grid, to_grid
-from ..typing import KSpace
+from ..typing import Image, KSpace
 from .modl import regularized_solve
-from .unrolled import Unrolled, unrolled
+from .unrolled import Unrolled, Wants, unrolled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +47,6 @@ class DeepJSenseConfig:
       prior: what a solve is drawn to: the estimate before it ("previous": the networks' output), or "zero".
       start: "rss": maps are coil images over their root of sum of squares, the image is A^H y; "delta": maps 0, image
         constant (with a linear phase where there are further sets).
-      given_maps: MoDL with the image network of this model: maps are those of the problem, in the image domain, and
-        stay; nothing is padded.
       grid: (P, Q) of the image, larger than `linear_grid` where that has slow transforms, e.g. (672, 384) for
         640 x 368; published weights were trained without.
       implicit: gradients of the exact solutions in place of those of the iterations, equal only at convergence.
@@ -68,15 +68,14 @@ class DeepJSenseConfig:
     lam: float = 0.01
     prior: Literal["previous", "zero"] = "previous"
     start: Literal["rss", "delta"] = "rss"
-    given_maps: bool = False
     grid: tuple[int, int] | None = None
     implicit: bool = False
     convention: Literal["consistent", "reference"] = "consistent"
     bfloat16: bool = False
 
-
-MODL_DEEP_JSENSE = DeepJSenseConfig(map_iters=0, given_maps=True)
-"""The MoDL that the paper compares with: 223,745 parameters, maps by ESPIRiT."""
+    def build(self) -> Unrolled:
+        """`deep_jsense` of this configuration."""
+        return deep_jsense(self)
 
 
 def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
@@ -98,7 +97,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
     Returns:
       Model with carry {"image": ([set,] P, Q) in the image domain of the padded grid, "kernels": ([set,] coil, ky, kx)
       in k-space}; reconstruction real (y, x). The operator is given without maps (any that are there are ignored),
-      its mask the same for all coils; with `given_maps` with maps, the carry's image is (y, x), "kernels" is absent.
+      its mask the same for all coils.
 
     Raises:
       ValueError: options that exclude each other or are none; when called, data smaller than the kernels.
@@ -131,11 +130,6 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
 
     def start(params, problem):
         check_axes("kspace", problem.kspace, ("coil", "y", "x"))
-        if config.given_maps:
-            if problem.op.maps is None:
-                raise ValueError("maps are needed: with given_maps the network does not estimate them (ESPIRiT does)")
-            zero_filled = problem.op.adjoint(problem.kspace)
-            return {"image": zero_filled}, {"image_op": problem.op, "zero_filled": zero_filled, "common": params}
         shape, mask = problem.kspace.shape[-2:], problem.op.encoding.mask
         grid = _grid(config, shape)
         image_op = ImageConvolution(None, mask, shape, grid)
@@ -144,14 +138,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
         map_op = MapConvolution(None, mask, shape, config.kernel)
         return carry, {"image_op": image_op, "map_op": map_op, "coil_images": coil_images, "common": params}
 
-    def solve(normal, data, estimate, lam, i, n_iter):
-        """CG from the estimate; the first right-hand side has no term of the prior."""
-        rhs = data if config.prior == "zero" else data + jnp.where(i > 0, lam, 0) * estimate
-        return regularized_solve(normal, rhs, lam, x0=estimate, n_iter=n_iter, implicit=config.implicit)
-
-    def refine(net, params, x):
-        out: Any = net.apply(params, to_channels(x))
-        return from_channels(out)
+    solve = functools.partial(solve_from_estimate, prior=config.prior, implicit=config.implicit)
 
     def update_maps(theta, carry, context, i):
         kernels, image = carry["kernels"], carry["image"]
@@ -159,7 +146,7 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
         normal, data = op.prepared_normal(by_transforms=as_reference), op.combine(context["coil_images"])
         # in the reference this operator is b times the other one
         b = math.sqrt(math.prod(image.shape[-2:])) if as_reference else 1.0
-        kernels = solve(lambda s: b**2 * normal(s), b * data, kernels, theta["map_lam"], i, config.map_iters)
+        kernels = solve(lambda s: b**2 * normal(s), b * data, kernels, theta["map_lam"], i, n_iter=config.map_iters)
         if not config.map_net:
             return kernels
         maps = _swapped_ifft(kernels) if as_reference else ifftc(kernels)
@@ -169,22 +156,16 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
         theta, carry = {**context["common"], **theta}, dict(carry)
         if estimates_maps:
             carry["kernels"] = update_maps(theta, carry, context, i)
-        op = context["image_op"]
-        if config.given_maps:
-            normal, data = op.normal, context["zero_filled"]
-        else:
-            op = op.replace(kernels=carry["kernels"])
-            normal, data = op.prepared_normal(by_transforms=as_reference), op.combine(context["coil_images"])
-        image = solve(normal, data, carry["image"], theta["image_lam"], i, config.image_iters)
+        op = context["image_op"].replace(kernels=carry["kernels"])
+        normal, data = op.prepared_normal(by_transforms=as_reference), op.combine(context["coil_images"])
+        image = solve(normal, data, carry["image"], theta["image_lam"], i, n_iter=config.image_iters)
         if config.image_net:
             image = refine(image_net, theta["image_net"], image)
         return {**carry, "image": image}
 
     def finish(carry, context):
-        op = context["image_op"]
-        if config.given_maps:
-            return rss(op.expand(carry["image"]))
-        return rss(ifftc(op.replace(kernels=carry["kernels"], mask=None).forward(carry["image"])))
+        op = context["image_op"].replace(kernels=carry["kernels"], mask=None)
+        return rss(ifftc(op.forward(carry["image"])))
 
     return unrolled(
         n_steps=config.n_steps,
@@ -194,7 +175,49 @@ def deep_jsense(config: DeepJSenseConfig) -> Unrolled:
         start=start,
         step=step,
         finish=finish,
+        wants=Wants(
+            maps="none",
+            encoding="cartesian",
+            image="magnitude",
+            example_size=max(config.kernel),
+            uses_index=config.prior == "previous",
+        ),
     )
+
+
+def solve_from_estimate(
+    normal: Callable[[Image], Image],
+    data: Image,
+    estimate: Image,
+    lam: jax.Array,
+    i: jax.Array,
+    *,
+    n_iter: int,
+    prior: Literal["previous", "zero"],
+    implicit: bool,
+) -> Image:
+    """Conjugate gradients from the estimate on (A^H A + lam) x = A^H y + lam p, p the estimate or zero.
+
+    The right-hand side of the first step has no term of the prior.
+
+    Args:
+      normal: x -> A^H A x.
+      data: A^H y.
+      estimate: x before, shaped as the result.
+      lam: weight of the prior.
+      i: number of the step.
+      n_iter: iterations.
+      prior: as in `DeepJSenseConfig`.
+      implicit: as in `DeepJSenseConfig`.
+    """
+    rhs = data if prior == "zero" else data + jnp.where(i > 0, lam, 0) * estimate
+    return regularized_solve(normal, rhs, lam, x0=estimate, n_iter=n_iter, implicit=implicit)
+
+
+def refine(net: BiasFreeResNet, params: Any, x: Image) -> Image:
+    """A network of two real channels on complex values."""
+    out: Any = net.apply(params, to_channels(x))
+    return from_channels(out)
 
 
 def rss_kernels(kspace: KSpace, kernel: tuple[int, int]) -> Complex[Array, "coil ky kx"]:
@@ -260,10 +283,8 @@ def _swapped_ifft(x):
 
 
 def _check(config):
-    hints = get_type_hints(DeepJSenseConfig)
-    for name in ("prior", "start", "convention"):
-        if getattr(config, name) not in get_args(hints[name]):
-            raise ValueError(f"{name} must be one of {', '.join(get_args(hints[name]))}, not {getattr(config, name)!r}")
+    check_choices(config)
+    check_sizes(1, n_steps=config.n_steps, features=config.features, grid=config.grid or ())
     for name, size in (("kernel", config.kernel), ("grid", config.grid)):
         if size is not None and not (isinstance(size, tuple) and len(size) == 2):
             raise ValueError(f"{name} must be two sizes (y, x), not {size}")
@@ -275,7 +296,5 @@ def _check(config):
         raise ValueError(f"wanted n_sets and kernel sizes of 1 or more, not {config.n_sets} and {config.kernel}")
     if config.map_iters and config.map_net and min(config.kernel) < 2:
         raise ValueError(f"the maps' network mirrors its border: kernels need 2 samples or more, not {config.kernel}")
-    if config.given_maps and (config.map_iters or config.n_sets > 1 or config.start != "rss" or config.grid):
-        raise ValueError("given maps stay as they are: wanted map_iters = 0, n_sets = 1, start 'rss', no grid")
     if not config.shared and not config.image_net:
         raise ValueError("separate image networks (shared=False) need image_net=True")

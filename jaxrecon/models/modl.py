@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ..checks import check_choices, check_ndim, check_sizes
 from ..classical.cg import cg, cg_implicit, cg_start, cg_step
 from ..classical.iterate import iterate
 from ..complex_ops import from_channels, to_channels
-from ..nn import CNN, Padding, glorot_uniform, uniform_fan_in
+from ..nn import CNN, Padding, axis_size, glorot_uniform, uniform_fan_in
 from ..typing import Image
-from .unrolled import BATCH_AXIS, Carry, Params, Unrolled, unrolled
+from .unrolled import BATCH_AXIS, Carry, Params, Unrolled, Wants, unrolled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +36,8 @@ class MoDLConfig:
       padding: what lies beyond the border for the convolutions, see `nn.conv`.
       bias: biases in the convolutions.
       norm: "none"; "frozen": batch norm by the moving averages in params["start"]; "batch": by the statistics of the
-        batch that `batched` maps over, the moving averages ride in the carry (see `keep_moving_averages`). Train with
-        "batch", reconstruct with "frozen": the parameters are the same.
+        batch that `batched` maps over, the moving averages ride in the carry, and `absorb` takes them back. The network
+        of "batch" is to be trained, that of "frozen", with the same parameters, reconstructs: it is its `frozen`.
       glorot: initialise Glorot-uniform; else uniform within +-1/sqrt(fan_in).
       shared: one set of weights (and lam) for all steps.
       lam: weight of the denoiser's output, its first value where it is learned.
@@ -75,6 +76,10 @@ class MoDLConfig:
     inverse_iters: int = 5
     bfloat16: bool = False
 
+    def build(self) -> Unrolled:
+        """`modl` of this configuration."""
+        return modl(self)
+
 
 MODL_STAGE_1 = MoDLConfig(n_steps=1)
 """The first stage of the original training; its weights start the second, K = 10."""
@@ -105,17 +110,22 @@ def modl(config: MoDLConfig) -> Unrolled:
       config: sizes.
 
     Returns:
-      Model with carry image (y, x) or (frame, y, x), complex (with norm "batch" a dict {"image", "batch_stats"});
-      reconstruction the same. `inverse` is there without norm and with CG: z = ((A^H A + lam) x - A^H y) / lam, then
-      v <- z - N(v) from v = z; exact as far as CG and the fixed point (a contraction N) converge.
+      Model with carry {"image", "batch_stats"}: the image (y, x) or (frame, y, x), complex, and with norm "batch" the
+      moving averages, else nothing; reconstruction the image. `inverse` is there without norm and with CG: z =
+      ((A^H A + lam) x - A^H y) / lam, then v <- z - N(v) from v = z; exact as far as CG and the fixed point (a contraction N) converge.
 
     Raises:
-      ValueError: options that exclude each other.
+      ValueError: options that exclude each other, or sizes that make no network.
 
     Source: Aggarwal, Mani, Jacob, IEEE TMI 2019; GLEAM, eq. 6-11 (its inverse of CG adds x by mistake; here eq. 11).
     """
+    check_choices(config)
+    check_sizes(1, n_steps=config.n_steps, features=config.features, layers=config.layers)
+    check_sizes(0, cg_iters=config.cg_iters, inverse_iters=config.inverse_iters)
+    check_ndim(config.ndim)
     if config.implicit and config.cg_tolerance:
         raise ValueError("implicit gradients need cg_tolerance = 0: they are those of the converged solution")
+    trains_norm = config.norm == "batch"
     net = CNN(
         features=config.features,
         layers=config.layers,
@@ -138,17 +148,17 @@ def modl(config: MoDLConfig) -> Unrolled:
         return {"batch_stats": stats}
 
     def init_step(key, carry, context):
-        theta: dict[str, Any] = {"net": {"params": net.lazy_init(key, to_channels(_image(carry)))["params"]}}
+        image = carry["image"]
+        theta: dict[str, Any] = {"net": {"params": net.lazy_init(key, to_channels(image))["params"]}}
         if config.learn_lam:
-            theta["lam"] = jnp.asarray(config.lam, _image(carry).real.dtype)
+            theta["lam"] = jnp.asarray(config.lam, image.real.dtype)
         return theta
 
     def start(params, problem):
         zero_filled = problem.op.adjoint(problem.kspace)  # (coil, y, x) -> (y, x)
-        stats = lax.stop_gradient(params.get("batch_stats"))
-        if config.norm == "batch":
-            return {"image": zero_filled, "batch_stats": stats}, (problem.op, zero_filled, None)
-        return zero_filled, (problem.op, zero_filled, stats)
+        stats = lax.stop_gradient(params.get("batch_stats", {}))
+        riding, constant = (stats, {}) if trains_norm else ({}, stats)
+        return {"image": zero_filled, "batch_stats": riding}, (problem.op, zero_filled, constant)
 
     def residual(theta, image, stats, i):
         """N(x) and the moving averages after it."""
@@ -165,18 +175,19 @@ def modl(config: MoDLConfig) -> Unrolled:
         return theta["lam"] if config.learn_lam else config.lam
 
     def step(theta, carry, context, i):
-        op, zero_filled, frozen = context
-        image = _image(carry)
-        update, stats = residual(theta, image, carry["batch_stats"] if config.norm == "batch" else frozen, i)
+        op, zero_filled, constant = context
+        image, riding = carry["image"], carry["batch_stats"]
+        update, stats = residual(theta, image, riding if trains_norm else constant, i)
         lam = lam_of(theta)
         image = _consistent(op, zero_filled + lam * (image + update), lam, image, config)
-        return {"image": image, "batch_stats": stats} if config.norm == "batch" else image
+        return {"image": image, "batch_stats": stats if trains_norm else riding}
 
-    def inverse(theta, image, context, i):
+    def inverse(theta, carry, context, i):
         op, zero_filled, _ = context
-        lam = lam_of(theta)
+        lam, image = lam_of(theta), carry["image"]
         z = (op.normal(image) + lam * image - zero_filled) / lam
-        return lax.fori_loop(0, config.inverse_iters, lambda _, v: z - residual(theta, v, None, i)[0], z)
+        before = lax.fori_loop(0, config.inverse_iters, lambda _, v: z - residual(theta, v, {}, i)[0], z)
+        return {**carry, "image": before}
 
     return unrolled(
         n_steps=config.n_steps,
@@ -185,8 +196,15 @@ def modl(config: MoDLConfig) -> Unrolled:
         init_step=init_step,
         start=start,
         step=step,
-        finish=lambda carry, _: _image(carry),
+        finish=lambda carry, _: carry["image"],
         inverse=inverse if config.norm == "none" and config.data_consistency == "cg" else None,
+        wants=Wants(
+            input="series" if config.ndim == 3 else "slice",
+            # each step has moving averages of its own
+            uses_index=config.norm != "none" and not config.shared,
+        ),
+        absorb=keep_moving_averages if trains_norm else None,
+        frozen=modl(dataclasses.replace(config, norm="frozen")) if trains_norm else None,
     )
 
 
@@ -259,7 +277,7 @@ def _consistent(op, rhs, lam, image, config):
         return image - config.step_size * (op.normal(image) + lam * image - rhs)
     x0 = image if config.warm_start else None
     normal = op.normal
-    joint = config.joint_batch and _is_batched()
+    joint = config.joint_batch and axis_size(BATCH_AXIS) > 1
     if joint:
         # one solve for the batch as one vector: gathered, it is the same for all examples, and vmap computes it once
         ops, rhs, x0 = jax.tree.map(lambda a: lax.all_gather(a, BATCH_AXIS), (op, rhs, x0))
@@ -274,15 +292,3 @@ def _consistent(op, rhs, lam, image, config):
         implicit=config.implicit,
     )
     return solution[lax.axis_index(BATCH_AXIS)] if joint else solution
-
-
-def _image(carry):
-    return carry["image"] if isinstance(carry, dict) else carry
-
-
-def _is_batched():
-    try:
-        lax.axis_index(BATCH_AXIS)
-    except NameError:
-        return False
-    return True

@@ -11,9 +11,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ..checks import check_ndim, check_sizes
 from ..complex_ops import from_channels, to_channels
 from ..nn import ResNet
-from .unrolled import Unrolled, unrolled
+from .unrolled import Unrolled, Wants, unrolled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,10 @@ class PGDConfig:
     circular_time: bool = False
     bfloat16: bool = False
 
+    def build(self) -> Unrolled:
+        """`pgd` of this configuration."""
+        return pgd(self)
+
 
 PGD_2D_FASTMRI_GLEAM = PGDConfig(n_steps=24)
 """GLEAM on fastMRI: 3 modules of 8 steps, the memory of 8 steps end to end; 6,573,648 parameters."""
@@ -62,6 +67,9 @@ def pgd(config: PGDConfig) -> Unrolled:
     Returns:
       Model with carry image (y, x) or (frame, y, x), complex; reconstruction the same.
 
+    Raises:
+      ValueError: sizes that make no network.
+
     Source: GLEAM, eq. 3-5. Its code fixes 2 t = 2: step sizes are declared there but unused.
 
     Example:
@@ -71,6 +79,8 @@ def pgd(config: PGDConfig) -> Unrolled:
       >>> params["steps"]["step_size"].shape, jax.eval_shape(lambda p: jr.run(model, p, problem), params).shape
       ((3,), (8, 8))
     """
+    check_sizes(1, n_steps=config.n_steps, features=config.features, blocks=config.blocks)
+    check_ndim(config.ndim)
     in_time = config.ndim == 3
     net = ResNet(
         features=config.features,
@@ -109,4 +119,5 @@ def pgd(config: PGDConfig) -> Unrolled:
         start=start,
         step=step,
         finish=lambda image, _: image,
+        wants=Wants(input="series" if in_time else "slice", uses_index=False),
     )

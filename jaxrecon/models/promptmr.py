@@ -9,29 +9,31 @@ Source: Xin et al. 2023, arXiv 2309.13839, and its code.
 
 import dataclasses
 import functools
+from typing import Literal
 
 import jax.numpy as jnp
 
-from ..checks import check_broadcasts
+from ..checks import check_broadcasts, check_sizes
 from ..complex_ops import rss
 from ..fourier import fftc, ifftc
 from ..nn import NormPromptUnet, PromptUnet, calibration_mask, prompt_maps
 from ..nn.prompt_blocks import INITIAL_SLOPE
 from ..problem import Problem
 from ..typing import Maps
-from .unrolled import Unrolled, unrolled
+from .unrolled import Unrolled, Wants, unrolled
 from .varnet import masked
+
+PROMPTS = ("/prompt",)
+"""How the names of leaves end that only `learn_prompts` trains."""
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptMRConfig:
-    """Configuration of `promptmr`; the defaults are the published network of 12 cascades (81,528,317 parameters).
+class PromptSizes:
+    """Sizes of the networks of `promptmr` and `promptmr_plus`: of each cascade, and of the one that estimates the maps.
 
-    Tuples have one entry per level, the finest first; the published networks have three levels.
+    Tuples have one entry per level, the finest first; the published networks, whose sizes are the defaults, have three.
 
     Attributes:
-      n_steps: cascades.
-      n_adjacent: neighbouring slices or frames that are reconstructed together, odd; the middle one is the result.
       features: channels of the first level of each cascade's PromptUnet.
       level_features: channels of the levels below.
       prompt_features: channels of the prompts of each level.
@@ -45,17 +47,11 @@ class PromptMRConfig:
       skip_cabs: such blocks of each skip connection.
       bottleneck_cabs: such blocks between encoder and decoder.
       attention: False leaves channel attention out of these blocks.
-      learn_prompts: train the prompts; else they keep their values.
-      mask_center: the sensitivity network sees the calibration region only.
-      one_map_at_a_time: estimate the maps in the memory of one coil, at the cost of time.
-      bfloat16: convolutions in bfloat16.
 
     Raises:
-      ValueError: an even n_adjacent, tuples of unequal length, or a size that is too small.
+      ValueError: tuples of unequal length, or a size that is too small.
     """
 
-    n_steps: int = 12
-    n_adjacent: int = 5
     features: int = 48
     level_features: tuple[int, ...] = (72, 96, 120)
     prompt_features: tuple[int, ...] = (24, 48, 72)
@@ -69,14 +65,8 @@ class PromptMRConfig:
     skip_cabs: tuple[int, ...] = (1, 1, 1)
     bottleneck_cabs: int = 3
     attention: bool = True
-    learn_prompts: bool = False
-    mask_center: bool = True
-    one_map_at_a_time: bool = False
-    bfloat16: bool = False
 
     def __post_init__(self):
-        if self.n_adjacent < 1 or self.n_adjacent % 2 == 0:
-            raise ValueError(f"n_adjacent must be odd and positive, a slice and its neighbours, not {self.n_adjacent}")
         levels = len(self.level_features)
         if levels < 1 or any(
             len(getattr(self, field.name)) != levels
@@ -92,13 +82,50 @@ class PromptMRConfig:
             raise ValueError(f"every level needs {least} channels or more, not {widths}")
         if min(*self.prompt_lengths, *self.prompt_sizes, self.enc_cabs[0]) < 1:
             raise ValueError("prompt_lengths, prompt_sizes and enc_cabs of the first level must be 1 or more")
+        cabs = {"enc_cabs": self.enc_cabs, "dec_cabs": self.dec_cabs, "skip_cabs": self.skip_cabs}
+        check_sizes(0, **cabs, bottleneck_cabs=self.bottleneck_cabs)
 
 
-PROMPTMR_KNEE = PromptMRConfig(n_adjacent=3, attention=False)
-"""fastMRI knee: 79,643,645 parameters."""
-PROMPTMR_BRAIN = dataclasses.replace(
-    PROMPTMR_KNEE, sens_features=12, sens_level_features=(18, 24, 30), sens_prompt_features=(6, 12, 18)
+SIZES = PromptSizes()
+"""Calgary-Campinas and CMRxRecon."""
+SIZES_KNEE = PromptSizes(attention=False)
+"""fastMRI knee."""
+SIZES_BRAIN = dataclasses.replace(
+    SIZES_KNEE, sens_features=12, sens_level_features=(18, 24, 30), sens_prompt_features=(6, 12, 18)
 )
+"""fastMRI brain."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptMRConfig:
+    """Configuration of `promptmr`; the defaults are the published network of 12 cascades (81,528,317 parameters).
+
+    Attributes:
+      n_steps: cascades.
+      n_adjacent: neighbouring slices or frames that are reconstructed together, odd; the middle one is the result.
+      sizes: of the networks.
+      learn_prompts: train the prompts; else they keep their values.
+      mask_center: the sensitivity network sees the calibration region only.
+      one_map_at_a_time: estimate the maps in the memory of one coil, at the cost of time.
+      bfloat16: convolutions in bfloat16.
+    """
+
+    n_steps: int = 12
+    n_adjacent: int = 5
+    sizes: PromptSizes = SIZES
+    learn_prompts: bool = False
+    mask_center: bool = True
+    one_map_at_a_time: bool = False
+    bfloat16: bool = False
+
+    def build(self) -> Unrolled:
+        """`promptmr` of this configuration."""
+        return promptmr(self)
+
+
+PROMPTMR_KNEE = PromptMRConfig(n_adjacent=3, sizes=SIZES_KNEE)
+"""fastMRI knee: 79,643,645 parameters."""
+PROMPTMR_BRAIN = PromptMRConfig(n_adjacent=3, sizes=SIZES_BRAIN)
 """fastMRI brain: 78,376,853 parameters."""
 PROMPTMR_16 = PromptMRConfig(n_steps=16)
 """CMRxRecon 2023 with 16 cascades: 108,082,753 parameters; the other data sets have the defaults."""
@@ -117,13 +144,25 @@ def promptmr(config: PromptMRConfig) -> Unrolled:
       coil, y, x), its mask broadcasts against it, its operator is given without maps; the sensitivity network fills
       them in (any that are there are replaced). The calibration region is problem.acs, else found in the mask.
 
+    Raises:
+      ValueError: sizes that make no network; when called, k-space that is no window of n_adjacent slices.
+
     Source: Xin et al. 2023, arXiv 2309.13839, and its code. With k_0 = y the first eta never receives a gradient.
     """
-    maps_net, net = prompt_nets(config)
+    check_sizes(1, n_steps=config.n_steps)
+    maps_net, net = prompt_nets(config.sizes, learn_prompts=config.learn_prompts, bfloat16=config.bfloat16)
+    wants = wants_window(config.n_adjacent, config.mask_center)
 
     def start(params, problem):
-        check_window(problem, config)
-        maps = estimate_maps(maps_net, params, problem, config, adjacent=False)
+        check_window(problem, config.n_adjacent)
+        maps = estimate_maps(
+            maps_net,
+            params,
+            problem,
+            adjacent=False,
+            mask_center=config.mask_center,
+            one_at_a_time=config.one_map_at_a_time,
+        )
         return problem.kspace, (problem.kspace, problem.op.replace(maps=maps, sets=False), params["slope"])
 
     def step(theta, kspace, context, i):
@@ -144,35 +183,47 @@ def promptmr(config: PromptMRConfig) -> Unrolled:
         start=start,
         step=step,
         finish=lambda kspace, _: rss(ifftc(kspace[config.n_adjacent // 2])),
+        wants=dataclasses.replace(wants, uses_index=False),
+        untrained=() if config.learn_prompts else PROMPTS,
     )
 
 
-def prompt_nets(config: PromptMRConfig, *, n_history: int = 0) -> tuple[NormPromptUnet, NormPromptUnet]:
-    """(the sensitivity network, the network of one cascade) of a configuration."""
+def wants_window(n_adjacent: int, mask_center: bool) -> Wants:
+    """What `promptmr` and `promptmr_plus` want."""
+    if n_adjacent < 1 or n_adjacent % 2 == 0:
+        raise ValueError(f"n_adjacent must be odd and positive, a slice and its neighbours, not {n_adjacent}")
+    maps: Literal["estimated", "none"] = "estimated" if mask_center else "none"
+    return Wants(maps=maps, input="window", window=n_adjacent, encoding="cartesian", image="magnitude")
 
-    def net(features, level_features, prompt_features, n_history):
-        return NormPromptUnet(
-            PromptUnet(
-                features,
-                level_features,
-                prompt_features,
-                config.prompt_lengths,
-                config.prompt_sizes,
-                config.enc_cabs,
-                config.dec_cabs,
-                config.skip_cabs,
-                config.bottleneck_cabs,
-                n_history,
-                config.attention,
-                config.learn_prompts,
-                jnp.bfloat16 if config.bfloat16 else None,
-            )
-        )
 
-    return (
-        net(config.sens_features, config.sens_level_features, config.sens_prompt_features, 0),
-        net(config.features, config.level_features, config.prompt_features, n_history),
+def prompt_nets(
+    sizes: PromptSizes, *, n_history: int = 0, learn_prompts: bool = False, bfloat16: bool = False
+) -> tuple[NormPromptUnet, NormPromptUnet]:
+    """(the sensitivity network, the network of one cascade) of some sizes; only the latter has a history."""
+    of_both = functools.partial(
+        PromptUnet,
+        prompt_lengths=sizes.prompt_lengths,
+        prompt_sizes=sizes.prompt_sizes,
+        enc_cabs=sizes.enc_cabs,
+        dec_cabs=sizes.dec_cabs,
+        skip_cabs=sizes.skip_cabs,
+        bottleneck_cabs=sizes.bottleneck_cabs,
+        attention=sizes.attention,
+        learn_prompts=learn_prompts,
+        dtype=jnp.bfloat16 if bfloat16 else None,
     )
+    of_maps = of_both(
+        features=sizes.sens_features,
+        level_features=sizes.sens_level_features,
+        prompt_features=sizes.sens_prompt_features,
+    )
+    of_cascade = of_both(
+        features=sizes.features,
+        level_features=sizes.level_features,
+        prompt_features=sizes.prompt_features,
+        n_history=n_history,
+    )
+    return NormPromptUnet(of_maps), NormPromptUnet(of_cascade)
 
 
 def init_maps_net(net: NormPromptUnet, key, problem: Problem, *, adjacent: bool):
@@ -182,10 +233,18 @@ def init_maps_net(net: NormPromptUnet, key, problem: Problem, *, adjacent: bool)
     return {"slope": slope, "sens_net": net.lazy_init(key, channels, slope)}
 
 
-def estimate_maps(net: NormPromptUnet, params, problem: Problem, config: PromptMRConfig, *, adjacent: bool) -> Maps:
-    """Maps (adjacent, coil, y, x) by the sensitivity network with the parameters of `start`."""
+def estimate_maps(
+    net: NormPromptUnet,
+    params,
+    problem: Problem,
+    *,
+    adjacent: bool,
+    mask_center: bool = True,
+    one_at_a_time: bool = False,
+) -> Maps:
+    """Maps (adjacent, coil, y, x) by the sensitivity network with the parameters of `start`; options as in the configurations."""
     calibration = problem.kspace
-    if config.mask_center:
+    if mask_center:
         mask = problem.op.encoding.mask
         if mask is not None and mask.ndim > 3:
             mask = jnp.min(mask, 0)[0]  # frames have masks of their own: what all of them sample
@@ -194,17 +253,17 @@ def estimate_maps(net: NormPromptUnet, params, problem: Problem, config: PromptM
         lambda x: net.apply(params["sens_net"], x, params["slope"])[0],
         calibration,
         adjacent=adjacent,
-        one_at_a_time=config.one_map_at_a_time,
+        one_at_a_time=one_at_a_time,
     )
 
 
-def check_window(problem: Problem, config: PromptMRConfig) -> None:
+def check_window(problem: Problem, n_adjacent: int) -> None:
     """Raise ValueError unless k-space is (adjacent, coil, y, x) and the mask broadcasts against it."""
     shape = problem.kspace.shape
-    if len(shape) != 4 or shape[0] != config.n_adjacent:
+    if len(shape) != 4 or shape[0] != n_adjacent:
         raise ValueError(
-            f"this network reconstructs {config.n_adjacent} neighbouring slices at once: kspace must be ({config.n_adjacent}, "
-            f"coil, y, x), but its shape is {tuple(shape)}; scan.adjacent(index, {config.n_adjacent}) reads such a window"
+            f"this network reconstructs {n_adjacent} neighbouring slices at once: kspace must be ({n_adjacent}, "
+            f"coil, y, x), but its shape is {tuple(shape)}; scan.adjacent(index, {n_adjacent}) reads such a window"
         )
     mask = problem.op.encoding.mask
     if mask is not None:

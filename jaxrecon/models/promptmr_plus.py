@@ -19,44 +19,62 @@ import functools
 
 import jax.numpy as jnp
 
+from ..checks import check_sizes
 from ..complex_ops import rss
-from .promptmr import PromptMRConfig, check_window, estimate_maps, init_maps_net, prompt_nets
+from .promptmr import (
+    PROMPTS,
+    SIZES,
+    SIZES_BRAIN,
+    SIZES_KNEE,
+    PromptSizes,
+    check_window,
+    estimate_maps,
+    init_maps_net,
+    prompt_nets,
+    wants_window,
+)
 from .unrolled import Unrolled, unrolled
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptMRPlusConfig(PromptMRConfig):
+class PromptMRPlusConfig:
     """Configuration of `promptmr_plus`; the defaults are the published network of all data sets (92,859,005 parameters).
 
     Attributes:
+      n_steps: cascades.
+      n_adjacent: neighbouring slices or frames that are reconstructed together, odd; the middle one is the result.
       n_buffers: images that the network sees beside x: A^H A x, the latent s, A^H y, then copies of the data gradient;
         0: adaptive input is off, else 3 or more.
       n_history: past features that the momentum layers see; 0: none.
       adjacent_maps: estimate the maps of all slices of a coil at once, else each for itself.
-
-    Raises:
-      ValueError: as PromptMRConfig, or n_buffers or n_history out of range.
+      sizes: of the networks.
+      learn_prompts: train the prompts; else they keep their values.
+      mask_center: the sensitivity network sees the calibration region only.
+      one_map_at_a_time: estimate the maps in the memory of one coil, at the cost of time.
+      bfloat16: convolutions in bfloat16.
     """
 
+    n_steps: int = 12
+    n_adjacent: int = 5
     n_buffers: int = 4
     n_history: int = 11
     adjacent_maps: bool = True
+    sizes: PromptSizes = SIZES
+    learn_prompts: bool = False
+    mask_center: bool = True
+    one_map_at_a_time: bool = False
+    bfloat16: bool = False
 
-    def __post_init__(self):
-        super().__post_init__()
-        if self.n_buffers < 0 or self.n_buffers in (1, 2):
-            raise ValueError(f"n_buffers must be 0 (no adaptive input) or 3 and more, not {self.n_buffers}")
-        if self.n_history < 0:
-            raise ValueError(f"n_history must be 0 or more, not {self.n_history}")
+    def build(self) -> Unrolled:
+        """`promptmr_plus` of this configuration."""
+        return promptmr_plus(self)
 
 
 PROMPTMR_PLUS_BASELINE = PromptMRPlusConfig(n_buffers=0, n_history=0, adjacent_maps=False)
 """What PromptMR+ is compared with: the size of PromptMR, in the image domain (81,528,317 parameters)."""
-PROMPTMR_PLUS_BASELINE_KNEE = dataclasses.replace(PROMPTMR_PLUS_BASELINE, n_adjacent=3, attention=False)
+PROMPTMR_PLUS_BASELINE_KNEE = dataclasses.replace(PROMPTMR_PLUS_BASELINE, n_adjacent=3, sizes=SIZES_KNEE)
 """The same for fastMRI knee: 79,643,645 parameters."""
-PROMPTMR_PLUS_BASELINE_BRAIN = dataclasses.replace(
-    PROMPTMR_PLUS_BASELINE_KNEE, sens_features=12, sens_level_features=(18, 24, 30), sens_prompt_features=(6, 12, 18)
-)
+PROMPTMR_PLUS_BASELINE_BRAIN = dataclasses.replace(PROMPTMR_PLUS_BASELINE_KNEE, sizes=SIZES_BRAIN)
 """The same for fastMRI brain: 78,376,853 parameters."""
 PROMPTMR_PLUS_KNEE = PromptMRPlusConfig(one_map_at_a_time=True)
 """fastMRI knee, whose published training also recomputes each cascade: the strategy `checkpointed`."""
@@ -81,14 +99,31 @@ def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:
       (y, x). The problem is that of `promptmr`. The latent of the last cascade is not used: with the strategy `gleam`
       two or more cascades in a module, else the latents never learn.
 
+    Raises:
+      ValueError: sizes that make no network; when called, k-space that is no window of n_adjacent slices.
+
     Source: Xin et al. 2024 and its code, which trains with a wrong gradient where it recomputes cascades with history.
     """
-    maps_net, net = prompt_nets(config, n_history=config.n_history)
+    check_sizes(1, n_steps=config.n_steps)
+    check_sizes(0, n_history=config.n_history)
+    if config.n_buffers < 0 or config.n_buffers in (1, 2):
+        raise ValueError(f"n_buffers must be 0 (no adaptive input) or 3 and more, not {config.n_buffers}")
+    maps_net, net = prompt_nets(
+        config.sizes, n_history=config.n_history, learn_prompts=config.learn_prompts, bfloat16=config.bfloat16
+    )
     n = config.n_adjacent
+    wants = wants_window(n, config.mask_center)
 
     def start(params, problem):
-        check_window(problem, config)
-        maps = estimate_maps(maps_net, params, problem, config, adjacent=config.adjacent_maps)
+        check_window(problem, n)
+        maps = estimate_maps(
+            maps_net,
+            params,
+            problem,
+            adjacent=config.adjacent_maps,
+            mask_center=config.mask_center,
+            one_at_a_time=config.one_map_at_a_time,
+        )
         op = problem.op.replace(maps=maps, sets=False)
         zero_filled = op.adjoint(problem.kspace)
         carry = {"image": zero_filled}
@@ -136,4 +171,11 @@ def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:
         start=start,
         step=step,
         finish=finish,
+        wants=dataclasses.replace(
+            wants,
+            # the latent of a module's last step is seen by no one
+            steps_per_module=2 if config.n_buffers else 1,
+            uses_index=config.n_history > 0,
+        ),
+        untrained=() if config.learn_prompts else PROMPTS,
     )

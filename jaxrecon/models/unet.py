@@ -10,10 +10,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ..checks import check_sizes
 from ..complex_ops import magnitude, rss
 from ..fourier import center_crop
 from ..nn import UNet
-from .unrolled import Unrolled, unrolled
+from .unrolled import Unrolled, Wants, unrolled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,10 @@ class UNetConfig:
     drop_rate: float = 0.0
     bfloat16: bool = False
 
+    def build(self) -> Unrolled:
+        """`unet` of this configuration."""
+        return unet(self)
+
 
 UNET_LEADERBOARD = UNetConfig(features=256)
 """fastMRI's leaderboard U-Net: 496,372,225 parameters."""
@@ -53,9 +58,14 @@ def unet(config: UNetConfig) -> Unrolled:
       Model with n_steps = 1, carry the normalised image (y, x), real; reconstruction the magnitude (y, x), cropped. An
       operator without maps gives coil images, combined by rss.
 
+    Raises:
+      ValueError: sizes that make no network.
+
     Source: Zbontar et al. 2018 and the code of fastMRI. It trains with an L1 loss in normalised units, with the target
       normalised by the input's mean and standard deviation and clamped too; `unet_normalization` gives both.
     """
+    check_sizes(1, features=config.features)
+    check_sizes(0, pools=config.pools, crop=config.crop or ())
     net = UNet(1, config.features, config.pools, config.drop_rate, jnp.bfloat16 if config.bfloat16 else None)
 
     def start(_, problem):
@@ -80,7 +90,15 @@ def unet(config: UNetConfig) -> Unrolled:
         mean, std, _ = context
         return image * std + mean
 
-    return unrolled(n_steps=1, shared=False, init_step=init_step, start=start, step=step, finish=finish)
+    return unrolled(
+        n_steps=1,
+        shared=False,
+        init_step=init_step,
+        start=start,
+        step=step,
+        finish=finish,
+        wants=Wants(maps="none", image="magnitude", example_size=max(64, 2**config.pools), uses_index=False),
+    )
 
 
 def zero_filled_magnitude(problem):

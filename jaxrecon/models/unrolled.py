@@ -5,11 +5,12 @@ Models say what is computed (here), strategies say how its gradient is obtained 
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from ..checks import check_choices, check_sizes
 from ..problem import Problem
 from ..typing import Key
 
@@ -20,6 +21,49 @@ Reconstruction = jax.Array
 
 BATCH_AXIS = "batch"
 """The name of the axis that `batched` maps over, for steps that look at the whole batch (batch norm, joint CG)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wants:
+    """What a network wants of its problem and of its training: stated by its builder, who knows; all others ask it here.
+
+    Attributes:
+      maps: "given": the problem's operator has coil maps; "estimated": the network estimates them from the calibration
+        region (`Problem.acs`), and sees nothing without one; "none": neither needs to be there.
+      input: "slice": k-space (coil, y, x); "window": (adjacent, coil, y, x), neighbouring slices or frames, of which the
+        middle one is reconstructed; "series": (frame, coil, y, x), all frames of which are reconstructed at once.
+      window: how many slices a "window" has, an odd number; 1 for other inputs.
+      encoding: "any": forward, adjoint and normal of the operator suffice; "cartesian": it must have a mask of k-space.
+      image: "complex", or a "magnitude" without a phase.
+      steps_per_module: steps that a module of gleam needs, or more, for all of its weights to learn.
+      example_size: pixels, along y and along x, of an image that the network takes: parameters do not depend on it.
+      uses_index: whether `step` looks at the number i of its step. False is a promise, which `init` holds it to.
+
+    Raises:
+      ValueError: values that are none of these.
+    """
+
+    maps: Literal["given", "estimated", "none"] = "given"
+    input: Literal["slice", "window", "series"] = "slice"
+    window: int = 1
+    encoding: Literal["any", "cartesian"] = "any"
+    image: Literal["complex", "magnitude"] = "complex"
+    steps_per_module: int = 1
+    example_size: int = 64
+    uses_index: bool = True
+
+    def __post_init__(self):
+        check_choices(self)
+        check_sizes(1, steps_per_module=self.steps_per_module, example_size=self.example_size)
+        if self.window < 1 or self.window % 2 == 0 or (self.window > 1 and self.input != "window"):
+            raise ValueError(
+                f"window must be odd and positive, and 1 unless input is 'window', not {self.window} of a {self.input}"
+            )
+
+    @property
+    def n_adjacent(self) -> int | None:
+        """How many slices a window has; None for other inputs, whose k-space has no such axis."""
+        return self.window if self.input == "window" else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +82,12 @@ class Unrolled:
       step: (theta, carry, context, i) -> carry; theta is ONE step's parameters, i a traced int32.
       finish: (carry, context) -> reconstruction, (y, x), (z, y, x) or (frame, y, x).
       inverse: (theta, carry, context, i) -> the carry before the step, for invertible learning; None where there is none.
+      wants: what it has to be given, and what its images are.
+      absorb: (params, carry) -> params with what the last carry of a training step holds for them, and no gradient moves:
+        batch norm's moving averages. The carry has an example axis more for each `batched`. None: nothing rides there.
+      frozen: the network to reconstruct with, where it is not this one, which trains: batch norm by its moving averages.
+        It has the same parameters.
+      untrained: how the names of leaves end that keep their values in training, as "/prompt"; `step` stops their gradient.
       n_batch: leading example axes of the carry; `batched` adds one.
     """
 
@@ -48,6 +98,10 @@ class Unrolled:
     step: Callable[[Any, Carry, Context, jax.Array], Carry]
     finish: Callable[[Carry, Context], Reconstruction]
     inverse: Callable[[Any, Carry, Context, jax.Array], Carry] | None = None
+    wants: Wants = Wants()
+    absorb: Callable[[Params, Carry], Params] | None = None
+    frozen: "Unrolled | None" = None
+    untrained: tuple[str, ...] = ()
     n_batch: int = 0
 
 
@@ -61,6 +115,10 @@ def unrolled(
     finish: Callable[[Carry, Context], Reconstruction],
     init_start: Callable[[Key, Problem], Any] | None = None,
     inverse: Callable[[Any, Carry, Context, jax.Array], Carry] | None = None,
+    wants: Wants | None = None,
+    absorb: Callable[[Params, Carry], Params] | None = None,
+    frozen: Unrolled | None = None,
+    untrained: tuple[str, ...] = (),
 ) -> Unrolled:
     """Build an Unrolled from its parts; `init` follows from the initialisation of one step, by vmap over n_steps keys.
 
@@ -73,9 +131,13 @@ def unrolled(
       finish: as in Unrolled.
       init_start: (key, problem) -> parameters of `start`; None where it has none.
       inverse: as in Unrolled.
+      wants: as in Unrolled; None: maps are given, images are complex: the defaults of Wants.
+      absorb: as in Unrolled.
+      frozen: as in Unrolled.
+      untrained: as in Unrolled.
 
     Raises:
-      ValueError: n_steps below 1.
+      ValueError: n_steps below 1; (in init) `step` looks at i although `wants` says that it does not.
 
     Example:
       >>> model = unrolled(  # gradient descent on ||A x - y||^2 / 2 with a learned step size
@@ -92,20 +154,36 @@ def unrolled(
       >>> jax.tree.map(jnp.shape, params), image.shape
       ({'start': {}, 'steps': {'t': (3,)}}, (4, 4))
     """
-    if n_steps < 1:
-        raise ValueError(f"n_steps must be 1 or more, not {n_steps}")
+    check_sizes(1, n_steps=n_steps)
+    wants = Wants() if wants is None else wants
+    promised = not wants.uses_index
 
     def init(key, problem):
+        nonlocal promised
         start_key, steps_key = jax.random.split(key)
         start_params = init_start(start_key, problem) if init_start else {}
         # shapes are enough to initialise: nothing of the forward model is computed
         carry, context = jax.eval_shape(start, start_params, problem)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (carry, context))
         one = lambda k: init_step(k, *zeros)
+        if promised:
+            _check_index(step, jax.eval_shape(one, steps_key), carry, context)
+            promised = False  # once is enough: tracing takes its time
         steps = one(steps_key) if shared else jax.vmap(one)(jax.random.split(steps_key, n_steps))
         return {"start": start_params, "steps": steps}
 
-    return Unrolled(n_steps, shared, init, start, step, finish, inverse)
+    return Unrolled(n_steps, shared, init, start, step, finish, inverse, wants, absorb, frozen, untrained)
+
+
+def _check_index(step, theta, carry, context):
+    """Raise ValueError where the result of a step depends on i: the step is traced, nothing is computed."""
+    traced = jax.make_jaxpr(step)(theta, carry, context, jax.ShapeDtypeStruct((), jnp.int32)).jaxpr
+    needed = {id(out) for out in traced.outvars}
+    for equation in reversed(traced.eqns):
+        if any(id(out) in needed for out in equation.outvars):
+            needed |= {id(operand) for operand in equation.invars}
+    if id(traced.invars[-1]) in needed:
+        raise ValueError("this network says that its step does not use i (Wants.uses_index=False), but the step does")
 
 
 def run(
@@ -218,6 +296,7 @@ def batched(model: Unrolled) -> Unrolled:
         step=jax.vmap(model.step, (None, 0, 0, None), axis_name=BATCH_AXIS),
         finish=jax.vmap(model.finish),
         inverse=model.inverse and jax.vmap(model.inverse, (None, 0, 0, None)),
+        frozen=model.frozen and batched(model.frozen),
         n_batch=model.n_batch + 1,
     )
 

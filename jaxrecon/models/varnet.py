@@ -11,11 +11,12 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from ..checks import check_sizes
 from ..complex_ops import rss
 from ..fourier import fftc, ifftc
 from ..nn import NormUNet, SensitivityNet, calibration_mask
 from ..typing import KSpace, Mask
-from .unrolled import Unrolled, unrolled
+from .unrolled import Unrolled, Wants, unrolled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,10 @@ class VarNetConfig:
     mask_center: bool = True
     bfloat16: bool = False
 
+    def build(self) -> Unrolled:
+        """`varnet` of this configuration."""
+        return varnet(self)
+
 
 VARNET_DEMO = VarNetConfig(n_steps=8)
 """fastMRI's demo script: 20,119,610 parameters."""
@@ -60,9 +65,14 @@ def varnet(config: VarNetConfig) -> Unrolled:
       sensitivity network fills them in (any that are there are replaced). The calibration region is problem.acs, else
       found in the mask.
 
+    Raises:
+      ValueError: sizes that make no network.
+
     Source: Sriram et al. 2020 and the code of fastMRI, whose sign of the refinement differs from the paper's (the
       weights need it). With k_0 = y the first eta never receives a gradient.
     """
+    check_sizes(1, n_steps=config.n_steps, features=config.features, sens_features=config.sens_features)
+    check_sizes(0, pools=config.pools, sens_pools=config.sens_pools)
     dtype = jnp.bfloat16 if config.bfloat16 else None
     sens_net = SensitivityNet(config.sens_features, config.sens_pools, dtype)
     net = NormUNet(config.features, config.pools, dtype)
@@ -89,6 +99,13 @@ def varnet(config: VarNetConfig) -> Unrolled:
         start=start,
         step=step,
         finish=lambda kspace, _: rss(ifftc(kspace)),
+        wants=Wants(
+            maps="estimated" if config.mask_center else "none",
+            encoding="cartesian",
+            image="magnitude",
+            example_size=2 ** max(6, config.pools, config.sens_pools),
+            uses_index=False,
+        ),
     )
 
 

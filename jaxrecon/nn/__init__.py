@@ -16,7 +16,7 @@ from .conv import (
 )
 from .prompt_blocks import CAB, CABs, DecoderLevel, EncoderLevel, PromptBlock, PromptWeights, prelu, upsample_2x
 from .prompt_unet import NormPromptUnet, PromptUnet
-from .resnet import CNN, BatchNorm, BiasFreeResNet, ResNet
+from .resnet import CNN, BatchNorm, BiasFreeResNet, ResNet, axis_size
 from .sensitivity import SensitivityNet, calibration_mask, prompt_maps
 from .unet import NormUNet, UNet, normalize_parts, pad_to_multiple, standardize, unpad
 
@@ -40,6 +40,7 @@ __all__ = [
     "SensitivityNet",
     "UNet",
     "average_pool_2x2",
+    "axis_size",
     "calibration_mask",
     "conv",
     "conv_transpose_2x2",

@@ -51,15 +51,15 @@ class PromptUnet(linen.Module):
       dtype: what the convolutions compute in; the result has the input's dtype.
     """
 
-    features: int = 48
-    level_features: tuple[int, ...] = (72, 96, 120)
-    prompt_features: tuple[int, ...] = (24, 48, 72)
-    prompt_lengths: tuple[int, ...] = (5, 5, 5)
-    prompt_sizes: tuple[int, ...] = (64, 32, 16)
-    enc_cabs: tuple[int, ...] = (2, 3, 3)
-    dec_cabs: tuple[int, ...] = (2, 2, 3)
-    skip_cabs: tuple[int, ...] = (1, 1, 1)
-    bottleneck_cabs: int = 3
+    features: int
+    level_features: tuple[int, ...]
+    prompt_features: tuple[int, ...]
+    prompt_lengths: tuple[int, ...]
+    prompt_sizes: tuple[int, ...]
+    enc_cabs: tuple[int, ...]
+    dec_cabs: tuple[int, ...]
+    skip_cabs: tuple[int, ...]
+    bottleneck_cabs: int
     n_history: int = 0
     attention: bool = True
     learn_prompts: bool = False

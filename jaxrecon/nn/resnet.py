@@ -223,7 +223,7 @@ class BatchNorm(linen.Module):
             mean = average(values)
             var = average((values - _channels(mean, x)) ** 2)
             if not self.is_initializing():
-                n = x.size // x.shape[-1] * _batch_size(self.batch_axis)
+                n = x.size // x.shape[-1] * axis_size(self.batch_axis)
                 step = 1 - self.momentum
                 moving_mean.value += step * lax.stop_gradient(mean - moving_mean.value)
                 moving_var.value += step * lax.stop_gradient(var * (n / max(n - 1, 1)) - moving_var.value)
@@ -235,8 +235,8 @@ def _channels(a, x):
     return a.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-def _batch_size(axis):
-    """Size of the mapped axis; 1 where nothing is mapped: a single example is its own batch."""
+def axis_size(axis: str | None) -> int:
+    """Size of a mapped axis of examples; 1 where nothing is mapped: a single example is its own batch."""
     if axis is None:
         return 1
     try:
@@ -246,4 +246,4 @@ def _batch_size(axis):
 
 
 def _over_batch(x, axis):
-    return lax.pmean(x, axis) if _batch_size(axis) > 1 else x
+    return lax.pmean(x, axis) if axis_size(axis) > 1 else x

@@ -1,7 +1,7 @@
 """Reconstruction of whole scans: from a file, a scan or an array to pictures, by a classical method or a trained network."""
 
 from .network import Network, load_network
-from .reconstruct import Reconstructed, reconstruct
+from .scan import Reconstructed, reconstruct
 from .settings import Settings
 from .slicewise import SliceResult, parts_of, reconstruct_problem, reconstruct_slice, slices
 

@@ -11,13 +11,12 @@ from jaxtyping import Bool, Complex, Inexact
 
 from ..data import remove_oversampling
 from ..data.recipes import SCALES
-from ..models import Unrolled, run
+from ..experiment.as_json import OWN, from_json, kind_of
+from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
 from ..sampling.named import MASKS, center_of
 from ..training import load_config, load_params
 from ..training.experiment import Experiment
-from ..training.experiment_json import from_json
-from ..training.networks import abstract_params, build, estimates_maps, in_time, model_name, needs_maps, window
 from ..typing import Params
 
 
@@ -40,27 +39,27 @@ class Network:
     @property
     def name(self) -> str:
         """Short name, for figures."""
-        return model_name(self.experiment.model)
+        return kind_of(self.experiment.model).removeprefix(OWN)
 
     @property
     def needs_maps(self) -> bool:
         """Whether it is given maps."""
-        return needs_maps(self.experiment.model)
+        return self.model.wants.maps == "given"
 
     @property
     def in_time(self) -> bool:
         """Whether it takes frames: it reconstructs whole time series."""
-        return in_time(self.experiment.model)
+        return self.model.wants.input == "series"
 
     @property
     def window(self) -> int | None:
         """How many neighbouring slices it sees at once, to reconstruct the middle one; None: that one only."""
-        return window(self.experiment.model)
+        return self.model.wants.n_adjacent
 
     @property
     def estimates_maps(self) -> bool:
         """Whether it estimates them from the calibration region."""
-        return estimates_maps(self.experiment.model)
+        return self.model.wants.maps == "estimated"
 
     def calibration(self, mask: Bool[np.ndarray, "..."], shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"] | None:
         """The calibration region of a mask of two phase encodes, by the rule of the training; None: the network finds it.
@@ -138,7 +137,7 @@ def load_network(path: str | Path) -> Network:
     experiment = from_json(load_config(path), where=path)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
-    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model)
+    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model.frozen or model)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "every_step"))

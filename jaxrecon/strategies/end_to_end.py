@@ -9,15 +9,14 @@ import jax.numpy as jnp
 
 from ..models.unrolled import Unrolled, iterate_steps, run
 from ..problem import Problem
-from .types import GradFn, Loss, Strategy, group_steps
+from .types import GradFn, Loss, Strategy, group_steps, refuse_absorb
 
 
-def end_to_end(*, loop: bool = False, keep_carry: bool = False) -> Strategy:
+def end_to_end(*, loop: bool = False) -> Strategy:
     """Reverse mode through all steps: activations of all steps are alive at the peak.
 
     Args:
       loop: a Python loop over the steps in place of lax.scan, as most users would write it: the baseline of memory tables.
-      keep_carry: report the last carry as aux["carry"], for models whose moving averages ride in it.
 
     Source: backpropagation, the baseline of GLEAM.
     """
@@ -26,18 +25,17 @@ def end_to_end(*, loop: bool = False, keep_carry: bool = False) -> Strategy:
         def forward(params, problem):
             return run(model, params, problem, loop=loop, carry=True)[:2]
 
-        return _differentiate(forward, loss, keep_carry)
+        return _differentiate(model, forward, loss)
 
     return strategy
 
 
-def checkpointed(*, every: int = 1, policy: Callable | None = None, keep_carry: bool = False) -> Strategy:
+def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
     """Reverse mode that keeps one carry per `every` steps and computes the rest again: the same gradient in less memory.
 
     Args:
       every: steps between checkpoints, a divisor of the number of steps.
       policy: what to keep within a step, as `jax.checkpoint_policies`; None keeps nothing.
-      keep_carry: as in `end_to_end`.
 
     Raises:
       ValueError: (when the gradient is traced) `every` does not divide the number of steps.
@@ -67,7 +65,7 @@ def checkpointed(*, every: int = 1, policy: Callable | None = None, keep_carry: 
             state, _ = jax.lax.scan(body, state, (steps, jnp.arange(model.n_steps).reshape(n_groups, every)))
             return model.finish(state, context), state
 
-        return _differentiate(forward, loss, keep_carry)
+        return _differentiate(model, forward, loss)
 
     return strategy
 
@@ -87,6 +85,7 @@ def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = 
     inner = end_to_end() if underneath is None else underneath
 
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
+        refuse_absorb(model, "deep_supervision")
         if len(weights) != model.n_steps:
             raise ValueError(f"deep_supervision got {len(weights)} weights for a model of {model.n_steps} steps")
 
@@ -124,11 +123,13 @@ def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = 
     return strategy
 
 
-def _differentiate(forward, loss, keep_carry):
+def _differentiate(model, forward, loss):
+    """The gradient of the whole; where something rides in the carry that the model absorbs, aux["carry"] is the last one."""
+
     def grad_fn(params, problem, target):
         def value(params):
             reconstruction, carry = forward(params, problem)
-            return loss(reconstruction, target), ({"carry": carry} if keep_carry else {})
+            return loss(reconstruction, target), ({"carry": carry} if model.absorb else {})
 
         return jax.value_and_grad(value, has_aux=True)(params)
 

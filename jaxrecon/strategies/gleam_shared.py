@@ -9,7 +9,7 @@ import optax
 from ..models.unrolled import Unrolled
 from .gleam import start_with_pullback
 from .modules import choose, learn, learners_of, local_loss, one_per_module, with_learners
-from .types import Differentiable, Loss, has_parameters
+from .types import Differentiable, Loss, has_parameters, refuse_absorb
 from .update import (
     Update,
     UpdateStrategy,
@@ -48,6 +48,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
     check_decay(ema_decay)
 
     def strategy(model: Unrolled, loss: Loss | Sequence[Loss]) -> Update:
+        refuse_absorb(model, "gleam_shared")
         if not model.shared:
             raise ValueError("gleam_shared needs a model with shared weights (shared=True); gleam trains separate ones")
         if n_modules < 1 or model.n_steps % n_modules:

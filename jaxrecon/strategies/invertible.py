@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from ..models.unrolled import Unrolled
 from ..operators import real_vdot
 from .gleam import start_with_pullback
-from .types import Differentiable, GradFn, Loss, Strategy, has_parameters
+from .types import Differentiable, GradFn, Loss, Strategy, has_parameters, refuse_absorb
 
 
 def invertible(n_checkpoints: int | None = None) -> Strategy:
@@ -33,6 +33,7 @@ def invertible(n_checkpoints: int | None = None) -> Strategy:
         inverse = model.inverse
         if inverse is None:
             raise ValueError("invertible needs a model with an inverse step; use checkpointed() for others")
+        refuse_absorb(model, "invertible")
         n_kept = model.n_steps - 1 if n_checkpoints is None else n_checkpoints
         if not 0 <= n_kept < model.n_steps:
             raise ValueError(f"n_checkpoints must be within 0 and {model.n_steps - 1}, not {n_kept}")

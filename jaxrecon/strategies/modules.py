@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from ..models.unrolled import Carry, Context, Unrolled, iterate_steps
-from .types import Loss, Target, group_steps
+from .types import Loss, Target, group_steps, refuse_absorb
 from .update import TrainState, keep_where, moving_average, nonfinite_flags
 
 T = TypeVar("T")
@@ -40,7 +40,8 @@ def choose(functions: Sequence[Callable], m: int | jax.Array) -> Callable:
 
 
 def check_modules(model: Unrolled, n_modules: int, strategy: str) -> None:
-    """Raise ValueError for a model that cannot be split: shared weights, or M does not divide N."""
+    """Raise ValueError for a model that cannot be split: shared weights, batch norm, or M does not divide N."""
+    refuse_absorb(model, strategy)
     if model.shared:
         raise ValueError(f"{strategy} needs a model with separate weights per step (shared=False)")
     if n_modules < 1 or model.n_steps % n_modules:

@@ -34,6 +34,15 @@ def group_steps(steps: Any, n_groups: int) -> Any:
     return jax.tree.map(group, steps)
 
 
+def refuse_absorb(model: Unrolled, strategy: str) -> None:
+    """Raise ValueError for a model that takes something back from its last carry, which this strategy does not hand on."""
+    if model.absorb is not None:
+        raise ValueError(
+            f"{strategy} cannot train batch norm, nor whatever else a network takes back from its last carry (absorb): use "
+            "end_to_end or checkpointed, or a network without it"
+        )
+
+
 def has_parameters(tree: Any) -> bool:
     """Whether a PyTree of parameters has any leaf."""
     return bool(jax.tree.leaves(tree))

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int
 
-from ..models.unrolled import Unrolled
+from ..models.unrolled import Carry, Unrolled
 from ..problem import Problem
 from ..typing import Key, Params
 from .types import GradFn, Loss, Target
@@ -101,7 +101,7 @@ def from_grad_fn(
     tx: optax.GradientTransformation,
     *,
     ema_decay: float | None = None,
-    after: Callable[[Params, Metrics], tuple[Params, Metrics]] | None = None,
+    absorb: Callable[[Params, Carry], Params] | None = None,
 ) -> Update:
     """One training step of any GradFn: gradient, optimizer, moving average; jitted, with the state donated.
 
@@ -115,14 +115,14 @@ def from_grad_fn(
       grad_fn: the GradFn of a strategy: `strategy(batched(model), loss)`.
       tx: the optimizer.
       ema_decay: d; None: no moving average.
-      after: (params, aux) -> (params, metrics), for weights that no gradient moves: batch norm's moving averages, which
-        GradFn hands over in aux. What it returns takes the place of aux in the metrics.
+      absorb: that of the model, where it has one: (params, carry) -> params, for weights that no gradient moves, batch
+        norm's moving averages. The GradFn hands the last carry over as aux["carry"].
 
     Returns:
       Update; its metrics are loss, grad_norm (before clipping), nonfinite, and the GradFn's aux.
 
     Raises:
-      ValueError: ema_decay outside [0, 1).
+      ValueError: ema_decay outside [0, 1); (when traced) the model's `absorb` was not handed on.
 
     Example:
       >>> loss = lambda params: (jnp.sum(params["steps"] ** 2), {})
@@ -142,8 +142,13 @@ def from_grad_fn(
         nonfinite = nonfinite_flags(loss, gradients)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        if after is not None:
-            params, aux = after(params, aux)
+        if absorb is not None:
+            params = absorb(params, aux["carry"])
+            aux = {name: value for name, value in aux.items() if name != "carry"}
+        elif "carry" in aux:
+            raise ValueError(
+                "this network takes something back from its last carry: from_grad_fn needs absorb=model.absorb"
+            )
         old = (state.step, state.params, state.opt_state, state.ema)
         new = (state.step + 1, params, opt_state, moving_average(state.ema, params, ema_decay))
         step, params, opt_state, ema = keep_where(jnp.any(nonfinite), old, new)

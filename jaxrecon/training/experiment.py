@@ -16,7 +16,7 @@ from typing import Literal
 import optax
 from jax.sharding import Mesh
 
-from ..models import batched
+from ..models import ModelConfig, batched, build
 from ..strategies import (
     Schedule,
     Strategy,
@@ -33,7 +33,6 @@ from ..strategies import (
 )
 from ..strategies.update import Update, from_grad_fn
 from . import losses, optimizers
-from .networks import ModelConfig, after_update, build, least_steps
 
 LOSSES = {
     "complex_l1": losses.complex_l1,
@@ -204,19 +203,13 @@ def make_strategy(experiment: Experiment) -> Strategy:
 
     Raises:
       ValueError: gleam_shared, which has no gradient apart from its updates.
-      ValueError: a strategy that cannot hand on batch norm's moving averages, where the network has them.
     """
-    name, n_steps = experiment.strategy, _n_steps(experiment)
-    keep_carry = after_update(experiment.model) is not None
-    if keep_carry and name not in ("end_to_end", "checkpointed"):
-        raise ValueError(
-            f"strategy {name} cannot train batch norm: use end_to_end or checkpointed, or a network with norm 'none'"
-        )
+    name, n_steps = experiment.strategy, build(experiment.model).n_steps
     match name:
         case "end_to_end":
-            return end_to_end(keep_carry=keep_carry)
+            return end_to_end()
         case "checkpointed":
-            return checkpointed(every=experiment.every, keep_carry=keep_carry)
+            return checkpointed(every=experiment.every)
         case "invertible":
             return invertible(experiment.n_checkpoints)
         case "gleam" | "p_gleam":
@@ -228,7 +221,7 @@ def make_strategy(experiment: Experiment) -> Strategy:
 
 def make_optimizer(experiment: Experiment, *, steps_per_epoch: int) -> optax.GradientTransformation:
     """The optimizer of an experiment; some recipes count epochs or the updates of the run."""
-    prompts = functools.partial(_promptmr, steps_per_epoch, getattr(experiment.model, "learn_prompts", False))
+    prompts = functools.partial(_promptmr, steps_per_epoch, build(experiment.model).untrained)
     recipes: dict[str, Callable[..., optax.GradientTransformation]] = {
         "adam": lambda learning_rate=1e-3: optax.adam(learning_rate),
         "adam_cosine": functools.partial(optimizers.adam_cosine, experiment.n_updates),
@@ -256,13 +249,14 @@ def n_modules(experiment: Experiment) -> int:
     """How many modules gleam, gleam_shared and p_gleam make of the network of an experiment."""
     if experiment.n_modules is not None:
         return experiment.n_modules
-    n_steps, least = _n_steps(experiment), least_steps(experiment.model)
+    model = build(experiment.model)
+    n_steps, least = model.n_steps, model.wants.steps_per_module
     return max((m for m in range(1, n_steps + 1) if n_steps % m == 0 and n_steps // m >= least), default=1)
 
 
-def _promptmr(steps_per_epoch, learn_prompts, **options):
+def _promptmr(steps_per_epoch, untrained, **options):
     tx = optimizers.promptmr(steps_per_epoch, **options)
-    return tx if learn_prompts else optimizers.freeze(tx, lambda name: name.endswith("/prompt"))
+    return optimizers.freeze(tx, lambda name: name.endswith(untrained)) if untrained else tx
 
 
 def make_update(
@@ -286,11 +280,9 @@ def make_update(
     Raises:
       ValueError: a strategy that cannot train the network.
     """
-    model, loss = batched(build(experiment.model, training=True)), LOSSES[experiment.loss]
+    model, loss = batched(build(experiment.model)), LOSSES[experiment.loss]
     tx, ema_decay = make_optimizer(experiment, steps_per_epoch=steps_per_epoch), experiment.ema_decay
-    modules, after = n_modules(experiment), after_update(experiment.model)
-    if after is not None and experiment.strategy in ("p_gleam", "gleam_shared"):
-        raise ValueError(f"strategy {experiment.strategy} cannot train batch norm: choose a network with norm 'none'")
+    modules = n_modules(experiment)
     if experiment.strategy == "p_gleam":
         mesh = module_mesh(1) if mesh is None else mesh
         return p_gleam(modules, mesh, tx, schedule=schedule, n_batches=n_batches, ema_decay=ema_decay)(model, loss)
@@ -300,9 +292,5 @@ def make_update(
         grad_fn = make_strategy(experiment)(model, loss)
         if experiment.strategy == "gleam":
             tx = per_module(tx, modules)
-        update = from_grad_fn(grad_fn, tx, ema_decay=ema_decay, after=after)
+        update = from_grad_fn(grad_fn, tx, ema_decay=ema_decay, absorb=model.absorb)
     return update if mesh is None else data_parallel(update, mesh)
-
-
-def _n_steps(experiment: Experiment) -> int:
-    return getattr(experiment.model, "n_steps", 1)

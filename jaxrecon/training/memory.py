@@ -9,8 +9,7 @@ import optax
 from ..models import Unrolled, batched
 from ..problem import Problem, Target
 from ..strategies import Loss, Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
-from ..strategies.update import Metrics, Update, UpdateStrategy, from_grad_fn
-from ..typing import Params
+from ..strategies.update import Update, UpdateStrategy, from_grad_fn
 
 
 class Memory(NamedTuple):
@@ -74,25 +73,18 @@ def compiled_memory(fn: Callable, *args: Any) -> Memory:
     return Memory(plan.temp_size_in_bytes, plan.argument_size_in_bytes, max(outputs, 0))
 
 
-def standard_strategies(
-    model: Unrolled, *, n_modules: int | None = None, keep_carry: bool = False
-) -> dict[str, Strategy]:
+def standard_strategies(model: Unrolled, *, n_modules: int | None = None) -> dict[str, Strategy]:
     """The strategies that any model can be asked for; the first, the baseline, is a loop as most would write it.
 
     Args:
       model: the network.
       n_modules: number of modules for gleam; None: one per step.
-      keep_carry: only those that hand the last carry on, for batch norm's moving averages.
     """
-    strategies = {
-        "end_to_end, Python loop": end_to_end(loop=True, keep_carry=keep_carry),
-        "end_to_end": end_to_end(keep_carry=keep_carry),
-        "checkpointed": checkpointed(keep_carry=keep_carry),
-    }
-    if keep_carry:
-        return strategies
     n_modules = model.n_steps if n_modules is None else n_modules
-    return strategies | {
+    return {
+        "end_to_end, Python loop": end_to_end(loop=True),
+        "end_to_end": end_to_end(),
+        "checkpointed": checkpointed(),
         "invertible": invertible(),
         "invertible, all steps": invertible(0),
         f"gleam, {n_modules} modules": gleam(n_modules),
@@ -108,7 +100,6 @@ def memory_report(
     target: Target,
     *,
     strategies: Mapping[str, Strategy | UpdateStrategy] | None = None,
-    after: Callable[[Params, Metrics], tuple[Params, Metrics]] | None = None,
 ) -> list[Row]:
     """Memory of one training step under every strategy, compile only: the whole step with optimizer and donation.
 
@@ -119,7 +110,6 @@ def memory_report(
       problem: a batch, arrays or ShapeDtypeStructs.
       target: a batch of its targets, likewise.
       strategies: strategies by name; None: `standard_strategies`, then ratios to the first row are to the Python-loop baseline.
-      after: as for `from_grad_fn`; the strategies must hand on what it needs.
 
     Returns:
       One Row per strategy, in order.
@@ -131,7 +121,7 @@ def memory_report(
     for name, strategy in (standard_strategies(model) if strategies is None else strategies).items():
         try:
             made = strategy(model, loss)
-            update = made if isinstance(made, Update) else from_grad_fn(made, tx, after=after)
+            update = made if isinstance(made, Update) else from_grad_fn(made, tx, absorb=model.absorb)
             state = jax.eval_shape(update.init, params, key)
             rows.append(Row(name, compiled_memory(update, state, problem, target)))
         except ValueError as error:
@@ -154,7 +144,8 @@ def carry_bytes(model: Unrolled, problem: Problem) -> dict[str, int]:
     params = jax.eval_shape(model.init, jax.eval_shape(jax.random.key, 0), problem)
     carry, _ = jax.eval_shape(model.start, params["start"], problem)
     parts = carry if isinstance(carry, dict) else {"carry": carry}
-    return {name: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(part)) for name, part in parts.items()}
+    leaves = {name: jax.tree.leaves(part) for name, part in parts.items()}
+    return {name: sum(a.size * a.dtype.itemsize for a in part) for name, part in leaves.items() if part}
 
 
 def format_memory(rows: list[Row]) -> str:

@@ -1,6 +1,6 @@
 """Published weights, read without executing their files, to parameters of this library and back."""
 
-from .deep_jsense import DEEP_JSENSE
+from .deep_jsense import DEEP_JSENSE, MODL_DEEP_JSENSE
 from .fastmri import E2E_VARNET, FASTMRI_UNET
 from .files import read, read_settings
 from .mapping import Published, Rule, from_published, to_published
@@ -15,6 +15,7 @@ __all__ = [
     "E2E_VARNET",
     "FASTMRI_UNET",
     "MODL",
+    "MODL_DEEP_JSENSE",
     "PROMPTMR",
     "PROMPTMR_PLUS",
     "Published",

@@ -9,42 +9,57 @@ operators, hence convention "reference".
 Source: Arvinte et al., MICCAI 2021; its code, whose names these are.
 """
 
+from typing import Any
+
 from ..models.deep_jsense import DeepJSenseConfig
+from ..models.modl_deep_jsense import MoDLDeepJSenseConfig
 from .mapping import Published, Rule, Shapes, count, size
 
 _CONVOLUTION = (2, 3, 1, 0)
 
 
+def _image_sizes(shapes: Shapes) -> dict[str, Any]:
+    first = "image_net.ResNetBlocks.0.conv1.net.1.weight"
+    return {
+        "features": size(shapes, first, 0, DeepJSenseConfig.features),
+        "blocks": count(shapes, "image_net.ResNetBlocks."),
+    }
+
+
 def _config(shapes: Shapes) -> DeepJSenseConfig:
-    return DeepJSenseConfig(
-        features=size(shapes, "image_net.ResNetBlocks.0.conv1.net.1.weight", 0, DeepJSenseConfig.features),
-        blocks=count(shapes, "image_net.ResNetBlocks."),
-        convention="reference",
-    )
+    return DeepJSenseConfig(**_image_sizes(shapes), convention="reference")
+
+
+def _modl_config(shapes: Shapes) -> MoDLDeepJSenseConfig:
+    return MoDLDeepJSenseConfig(**_image_sizes(shapes))
 
 
 def _rules(config: DeepJSenseConfig) -> list[Rule]:
-    if not config.shared:
-        raise ValueError("published weights of Deep J-Sense are those of a network whose steps share them all")
-    rules = []
+    rules = _image_rules(config)
     if config.map_iters:
-        rules.append(Rule("block1_l2lam", (1,), "steps/map_lam", scalar=True))
-    rules.append(Rule("block2_l2lam", (1,), "steps/image_lam", scalar=True))
-    if config.image_net:
-        rules += _network("image_net", "steps/image_net/params", config)
+        rules.insert(0, Rule("block1_l2lam", (1,), "steps/map_lam", scalar=True))
     if config.map_iters and config.map_net:
-        rules += _network("maps_net", "steps/map_net/params", config)
+        rules += _network("maps_net", "steps/map_net/params", config.features, config.blocks)
     return rules
 
 
-def _network(name: str, path: str, config: DeepJSenseConfig) -> list[Rule]:
+def _image_rules(config: DeepJSenseConfig | MoDLDeepJSenseConfig) -> list[Rule]:
+    if not config.shared:
+        raise ValueError("published weights of Deep J-Sense are those of a network whose steps share them all")
+    rules = [Rule("block2_l2lam", (1,), "steps/image_lam", scalar=True)]
+    if config.image_net:
+        rules += _network("image_net", "steps/image_net/params", config.features, config.blocks)
+    return rules
+
+
+def _network(name: str, path: str, features: int, blocks: int) -> list[Rule]:
     rules = []
-    for i in range(config.blocks):
-        n_in = 2 if i == 0 else config.features
-        n_out = 2 if i == config.blocks - 1 else config.features
+    for i in range(blocks):
+        n_in = 2 if i == 0 else features
+        n_out = 2 if i == blocks - 1 else features
         layers = [
-            ("conv1", "conv_0", (config.features, n_in, 3, 3)),
-            ("conv2", "conv_1", (n_out, config.features, 3, 3)),
+            ("conv1", "conv_0", (features, n_in, 3, 3)),
+            ("conv2", "conv_1", (n_out, features, 3, 3)),
         ]
         if n_in != n_out:
             layers.insert(0, ("conv0", "shortcut", (n_out, n_in, 1, 1)))
@@ -54,5 +69,32 @@ def _network(name: str, path: str, config: DeepJSenseConfig) -> list[Rule]:
     return rules
 
 
-DEEP_JSENSE = Published("Deep J-Sense", _config, _rules, prefixes=("module.",))
+_IMAGE_UNTOLD = {
+    "n_steps": "unrolled steps, which share their weights (default 6, as published)",
+    "image_iters": "CG iterations for the image (default 6)",
+}
+DEEP_JSENSE = Published(
+    "Deep J-Sense",
+    _config,
+    _rules,
+    prefixes=("module.",),
+    option="deep-jsense",
+    untold={
+        **_IMAGE_UNTOLD,
+        "map_iters": "CG iterations for the maps (default 6, as published)",
+        "kernel": "size (y, x) of the maps in k-space (default 15 9)",
+        "convention": "reference: trained with the public code (the default); consistent: with jaxrecon's operators",
+    },
+    scale="kspace_maximum",
+)
 """Weights of `models.deep_jsense`."""
+MODL_DEEP_JSENSE = Published(
+    "the MoDL of Deep J-Sense",
+    _modl_config,
+    _image_rules,
+    prefixes=("module.",),
+    option="modl-deep-jsense",
+    untold=_IMAGE_UNTOLD,
+    scale="kspace_maximum",
+)
+"""Weights of `models.modl_deep_jsense`: those of Deep J-Sense without the maps."""

@@ -101,10 +101,20 @@ def _varnet_rules(config: VarNetConfig) -> list[Rule]:
 
 
 FASTMRI_UNET = Published(
-    "fastMRI's U-Net", _unet_config, _unet_rules, prefixes=("module.", "unet."), ignored=("loss.w",)
+    "fastMRI's U-Net",
+    _unet_config,
+    _unet_rules,
+    prefixes=("module.", "unet."),
+    ignored=("loss.w",),
+    option="fastmri-unet",
 )
 """Weights of `models.unet`, one channel in and out."""
 E2E_VARNET = Published(
-    "the end-to-end VarNet", _varnet_config, _varnet_rules, prefixes=("module.", "varnet."), ignored=("loss.w",)
+    "the end-to-end VarNet",
+    _varnet_config,
+    _varnet_rules,
+    prefixes=("module.", "varnet."),
+    ignored=("loss.w",),
+    option="e2e-varnet",
 )
 """Weights of `models.varnet`."""

@@ -85,6 +85,9 @@ class Published:
       ignored: patterns of published names that are no weights.
       versions: what a training program calls this arithmetic (`model_version` of `read_settings`), where names and shapes
         do not tell it from another's.
+      option: what it is called on the command line.
+      untold: field of the configuration that names and shapes do not tell -> what it is, and what `infer` assumes.
+      scale: what k-space was divided by in the training, as `Experiment` calls it.
     """
 
     name: str
@@ -93,6 +96,9 @@ class Published:
     prefixes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
+    option: str = ""
+    untold: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scale: Any = "none"
 
 
 def from_published(state: Mapping[str, Any], published: Published, *, config: Any = None) -> tuple[dict, Any]:

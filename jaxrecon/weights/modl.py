@@ -42,5 +42,13 @@ def _rules(config: MoDLConfig) -> list[Rule]:
     return rules
 
 
-MODL = Published("MoDL", _config, _rules, ignored=("*/Adam", "*/Adam_1", "*beta1_power", "*beta2_power"))
+MODL = Published(
+    "MoDL",
+    _config,
+    _rules,
+    ignored=("*/Adam", "*/Adam_1", "*beta1_power", "*beta2_power"),
+    option="modl",
+    untold={"n_steps": "unrolled steps, which share their weights (default 10, as published)"},
+    scale="maximum",  # of the zero-filled image: its training images had a maximum of 1
+)
 """Weights of `models.modl`; the inferred configuration has n_steps = 10 and norm "frozen": for reconstruction."""

@@ -14,7 +14,7 @@ Source: Xin et al. 2023 and 2024; their code (promptmr.py, promptmr_v2.py), whos
 
 from typing import Any
 
-from ..models.promptmr import PromptMRConfig, prompt_nets
+from ..models.promptmr import PromptMRConfig, PromptSizes, prompt_nets
 from ..models.promptmr_plus import PromptMRPlusConfig
 from ..nn import PromptUnet
 from .mapping import Published, Rule, Shapes, count, size
@@ -128,20 +128,32 @@ def prompt_unet_rules(
     return [*rules, top.conv("conv_last", "out", widths[0], channels, 5)]
 
 
-def _rules(config: PromptMRConfig) -> list[Rule]:
-    plus = config if isinstance(config, PromptMRPlusConfig) else None
-    maps_net, net = prompt_nets(config, n_history=plus.n_history if plus else 0)
-    n_maps = config.n_adjacent if plus and plus.adjacent_maps else 1
-    n_slots = 1 + (plus.n_buffers if plus else 0)
+def _promptmr_rules(config: PromptMRConfig) -> list[Rule]:
+    return _rules(config.sizes, config.n_steps, maps=1, images=config.n_adjacent, n_history=0)
+
+
+def _promptmr_plus_rules(config: PromptMRPlusConfig) -> list[Rule]:
+    return _rules(
+        config.sizes,
+        config.n_steps,
+        maps=config.n_adjacent if config.adjacent_maps else 1,
+        images=config.n_adjacent * (1 + config.n_buffers),
+        n_history=config.n_history,
+    )
+
+
+def _rules(sizes: PromptSizes, n_steps: int, *, maps: int, images: int, n_history: int) -> list[Rule]:
+    """Rules of a whole network whose parts see so many maps and images at once."""
+    maps_net, net = prompt_nets(sizes, n_history=n_history)
     slope = "start/slope"
     rules = prompt_unet_rules(
-        maps_net.unet, channels=2 * n_maps, name=_SENS, path="start/sens_net/params/unet/", slope=slope
+        maps_net.unet, channels=2 * maps, name=_SENS, path="start/sens_net/params/unet/", slope=slope
     )
-    for t in range(config.n_steps):
+    for t in range(n_steps):
         rules.append(Rule(f"cascades.{t}.dc_weight", (1,), "steps/dc_weight", step=t, scalar=True))
         rules += prompt_unet_rules(
             net.unet,
-            channels=2 * config.n_adjacent * n_slots,
+            channels=2 * images,
             name=f"cascades.{t}.model.unet.",
             path="steps/net/params/unet/",
             step=t,
@@ -150,12 +162,12 @@ def _rules(config: PromptMRConfig) -> list[Rule]:
     return rules
 
 
-def _sizes(shapes: Shapes) -> dict:
+def _sizes(shapes: Shapes) -> dict[str, Any]:
     """What both configurations have; the default where the tensor that tells it is missing."""
-    default = PromptMRConfig()
+    default = PromptSizes()
     levels = range(_count(shapes, f"{_CASCADE}enc_level"))
     if not levels:  # not such a network at all
-        return {"n_steps": default.n_steps}
+        return {"n_steps": PromptMRConfig.n_steps}
 
     def widths(unet, like):
         return tuple(size(shapes, f"{unet}enc_level{i + 1}.down.weight", 0, like[min(i, 2)]) for i in levels)
@@ -166,22 +178,22 @@ def _sizes(shapes: Shapes) -> dict:
     def cabs(name, least=0):
         return tuple(max(_count(shapes, f"{_CASCADE}{name.format(i + 1)}."), least) for i in levels)
 
-    return {
-        "n_steps": count(shapes, "cascades."),
-        "features": size(shapes, f"{_CASCADE}feat_extract.weight", 0, default.features),
-        "level_features": widths(_CASCADE, default.level_features),
-        "prompt_features": prompts(_CASCADE, 2, default.prompt_features),
-        "sens_features": size(shapes, f"{_SENS}feat_extract.weight", 0, default.sens_features),
-        "sens_level_features": widths(_SENS, default.sens_level_features),
-        "sens_prompt_features": prompts(_SENS, 2, default.sens_prompt_features),
-        "prompt_lengths": prompts(_CASCADE, 1, default.prompt_lengths),
-        "prompt_sizes": prompts(_CASCADE, 3, default.prompt_sizes),
-        "enc_cabs": cabs("enc_level{}.encoder", least=1),
-        "dec_cabs": cabs("dec_level{}.fuse"),
-        "skip_cabs": cabs("skip_attn{}.skip_attn"),
-        "bottleneck_cabs": _count(shapes, f"{_CASCADE}bottleneck."),
-        "attention": any(".CA.conv_du." in name for name in shapes),
-    }
+    sizes = PromptSizes(
+        features=size(shapes, f"{_CASCADE}feat_extract.weight", 0, default.features),
+        level_features=widths(_CASCADE, default.level_features),
+        prompt_features=prompts(_CASCADE, 2, default.prompt_features),
+        sens_features=size(shapes, f"{_SENS}feat_extract.weight", 0, default.sens_features),
+        sens_level_features=widths(_SENS, default.sens_level_features),
+        sens_prompt_features=prompts(_SENS, 2, default.sens_prompt_features),
+        prompt_lengths=prompts(_CASCADE, 1, default.prompt_lengths),
+        prompt_sizes=prompts(_CASCADE, 3, default.prompt_sizes),
+        enc_cabs=cabs("enc_level{}.encoder", least=1),
+        dec_cabs=cabs("dec_level{}.fuse"),
+        skip_cabs=cabs("skip_attn{}.skip_attn"),
+        bottleneck_cabs=_count(shapes, f"{_CASCADE}bottleneck."),
+        attention=any(".CA.conv_du." in name for name in shapes),
+    )
+    return {"n_steps": count(shapes, "cascades."), "sizes": sizes}
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
@@ -220,7 +232,16 @@ def _promptmr_plus_config(shapes: Shapes) -> PromptMRPlusConfig:
 
 
 _LIGHTNING: dict[str, Any] = {"prefixes": ("module.", "promptmr."), "ignored": ("loss.w",)}
-PROMPTMR = Published("PromptMR", _promptmr_config, _rules, versions=("promptmr",), **_LIGHTNING)
+PROMPTMR = Published(
+    "PromptMR", _promptmr_config, _promptmr_rules, versions=("promptmr",), option="promptmr", **_LIGHTNING
+)
 """Weights of `models.promptmr`."""
-PROMPTMR_PLUS = Published("PromptMR+", _promptmr_plus_config, _rules, versions=("promptmr_v2",), **_LIGHTNING)
+PROMPTMR_PLUS = Published(
+    "PromptMR+",
+    _promptmr_plus_config,
+    _promptmr_plus_rules,
+    versions=("promptmr_v2",),
+    option="promptmr-plus",
+    **_LIGHTNING,
+)
 """Weights of `models.promptmr_plus`, with or without its additions."""

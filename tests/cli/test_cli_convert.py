@@ -11,15 +11,26 @@ from support.scans import line_mask, measured
 from support.torch_files import Global, storage, stream, tensor
 
 from jaxrecon.cli import main
-from jaxrecon.models import DeepJSenseConfig, MoDLConfig, PromptMRConfig, UNetConfig, VarNetConfig, run
+from jaxrecon.models import (
+    DeepJSenseConfig,
+    MoDLConfig,
+    MoDLDeepJSenseConfig,
+    PromptMRConfig,
+    PromptSizes,
+    UNetConfig,
+    VarNetConfig,
+    abstract_params,
+    build,
+    run,
+)
 from jaxrecon.problem import Problem
 from jaxrecon.training import load_config
-from jaxrecon.training.networks import abstract_params, build
 from jaxrecon.weights import (
     DEEP_JSENSE,
     E2E_VARNET,
     FASTMRI_UNET,
     MODL,
+    MODL_DEEP_JSENSE,
     PROMPTMR,
     from_published,
     read_npz,
@@ -32,6 +43,7 @@ CASES = {
     "e2e-varnet": (E2E_VARNET, VarNetConfig(n_steps=2, features=2, pools=1, sens_features=2, sens_pools=2)),
     "modl": (MODL, MoDLConfig(features=4, layers=2, norm="frozen")),
     "deep-jsense": (DEEP_JSENSE, DeepJSenseConfig(features=4, blocks=2, convention="reference")),
+    "modl-deep-jsense": (MODL_DEEP_JSENSE, MoDLDeepJSenseConfig(features=4, blocks=2)),
 }
 
 
@@ -51,7 +63,7 @@ def published(name, path):
 def test_there_and_back(name, tmp_path, capsys):
     state = published(name, tmp_path / "weights.npz")
     out = tmp_path / "runs" / "converted"
-    few = ["--n-steps", "2"] if name in ("modl", "deep-jsense") else []
+    few = ["--n-steps", "2"] if CASES[name][0].untold else []
     assert main(["convert", str(tmp_path / "weights.npz"), "--model", name, "--out", str(out), *few]) == 0
     text = capsys.readouterr().out
     n_trained = sum(a.size for a in state.values())
@@ -171,7 +183,8 @@ def test_a_checkpoint_is_held_to_its_model_version(tmp_path, capsys, stated, fit
         name: (4,) for name in ("level_features", "prompt_features", "sens_level_features", "sens_prompt_features")
     }
     blocks = {"prompt_lengths": (1,), "prompt_sizes": (2,), "enc_cabs": (1,), "dec_cabs": (0,), "skip_cabs": (0,)}
-    config = PromptMRConfig(n_steps=1, n_adjacent=3, features=4, sens_features=4, bottleneck_cabs=0, **levels, **blocks)
+    sizes = PromptSizes(features=4, sens_features=4, bottleneck_cabs=0, **levels, **blocks)
+    config = PromptMRConfig(n_steps=1, n_adjacent=3, sizes=sizes)
     params = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), abstract_params(config))
     state = to_published(params, PROMPTMR, config)
     odd = {"model_version": stated, "lr": 1e-4, "n_enc_cab": [2, 3], "other": Global("os.getcwd", ())}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jaxrecon.cli import main
+from jaxrecon.experiment.as_json import from_json
+from jaxrecon.models import abstract_params
 from jaxrecon.training import load_config, load_params, read_log
-from jaxrecon.training.experiment_json import from_json
-from jaxrecon.training.networks import abstract_params
 
 TINY = [
     "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",

@@ -15,12 +15,11 @@ from jaxrecon.cli import main
 from jaxrecon.cli.experiments import ModelName
 from jaxrecon.cli.train import check_resume
 from jaxrecon.coils import espirit, estimate
-from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig
+from jaxrecon.experiment.as_json import from_json, to_json
+from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig, build
 from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
 from jaxrecon.training.experiment import load_experiment
-from jaxrecon.training.experiment_json import from_json, to_json
-from jaxrecon.training.networks import build
-from jaxrecon.training.presets import PRESETS, SMALL
 
 HEADS = ["--simulated.heads", "2", "--simulated.validation-heads", "1", "--simulated.slices", "1"]
 TINY = [
@@ -38,8 +37,8 @@ def losses(out):
 
 
 def saved_weights(out, step):
+    from jaxrecon.models import abstract_params
     from jaxrecon.training import load_params
-    from jaxrecon.training.networks import abstract_params
 
     like = abstract_params(from_json(load_config(out), where=out).model)
     return load_params(out, like, step=step)
@@ -351,10 +350,12 @@ def test_experiments_survive_json(config):
 
 
 def test_presets(tmp_path):
-    assert SMALL.keys() == PRESETS.keys() == set(get_args(ModelName))
-    for name, experiment in (PRESETS | SMALL).items():
-        assert build(experiment.model).n_steps == getattr(experiment.model, "n_steps", 1), name
+    assert CATALOG.keys() == set(get_args(ModelName))
+    for name, entry in CATALOG.items():
+        for experiment in (entry.preset, entry.small_preset):
+            assert build(experiment.model).n_steps == getattr(experiment.model, "n_steps", 1), name
     (tmp_path / "three.py").write_text("experiment = 3\n")
     with pytest.raises(ValueError, match="returns an Experiment, found 3"):
         load_experiment(tmp_path / "three.py")
-    assert dataclasses.replace(PRESETS["pgd"], seed=1) != PRESETS["pgd"]
+    preset = CATALOG["pgd"].preset
+    assert dataclasses.replace(preset, seed=1) != preset

@@ -19,44 +19,46 @@ from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import Slice, acquired_mask
 from jaxrecon.data.pipeline import to_problem
 from jaxrecon.data.preparation import prepare, rss_target
-from jaxrecon.models import PromptMRPlusConfig, VarNetConfig, run
+from jaxrecon.experiment.as_json import from_json, to_json
+from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.models import PromptMRPlusConfig, PromptSizes, VarNetConfig, abstract_params, build, run
 from jaxrecon.problem import Problem
 from jaxrecon.sampling import acs_disc, adjacent_frames
 from jaxrecon.sampling import named as masks
 from jaxrecon.sampling.acs import acs_columns
 from jaxrecon.training import carry_bytes, load_config, read_log
-from jaxrecon.training.experiment_json import from_json, to_json
-from jaxrecon.training.networks import abstract_params, build
-from jaxrecon.training.presets import SMALL
 from jaxrecon.weights import PROMPTMR_PLUS, from_published, read_npz, to_published, write_npz
 
 TINY = PromptMRPlusConfig(
     n_steps=2,
     n_adjacent=3,
-    features=4,
-    level_features=(5,),
-    prompt_features=(4,),
-    sens_features=4,
-    sens_level_features=(4,),
-    sens_prompt_features=(4,),
-    prompt_lengths=(2,),
-    prompt_sizes=(3,),
-    enc_cabs=(1,),
-    dec_cabs=(0,),
-    skip_cabs=(0,),
-    bottleneck_cabs=0,
     n_history=1,
+    sizes=PromptSizes(
+        features=4,
+        level_features=(5,),
+        prompt_features=(4,),
+        sens_features=4,
+        sens_level_features=(4,),
+        sens_prompt_features=(4,),
+        prompt_lengths=(2,),
+        prompt_sizes=(3,),
+        enc_cabs=(1,),
+        dec_cabs=(0,),
+        skip_cabs=(0,),
+        bottleneck_cabs=0,
+    ),
 )
 CONFIGURATION = f"""
 import dataclasses
-from jaxrecon.models import PromptMRPlusConfig
-from jaxrecon.training.presets import SMALL
+from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.models import PromptMRPlusConfig, PromptSizes
 def experiment(small=False):
+    preset = CATALOG["promptmr-plus"].small_preset
     model = {TINY!r}
     heads = dataclasses.replace(
-        SMALL["promptmr-plus"].simulated, heads=2, validation_heads=1, slices=1, shape=(24, 20), coils=2
+        preset.simulated, heads=2, validation_heads=1, slices=1, shape=(24, 20), coils=2
     )
-    return dataclasses.replace(SMALL["promptmr-plus"], model=model, simulated=heads, n_masks=2, mask="equispaced", acs=4, n_updates=2)
+    return dataclasses.replace(preset, model=model, simulated=heads, n_masks=2, mask="equispaced", acs=4, n_updates=2)
 """
 
 
@@ -103,7 +105,9 @@ def test_the_range_of_ssim_is_that_of_the_volume(tmp_path):
     """Of a file that does not state it, it is found once; slices in memory and other losses have the slice's own."""
     kspace = np.stack([(1 + f) * measured(2, (24, 20))[0].swapaxes(-1, -2) for f in range(3)])[:, None]
     path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace)
-    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, loss="ssim", scale="none", mask=None)
+    experiment = dataclasses.replace(
+        CATALOG["promptmr-plus"].small_preset, model=TINY, loss="ssim", scale="none", mask=None
+    )
 
     def data_range(part, **settings):
         how = preparation(dataclasses.replace(experiment, **settings))
@@ -212,7 +216,7 @@ def test_region_that_recon_gives(tmp_path, converted, capsys):
 @pytest.mark.parametrize("model", [TINY, VarNetConfig()])
 @pytest.mark.parametrize("mask", ["random", "fixed-count", "calgary-poisson", "gaussian-2d"])
 def test_region_that_training_gives(model, mask, random_complex):
-    experiment = dataclasses.replace(SMALL["varnet"], model=model, mask=mask, acs=3)
+    experiment = dataclasses.replace(CATALOG["varnet"].small_preset, model=model, mask=mask, acs=3)
     frames = () if model != TINY else (3,)
     part = Slice(kspace=np.asarray(random_complex((*frames, 2, 24, 20))), file="memory")
     example = prepare(part, preparation(experiment), np.random.default_rng(0))
@@ -229,7 +233,7 @@ def test_region_that_training_gives(model, mask, random_complex):
 
 def test_what_memory_counts():
     """The batch is one of windows; the history is a part of the carry: n_history features at half the padded size."""
-    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, batch_size=2)
+    experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, batch_size=2)
     problem, target = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
     assert problem.kspace.shape == (2, 3, 4, 17, 16) and target.image.shape == (2, 17, 16)
     parts = carry_bytes(build(TINY), problem)
@@ -239,7 +243,7 @@ def test_what_memory_counts():
 
 def test_configuration_survives_json():
     for name in ("promptmr", "promptmr-plus"):
-        experiment = dataclasses.replace(SMALL[name], seed=3)
+        experiment = dataclasses.replace(CATALOG[name].small_preset, seed=3)
         assert from_json(to_json(experiment), where="run") == experiment
 
 
@@ -254,7 +258,7 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
     write_matlab(tmp_path / "cine.mat", kspace_full=kspace)
     model = dataclasses.replace(TINY, n_adjacent=3)
     experiment = dataclasses.replace(
-        SMALL["promptmr-plus"], model=model, mask="kt-uniform", acs=4, target="rss", n_masks=3
+        CATALOG["promptmr-plus"].small_preset, model=model, mask="kt-uniform", acs=4, target="rss", n_masks=3
     )
     how = preparation(experiment, use="validation")
     found = find_data(experiment, str(tmp_path), None).training
@@ -276,14 +280,14 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
 
 
 def test_still_images_have_no_masks_of_frames(tmp_path):
-    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, mask="kt-uniform")
+    experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, mask="kt-uniform")
     with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: give --simulated\.hearts"):
         find_data(experiment, "simulated", None)
     write_fastmri(tmp_path / "scan.h5", measured(n_coils=2)[0][None])
     with pytest.raises(ValueError, match=r"scan\.h5: expected time frames for the mask kt-uniform, found still images"):
         find_data(experiment, str(tmp_path), None)
     with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
-        preparation(dataclasses.replace(SMALL["varnet"], mask="kt-uniform"))
+        preparation(dataclasses.replace(CATALOG["varnet"].small_preset, mask="kt-uniform"))
     problem, _ = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
     assert problem.op.encoding.mask.shape == (1, 3, 1, 1, 16)
 
@@ -291,11 +295,17 @@ def test_still_images_have_no_masks_of_frames(tmp_path):
 def test_windows_of_frames():
     """Simulated hearts give windows of neighbouring frames; time is periodic, single slices are the windows' middles."""
     hearts = dataclasses.replace(
-        SMALL["promptmr-plus"].simulated, heads=2, slices=2, hearts=True, frames=5, shape=(24, 20), coils=2
+        CATALOG["promptmr-plus"].small_preset.simulated,
+        heads=2,
+        slices=2,
+        hearts=True,
+        frames=5,
+        shape=(24, 20),
+        coils=2,
     )
-    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY, simulated=hearts)
-    whole = dataclasses.replace(experiment, model=SMALL["pgd-cine"].model)
-    still = dataclasses.replace(experiment, model=SMALL["varnet"].model)
+    experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, simulated=hearts)
+    whole = dataclasses.replace(experiment, model=CATALOG["pgd-cine"].small_preset.model)
+    still = dataclasses.replace(experiment, model=CATALOG["varnet"].small_preset.model)
     windows, beats, frames = (simulated_slices(e, range(2)) for e in (experiment, whole, still))
     assert all(w.n_frames == 5 for w in (*windows, *frames))
     assert [(w.file, w.frame) for w in windows] == [(beats[i].file, frame) for i in (0, 1) for frame in (0, 2)]
@@ -362,6 +372,6 @@ def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
             assert f"gleam, {modules} modules" in text
             assert ("warning: --n-modules 2 of 2 steps: the latent" in text) == (modules == 2)
             assert "1 of 3 neighbouring slices of 24 x 20, 2 coils" in text
-    experiment = dataclasses.replace(SMALL["promptmr-plus"], model=TINY)
+    experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY)
     compared = every_strategy(experiment, build(TINY), optax.identity())
     assert [name for name in compared if "gleam" in name] == ["gleam, 1 modules"]

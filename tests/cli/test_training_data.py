@@ -12,12 +12,11 @@ from support.scans import line_mask, measured
 
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import remove_oversampling
-from jaxrecon.models import VarNetConfig
+from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.models import VarNetConfig, build
 from jaxrecon.problem import Problem
 from jaxrecon.recon import Network
 from jaxrecon.training import Experiment
-from jaxrecon.training.networks import build
-from jaxrecon.training.presets import PRESETS
 
 
 def test_slices_masks_and_ranges_of_a_paper(tmp_path):
@@ -30,7 +29,7 @@ def test_slices_masks_and_ranges_of_a_paper(tmp_path):
         path = write_fastmri(data / f"file{i}.h5", np.stack([kspace] * 4), reconstruction_rss=volume)
         with h5py.File(path, "r+") as file:
             file.attrs["max"] = 3 * volume.max()
-    preset = PRESETS["varnet"]
+    preset = CATALOG["varnet"].preset
     experiment = dataclasses.replace(preset, slices=(1, -1), n_masks=None, data_range="slice", acs=4, acceleration=2.0)
     found = find_data(experiment, str(data), None)
     assert [e.index for e in found.training.entries] == [e.index for e in found.validation.entries] == [1, 2]
@@ -42,7 +41,7 @@ def test_slices_masks_and_ranges_of_a_paper(tmp_path):
     assert ranges == pytest.approx([part.target.max(), 3 * part.target.max()])
     for wrong in (
         dataclasses.replace(experiment, slices=(4, 6)),
-        dataclasses.replace(PRESETS["pgd-cine"], slices=(1, 2)),
+        dataclasses.replace(CATALOG["pgd-cine"].preset, slices=(1, 2)),
     ):
         with pytest.raises(ValueError, match="expected slices from"):
             find_data(wrong, str(data), data)

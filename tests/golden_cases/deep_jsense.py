@@ -14,7 +14,7 @@ from jaxrecon.classical.cg import cg_start, cg_step
 from jaxrecon.complex_ops import to_channels
 from jaxrecon.data.preparation import acs_maximum, kspace_maximum
 from jaxrecon.fourier import fftc
-from jaxrecon.models.deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
+from jaxrecon.models import DeepJSenseConfig, MoDLDeepJSenseConfig, deep_jsense, rss_kernels
 from jaxrecon.operators import CartesianSense, ImageConvolution, MapConvolution
 from jaxrecon.problem import Problem
 from jaxrecon.sampling.acs import block, low_lines
@@ -94,18 +94,24 @@ def whole(case):
     _expect(config, loss="1 - ssim on the cropped rss", data_range="max(target)", shared_weights=True)
     given = config["mode"] == "MoDL"
     _expect(config, map_init="external" if given else "estimated", img_init="A^H y" if given else "estimated")
-    settings = DeepJSenseConfig(
-        n_steps=config["N"],
-        map_iters=config["n1"],
-        image_iters=config["n2"],
-        kernel=tuple(config["kernel"]),
-        features=config["features"],
-        blocks=config["blocks"],
-        map_net=config["use_map_net"],
-        image_net=config["use_img_net"],
-        given_maps=given,
-        convention=config["convention"],
-    )
+    of_image = {
+        "n_steps": config["N"],
+        "image_iters": config["n2"],
+        "features": config["features"],
+        "blocks": config["blocks"],
+        "image_net": config["use_img_net"],
+    }
+    if given:
+        _expect(config, n1=0)
+        settings = MoDLDeepJSenseConfig(**of_image)
+    else:
+        settings = DeepJSenseConfig(
+            **of_image,
+            map_iters=config["n1"],
+            kernel=tuple(config["kernel"]),
+            map_net=config["use_map_net"],
+            convention=config["convention"],
+        )
     names = published_names(settings)
     weights = {name: value for name, value in case.weights.items() if name in names}
     assert set(case.weights) - set(names) <= set(published_names(DeepJSenseConfig(blocks=config["blocks"])))
@@ -113,7 +119,7 @@ def whole(case):
     steps |= {name: value[0] for name, value in steps.items() if name.endswith("lam")}
     kspace, mask = jnp.asarray(case["ksp"]), jnp.asarray(case["mask"])
     problem = Problem(kspace, CartesianSense(jnp.asarray(case["maps"]) if given else None, mask))
-    build = functools.partial(_from_given_kernels, None if given else jnp.asarray(case["init_maps"]))
+    build = models.build if given else functools.partial(_from_given_kernels, jnp.asarray(case["init_maps"]))
     model = build(settings)
     target = jnp.asarray(case["target"])
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
@@ -142,8 +148,6 @@ def whole(case):
 def _from_given_kernels(kernels, settings):
     """The network, started from given map kernels."""
     model = deep_jsense(settings)
-    if kernels is None:
-        return model
 
     def start(params, problem):
         _, context = model.start(params, problem)
@@ -155,9 +159,9 @@ def _from_given_kernels(kernels, settings):
 
 def _logs(build, settings, steps, problem):
     """Estimates before and after each network: those before by the same step without it."""
+    no_nets = {"image_net": False} | ({} if isinstance(settings, MoDLDeepJSenseConfig) else {"map_net": False})
     whole, no_image_net, no_nets = (
-        build(dataclasses.replace(settings, **off))
-        for off in ({}, {"image_net": False}, {"image_net": False, "map_net": False})
+        build(dataclasses.replace(settings, **off)) for off in ({}, {"image_net": False}, no_nets)
     )
     start, context = whole.start({}, problem)
 
@@ -193,7 +197,7 @@ def published_names(settings):
     names = {"block2_l2lam": "image_lam"}
     if settings.image_net:
         names |= resnet_names(settings.blocks, "image_net.", "image_net/params/")
-    if settings.map_iters:
+    if isinstance(settings, DeepJSenseConfig) and settings.map_iters:
         names["block1_l2lam"] = "map_lam"
         if settings.map_net:
             names |= resnet_names(settings.blocks, "maps_net.", "map_net/params/")

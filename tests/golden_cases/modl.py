@@ -7,7 +7,7 @@ from golden_case import UnknownAlgorithmError
 from jaxrecon import models, nn
 from jaxrecon.classical.cg import cg_start, cg_step
 from jaxrecon.complex_ops import abs2, from_channels, to_channels
-from jaxrecon.models.modl import MoDLConfig, keep_moving_averages, modl, regularized_solve
+from jaxrecon.models.modl import MoDLConfig, modl, regularized_solve
 from jaxrecon.models.unrolled import BATCH_AXIS
 from jaxrecon.operators import CartesianSense, LinearOperator, Sense
 from jaxrecon.problem import Problem
@@ -96,7 +96,7 @@ def model(case):
     out = {"loss": value} | _unrolls(network, settings, params, problem)
     out |= {f"grad/{name}": _leaf(grads["steps"], path) for name, path in names.items()}
     if config["training"]:
-        after = keep_moving_averages(params, carry)["start"]
+        after = network.absorb(params, carry)["start"]
         out |= {f"after/{name}": _leaf(after, path) for name, path in stat_names.items()}
     return out
 

@@ -8,7 +8,7 @@ from golden_case import UnknownAlgorithmError
 from jaxrecon import metrics, models, nn, training
 from jaxrecon.complex_ops import rss
 from jaxrecon.fourier import ifftc
-from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig
+from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig, PromptSizes
 from jaxrecon.models.promptmr import estimate_maps, prompt_nets
 from jaxrecon.operators import CartesianSense, Sense
 from jaxrecon.problem import Problem
@@ -122,15 +122,13 @@ def sens_model(case):
     full = _slices(case["in/kspace_full"], config["num_adj_slices"])
     out = {}
     for which, options in config["cases"].items():
-        made = PromptMRPlusConfig(
-            n_adjacent=config["num_adj_slices"],
-            adjacent_maps=options["use_sens_adj"],
+        sizes = PromptSizes(
             sens_features=config["n_feat0"],
             sens_level_features=tuple(config["feature_dim"]),
             sens_prompt_features=tuple(config["prompt_dim"]),
             **_shared_sizes(config),
         )
-        net = prompt_nets(made)[0]
+        net, adjacent = prompt_nets(sizes)[0], options["use_sens_adj"]
         channels = 2 * (config["num_adj_slices"] if options["use_sens_adj"] else 1)
         rules = prompt_unet_rules(
             net.unet, channels=channels, name="norm_unet.unet.", path="start/params/unet/", slope="start/slope"
@@ -139,9 +137,9 @@ def sens_model(case):
         params = {"slope": tree["slope"], "sens_net": {"params": tree["params"]}}
 
         @jax.jit
-        def maps(kspace, mask, acs, params=params, net=net, made=made):
+        def maps(kspace, mask, acs, params=params, net=net, adjacent=adjacent):
             problem = Problem(kspace, CartesianSense(None, mask), acs)
-            return estimate_maps(net, params, problem, made, adjacent=made.adjacent_maps)
+            return estimate_maps(net, params, problem, adjacent=adjacent)
 
         for kind in (*config["mask_types"], "cartesian_auto"):
             name = kind.removesuffix("_auto")
@@ -308,7 +306,7 @@ def _unet_sizes(config, own="", reference=""):
 
 def _model_sizes(config):
     sizes = _unet_sizes(config) | _unet_sizes(config, "sens_", "sens_") | _shared_sizes(config)
-    return sizes | {"n_adjacent": config["num_adj_slices"]}
+    return {"n_adjacent": config["num_adj_slices"], "sizes": PromptSizes(**sizes)}
 
 
 def _unet(config):

@@ -10,7 +10,16 @@ from support.problems import n_parameters, problem, with_mask
 
 from jaxrecon.complex_ops import from_channels, rss, to_channels
 from jaxrecon.fourier import crop_or_pad, fftc, ifftc
-from jaxrecon.models import MODL_DEEP_JSENSE, DeepJSenseConfig, batched, deep_jsense, run, stack_problems
+from jaxrecon.models import (
+    DeepJSenseConfig,
+    MoDLDeepJSenseConfig,
+    batched,
+    build,
+    deep_jsense,
+    modl_deep_jsense,
+    run,
+    stack_problems,
+)
 from jaxrecon.models.modl import regularized_solve
 from jaxrecon.nn import BiasFreeResNet
 from jaxrecon.operators import CartesianSense, MapConvolution, kernels_to_maps
@@ -28,12 +37,15 @@ JSENSE = Path(__file__).parents[1] / "golden" / "deep_jsense" / "jsense_sigpy.np
         (dataclasses.replace(DeepJSenseConfig(), shared=False), "steps", 6 * 223_744),
         (dataclasses.replace(DeepJSenseConfig(), shared=False), "start", 223_744 + 2),
         (dataclasses.replace(DeepJSenseConfig(), map_iters=0), None, 223_745),
-        (MODL_DEEP_JSENSE, None, 223_745),
+        (MoDLDeepJSenseConfig(), None, 223_745),
+        (MoDLDeepJSenseConfig(shared=False), "steps", 6 * 223_744),
+        (MoDLDeepJSenseConfig(shared=False), "start", 1),
         (dataclasses.replace(DeepJSenseConfig(), map_net=False, image_net=False), None, 2),
     ],
 )
 def test_published_numbers_of_parameters(config, part, count):
-    assert n_parameters(deep_jsense(config), maps=config.given_maps, part=part) == count
+    model = build(config)
+    assert n_parameters(model, maps=model.wants.maps == "given", part=part) == count
 
 
 def explained(kernels, image, shape):
@@ -85,8 +97,7 @@ def test_without_map_updates_it_is_modl_from_the_library_own_parts(x64):
 
 def test_modl_mode_is_the_unpadded_problem(x64):
     given, _ = problem((12, 10), dtype=np.complex128)
-    config = dataclasses.replace(MODL_DEEP_JSENSE, n_steps=2, image_iters=3, features=3, blocks=2)
-    model = deep_jsense(config)
+    model = modl_deep_jsense(MoDLDeepJSenseConfig(n_steps=2, image_iters=3, features=3, blocks=2))
     params = jax.jit(model.init)(jax.random.key(0), given)
     net, theta = BiasFreeResNet(3, 2), params["steps"]
     x = zero_filled = given.op.adjoint(given.kspace)
@@ -288,7 +299,7 @@ def test_full_sampling_and_one_coil():
 
 def test_refused_with_a_reason():
     given, _ = problem((12, 10), maps=False)
-    initial = lambda config, given=given: jax.eval_shape(deep_jsense(config).init, jax.random.key(0), given)
+    initial = lambda config, given=given: jax.eval_shape(build(config).init, jax.random.key(0), given)
     with pytest.raises(ValueError, match=r"map kernels of \(15, 9\) do not fit k-space \(y, x\) of \(12, 10\)"):
         initial(DeepJSenseConfig())
     with pytest.raises(ValueError, match=r"would wrap around; wanted at least \(16, 12\)"):
@@ -300,14 +311,21 @@ def test_refused_with_a_reason():
     with pytest.raises(ValueError, match=r"kspace must have axes \(coil, y, x\)"):
         initial(SMALL, given.replace(kspace=given.kspace[None]))
     with pytest.raises(ValueError, match="maps are needed"):
-        initial(dataclasses.replace(MODL_DEEP_JSENSE, features=3))
+        initial(MoDLDeepJSenseConfig(features=3))
+    for options, reason in (
+        ({"image_iters": 0}, "image_iters"),
+        ({"blocks": 1}, "blocks"),
+        ({"prior": "none"}, "prior must be one of previous, zero"),
+        ({"shared": False, "image_net": False}, "separate image networks"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            modl_deep_jsense(MoDLDeepJSenseConfig(**options))
     for options, reason in (
         ({"map_iters": -1}, "map_iters"),
         ({"image_iters": 0}, "image_iters"),
         ({"blocks": 1}, "blocks"),
         ({"n_sets": 0}, "n_sets"),
         ({"kernel": (5, 1)}, "mirrors its border"),
-        ({"given_maps": True}, "given maps"),
         ({"shared": False, "image_net": False}, "separate image networks"),
         ({"convention": "refrence"}, "convention must be one of consistent, reference, not 'refrence'"),
         ({"start": "RSS"}, "start must be one of rss, delta"),

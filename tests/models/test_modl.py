@@ -12,7 +12,6 @@ from jaxrecon.models.modl import (
     MODL_2D_GLEAM,
     MODL_3D_GLEAM,
     MODL_STAGE_1,
-    keep_moving_averages,
     regularized_solve,
 )
 from jaxrecon.nn import CNN
@@ -125,11 +124,13 @@ def test_inverse_goes_back(x64):
     config = dataclasses.replace(MODL_2D_GLEAM, n_steps=2, features=3, layers=2, cg_iters=40, inverse_iters=60)
     model = modl(config)
     params = jax.jit(model.init)(jax.random.key(0), given)
-    x, context = model.start(params["start"], given)
+    before, context = model.start(params["start"], given)
     theta = jax.tree.map(lambda a: 0.3 * a[0], params["steps"])
-    y = jax.jit(model.step)(theta, x, context, 0)
-    assert np.abs(y - x).max() > 1e-2
-    np.testing.assert_allclose(jax.jit(model.inverse)(theta, y, context, 0), x, atol=1e-7)
+    after = jax.jit(model.step)(theta, before, context, 0)
+    assert np.abs(after["image"] - before["image"]).max() > 1e-2
+    back = jax.jit(model.inverse)(theta, after, context, 0)
+    assert jax.tree.structure(back) == jax.tree.structure(before)
+    np.testing.assert_allclose(back["image"], before["image"], atol=1e-7)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -137,14 +138,16 @@ def test_batch_norm_trains_and_is_frozen_afterwards(shared):
     """Moving averages reach the parameters; with momentum done they reproduce the statistics of the batch."""
     problems = stack_problems([problem(seed=s)[0] for s in (0, 1)])
     config = dataclasses.replace(SMALL, n_steps=1 if shared else 2, norm="batch", shared=shared)
-    model, frozen = batched(modl(config)), batched(modl(dataclasses.replace(config, norm="frozen")))
+    model = batched(modl(config))
+    frozen = model.frozen
+    assert frozen.frozen is None and frozen.absorb is None
     params = jax.jit(model.init)(jax.random.key(0), problems)
     assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(frozen.init, jax.random.key(0), problems))
 
     @jax.jit
     def train(params):
         image, carry, _ = run(model, params, problems, carry=True)
-        return image, keep_moving_averages(params, carry)
+        return image, model.absorb(params, carry)
 
     trained, after = train(params)
     for _ in range(700):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from support.problems import with_mask
 
-from jaxrecon import models
 from jaxrecon.complex_ops import rss
 from jaxrecon.fourier import fftc, ifftc
 from jaxrecon.models import (
@@ -18,7 +17,9 @@ from jaxrecon.models import (
     PROMPTMR_PLUS_BASELINE_KNEE,
     PromptMRConfig,
     PromptMRPlusConfig,
+    PromptSizes,
     batched,
+    build,
     run,
     stack_problems,
 )
@@ -29,8 +30,7 @@ from jaxrecon.strategies import checkpointed, end_to_end, gleam
 from jaxrecon.training import compiled_memory, losses
 
 SLICES, COILS, Y, X = 3, 2, 10, 12
-SIZES = dict(
-    n_adjacent=SLICES,
+SIZES = PromptSizes(
     features=4,
     level_features=(5,),
     prompt_features=(4,),
@@ -44,12 +44,8 @@ SIZES = dict(
     skip_cabs=(0,),
     bottleneck_cabs=0,
 )
-ORIGINAL = PromptMRConfig(n_steps=2, **SIZES)
-PLUS = PromptMRPlusConfig(n_steps=2, n_history=2, **SIZES)
-
-
-def build(config):
-    return (models.promptmr_plus if isinstance(config, PromptMRPlusConfig) else models.promptmr)(config)
+ORIGINAL = PromptMRConfig(n_steps=2, n_adjacent=SLICES, sizes=SIZES)
+PLUS = PromptMRPlusConfig(n_steps=2, n_adjacent=SLICES, n_history=2, sizes=SIZES)
 
 
 def window(seed=0, frames=False, dtype=np.complex64):
@@ -126,7 +122,7 @@ def setups():
 def test_original_written_out(setups):
     model, params, problem = setups(ORIGINAL)
     image, last, (_, op, slope) = jax.jit(lambda p, g: run(model, p, g, carry=True))(params, problem)
-    net = jax.jit(prompt_nets(ORIGINAL)[1].apply)
+    net = jax.jit(prompt_nets(SIZES)[1].apply)
     maps, measured, k = op.maps, problem.kspace, problem.kspace
     np.testing.assert_allclose(rss(maps), 1, rtol=1e-5)
     for i, eta in enumerate((0.7, 0.5)):
@@ -142,7 +138,7 @@ def test_plus_written_out(setups):
     """Two cascades by hand: the five inputs, the latent, the history, and the step from the input's data gradient."""
     model, params, problem = setups(PLUS)
     image, last, (op, zero_filled, slope) = jax.jit(lambda p, g: run(model, p, g, carry=True))(params, problem)
-    net = prompt_nets(PLUS, n_history=2)[1]
+    net = prompt_nets(SIZES, n_history=2)[1]
     apply = jax.jit(net.apply)
     maps, mask = op.maps, problem.op.encoding.mask[None, None]
     x = s = z = jnp.sum(jnp.conj(maps) * ifftc(problem.kspace), 1)
@@ -240,7 +236,7 @@ def test_maps_of_adjacent_slices_take_less_memory(monkeypatch):
     monkeypatch.setattr("jaxrecon.nn.kernel_gradient.LEAST_PIXELS", 16)
 
     def temporary(**changes):
-        config = dataclasses.replace(PLUS, sens_features=8, **changes)
+        config = dataclasses.replace(PLUS, sizes=dataclasses.replace(SIZES, sens_features=8), **changes)
         model, problem, params = build(config), window(), abstract(config)
         maps = lambda start, problem: jnp.sum(jnp.abs(model.start(start, problem)[1][0].maps.real) ** 3)
         return compiled_memory(jax.grad(maps), params["start"], problem).temporary
@@ -305,12 +301,20 @@ def test_refused(setups):
         ({"n_adjacent": 4}, "odd"),
         ({"n_buffers": 2}, "n_buffers"),
         ({"n_history": -1}, "n_history"),
+        ({"n_steps": 0}, "n_steps"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            build(dataclasses.replace(PLUS, **wrong))
+    with pytest.raises(ValueError, match="n_adjacent must be odd"):
+        build(dataclasses.replace(ORIGINAL, n_adjacent=-1))
+    for wrong, reason in (
         ({"features": 3}, "channels"),
         ({"prompt_sizes": (0,)}, "prompt_sizes"),
         ({"prompt_sizes": (4, 2)}, "one entry for each"),
+        ({"bottleneck_cabs": -1}, "bottleneck_cabs"),
     ):
         with pytest.raises(ValueError, match=reason):
-            dataclasses.replace(PLUS, **wrong)
+            dataclasses.replace(SIZES, **wrong)
 
 
 def test_bfloat16_stays_near(setups):

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.models import PROMPTS
 from support.toy import mean_square
 
 from jaxrecon import models
+from jaxrecon.experiment.catalog import CATALOG
 from jaxrecon.operators import CartesianSense
 from jaxrecon.problem import Problem
 from jaxrecon.strategies import gleam
@@ -17,7 +17,8 @@ from jaxrecon.training import Experiment
 from jaxrecon.training.experiment import n_modules
 
 # attention's ReLU may happen to be off everywhere, which is no matter of the strategy
-CONFIG = models.PromptMRPlusConfig(n_history=1, attention=False, **{**PROMPTS, "n_steps": 4})
+TINY = CATALOG["promptmr-plus"].tiny
+CONFIG = dataclasses.replace(TINY, n_steps=4, sizes=dataclasses.replace(TINY.sizes, attention=False))
 FRAMES, COILS, Y, X = CONFIG.n_adjacent, 2, 8, 9
 
 

@@ -1,5 +1,7 @@
 """Strategies on small models of every kind: equal gradients where they must be, the written-out greedy loop for GLEAM."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,17 @@ import pytest
 from support.toy import N, assert_trees_close, make_problem, mean_square, toy
 
 from jaxrecon.models import batched, run
-from jaxrecon.strategies import checkpointed, deep_supervision, end_to_end, gleam, invertible, per_module
+from jaxrecon.strategies import (
+    checkpointed,
+    deep_supervision,
+    end_to_end,
+    gleam,
+    gleam_shared,
+    invertible,
+    module_mesh,
+    p_gleam,
+    per_module,
+)
 
 
 @pytest.fixture
@@ -111,13 +123,31 @@ def test_batched_gradient_is_the_mean(strategy):
     assert_trees_close(own, jax.tree.map(lambda *g: sum(g) / 3, *(s[1] for s in singles)), 1e-5)
 
 
-@pytest.mark.parametrize("strategy", [end_to_end(keep_carry=True), checkpointed(keep_carry=True)])
-def test_last_carry_is_reported(strategy, data):
+@pytest.mark.parametrize("strategy", [end_to_end(), end_to_end(loop=True), checkpointed()])
+def test_last_carry_is_handed_to_what_absorbs_it(strategy, data):
     problem, target = data
-    model = toy()
+    model = dataclasses.replace(toy(), absorb=lambda params, carry: {**params, "start": {"seen": carry}})
     params = model.init(jax.random.key(0), problem)
     (_, aux), _ = strategy(model, mean_square)(params, problem, target)
     np.testing.assert_allclose(aux["carry"], run(model, params, problem), rtol=1e-6)
+    (_, aux), _ = strategy(toy(), mean_square)(params, problem, target)
+    assert "carry" not in aux
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shared"),
+    [
+        (deep_supervision([1 / N] * N), False),
+        (invertible(1), False),
+        (gleam(2), False),
+        (p_gleam(2, module_mesh(1), optax.sgd(0.1)), False),
+        (gleam_shared(2, optax.sgd(0.1)), True),
+    ],
+)
+def test_batch_norm_is_refused_where_the_last_carry_is_not_at_hand(strategy, shared):
+    model = dataclasses.replace(toy(shared=shared), absorb=lambda params, carry: params)
+    with pytest.raises(ValueError, match=r"cannot train batch norm, .* use end_to_end or checkpointed"):
+        strategy(model, mean_square)
 
 
 def test_round_trip_error_is_honest(data):

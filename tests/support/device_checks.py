@@ -42,10 +42,13 @@ def name_of(check):
 
 
 def build(name):
+    import dataclasses
+
     from jaxrecon import models
-    from support.models import PROMPTS
+    from jaxrecon.experiment.catalog import CATALOG
     from support.toy import toy
 
+    plus = CATALOG["promptmr-plus"].tiny
     return {
         "toy": toy,
         "toy, learned start": lambda: toy(learned_start=True),
@@ -59,7 +62,7 @@ def build(name):
             models.VarNetConfig(n_steps=N, features=2, pools=1, sens_features=2, sens_pools=1)
         ),
         "promptmr plus": lambda: models.promptmr_plus(
-            models.PromptMRPlusConfig(n_history=1, attention=False, **{**PROMPTS, "n_steps": N, "n_adjacent": FRAMES})
+            dataclasses.replace(plus, n_steps=N, sizes=dataclasses.replace(plus.sizes, attention=False))
         ),
     }[name]()
 
@@ -152,9 +155,9 @@ def run_commands(say, out):
     import jax
 
     from jaxrecon.cli import main
+    from jaxrecon.experiment.as_json import from_json
+    from jaxrecon.models import abstract_params
     from jaxrecon.training import load_config, load_params, read_log
-    from jaxrecon.training.experiment_json import from_json
-    from jaxrecon.training.networks import abstract_params
 
     tiny = [
         "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",

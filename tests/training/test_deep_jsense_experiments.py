@@ -6,11 +6,15 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxrecon.models import abstract_params, build
 from jaxrecon.training.experiment import load_experiment, make_update
-from jaxrecon.training.networks import abstract_params, needs_maps
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "deep_jsense"
 PARAMETERS = {"deep_jsense": 447_490, "varnet": 1_744_404, "modl": 223_745}
+
+
+def needs_maps(config):
+    return build(config).wants.maps == "given"
 
 
 def n_parameters(experiment):

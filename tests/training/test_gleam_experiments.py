@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxrecon.models import abstract_params
 from jaxrecon.training.experiment import load_experiment, make_update
-from jaxrecon.training.networks import abstract_params
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "gleam"
 SETTINGS = {

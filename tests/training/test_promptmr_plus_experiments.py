@@ -11,9 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrecon.models import PROMPTMR_PLUS_BASELINE, PROMPTMR_PLUS_KNEE
+from jaxrecon.models import PROMPTMR_PLUS_BASELINE, PROMPTMR_PLUS_KNEE, abstract_params
 from jaxrecon.training.experiment import load_experiment, make_update
-from jaxrecon.training.networks import abstract_params
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "promptmr_plus"
 BENCHMARKS = {

@@ -44,19 +44,22 @@ def test_complex_weights_go_downhill():
     np.testing.assert_allclose(state.params["steps"]["w"], goal, atol=1e-3)
 
 
-def test_after_moves_what_no_gradient_moves():
+def test_what_rides_in_the_carry_is_absorbed():
     def grad_fn(params, problem, target):
         (value, _), g = quadratic(params, problem, target)
-        return (value, {"mean": jnp.mean(target)}), g
+        return (value, {"carry": jnp.mean(target), "kept": jnp.max(target)}), g
 
-    def after(params, aux):
-        return {**params, "start": {"mean": 0.5 * params["start"]["mean"] + 0.5 * aux["mean"]}}, {"kept": aux["mean"]}
+    def absorb(params, carry):
+        return {**params, "start": {"mean": 0.5 * params["start"]["mean"] + 0.5 * carry}}
 
-    update = from_grad_fn(grad_fn, optax.sgd(0.5), after=after)
-    state = update.init({"start": {"mean": jnp.zeros(())}, "steps": {"w": jnp.zeros(2)}}, jax.random.key(0))
-    state, metrics = update(state, None, jnp.full(2, 3.0))
+    update = from_grad_fn(grad_fn, optax.sgd(0.5), absorb=absorb)
+    params = {"start": {"mean": jnp.zeros(())}, "steps": {"w": jnp.zeros(2)}}
+    state, metrics = update(update.init(params, jax.random.key(0)), None, jnp.full(2, 3.0))
     assert float(state.params["start"]["mean"]) == 1.5
-    assert "mean" not in metrics and float(metrics["kept"]) == 3
+    assert "carry" not in metrics and float(metrics["kept"]) == 3
+    forgotten = from_grad_fn(grad_fn, optax.sgd(0.5))
+    with pytest.raises(ValueError, match=r"needs absorb=model\.absorb"):
+        forgotten(forgotten.init(params, jax.random.key(0)), None, jnp.full(2, 3.0))
 
 
 def test_keys_of_a_batch_differ_by_example_and_step_and_follow_the_state():

@@ -18,10 +18,11 @@ from jaxrecon.models import (
     PROMPTMR_PLUS_BASELINE_KNEE,
     PromptMRConfig,
     PromptMRPlusConfig,
+    PromptSizes,
+    abstract_params,
     run,
 )
 from jaxrecon.operators import CartesianSense
-from jaxrecon.training.networks import abstract_params
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "promptmr"
 INVENTORIES = {
@@ -76,7 +77,10 @@ def test_published_state_dicts_there_and_back(name):
         (weights.PROMPTMR_PLUS, PromptMRPlusConfig(adjacent_maps=False)),
         (weights.PROMPTMR_PLUS, PromptMRPlusConfig(n_history=0)),
         (weights.PROMPTMR_PLUS, PromptMRPlusConfig(n_buffers=0, n_adjacent=3)),
-        (weights.PROMPTMR_PLUS, PromptMRPlusConfig(n_steps=1, skip_cabs=(0, 2, 0), prompt_lengths=(1, 2, 3))),
+        (
+            weights.PROMPTMR_PLUS,
+            PromptMRPlusConfig(n_steps=1, sizes=PromptSizes(skip_cabs=(0, 2, 0), prompt_lengths=(1, 2, 3))),
+        ),
     ],
 )
 def test_sizes_are_seen_from_the_weights(kind, config):
@@ -86,19 +90,21 @@ def test_sizes_are_seen_from_the_weights(kind, config):
 SMALL = PromptMRPlusConfig(
     n_steps=2,
     n_adjacent=3,
-    features=4,
-    level_features=(4, 5, 6),
-    prompt_features=(4, 5, 4),
-    sens_features=4,
-    sens_level_features=(5, 4, 4),
-    sens_prompt_features=(4, 4, 4),
-    prompt_lengths=(2, 3, 2),
-    prompt_sizes=(4, 3, 2),
-    enc_cabs=(2, 1, 1),
-    dec_cabs=(1, 1, 1),
-    skip_cabs=(1, 0, 1),
-    bottleneck_cabs=1,
     n_history=1,
+    sizes=PromptSizes(
+        features=4,
+        level_features=(4, 5, 6),
+        prompt_features=(4, 5, 4),
+        sens_features=4,
+        sens_level_features=(5, 4, 4),
+        sens_prompt_features=(4, 4, 4),
+        prompt_lengths=(2, 3, 2),
+        prompt_sizes=(4, 3, 2),
+        enc_cabs=(2, 1, 1),
+        dec_cabs=(1, 1, 1),
+        skip_cabs=(1, 0, 1),
+        bottleneck_cabs=1,
+    ),
 )
 
 

@@ -14,14 +14,13 @@ from ...data import Slice
 from ...data.pipeline import batches
 from ...data.preparation import Preparation
 from ...data.recipes import SCALES
+from ...experiment.as_json import to_json
 from ...metrics import evaluate
-from ...models import MoDLConfig, batched
+from ...models import MoDLConfig, batched, build
 from ...recon import Network
 from ...strategies.update import copy_state
 from ...training import Experiment, compiled_memory, evaluation_params, fit, read_log
 from ...training.experiment import make_update
-from ...training.experiment_json import to_json
-from ...training.networks import build
 from ..train import check_resume
 from .cases import VARIANT
 
@@ -132,7 +131,7 @@ def _train(
     problem, target = next(iterator)
     iterator.close()
     params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
-    params = jax.jit(batched(build(experiment.model, training=True)).init)(params_key, problem)
+    params = jax.jit(batched(build(experiment.model)).init)(params_key, problem)
     update = make_update(experiment, steps_per_epoch=feed.per_epoch)
     started = time.perf_counter()
     state = fit(

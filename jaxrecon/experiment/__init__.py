@@ -1,0 +1,1 @@
+"""Experiments: what a training run is made of, and the networks that are built in."""

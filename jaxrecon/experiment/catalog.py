@@ -1,0 +1,241 @@
+"""The catalogue of built-in networks: an entry each, from which everything that goes by their names is made.
+
+Those are the names on the command line, the kinds in the JSON of a run, the built-in experiments, what `jaxrecon convert`
+knows, and the networks of the tests. To add a network: its file in jaxrecon.models, its published names in
+jaxrecon.weights where there are such, and its entry here. A network of your own needs no entry: see `Experiment`.
+"""
+
+import dataclasses
+from typing import Any
+
+from ..models import (
+    MODL_2D_GLEAM,
+    MODL_3D_GLEAM,
+    PGD_3D_CINE,
+    VARNET_DEMO,
+    DeepJSenseConfig,
+    ModelConfig,
+    MoDLConfig,
+    MoDLDeepJSenseConfig,
+    PGDConfig,
+    PromptMRConfig,
+    PromptMRPlusConfig,
+    PromptSizes,
+    UNetConfig,
+    VarNetConfig,
+)
+from ..training.experiment import Experiment, SimulatedHeads
+from ..weights import (
+    DEEP_JSENSE,
+    E2E_VARNET,
+    FASTMRI_UNET,
+    MODL,
+    MODL_DEEP_JSENSE,
+    PROMPTMR,
+    PROMPTMR_PLUS,
+    Published,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A built-in network.
+
+    Attributes:
+      name: `--model NAME`, and its kind in the JSON of a run; of several entries with one type of configuration the first
+        names the kind.
+      preset: the published network and its training; data, mask and length of training are to be chosen.
+      small: a smaller network of the kind, for minutes on two cores: `--model NAME --small`.
+      tiny: the smallest network that has all of its parts, for a look at them: of seconds.
+      published: the names of its published weights, and what these do not tell; None: none are known.
+    """
+
+    name: str
+    preset: Experiment
+    small: ModelConfig
+    tiny: ModelConfig
+    published: Published | None = None
+
+    @property
+    def small_preset(self) -> Experiment:
+        """The preset with the small network, on small simulated heads."""
+        return small(self.preset, self.small)
+
+
+def small(experiment: Experiment, model: ModelConfig) -> Experiment:
+    """An experiment with a smaller network on small simulated heads, for minutes on two cores."""
+    return dataclasses.replace(
+        experiment,
+        model=model,
+        optimizer="adam",
+        learning_rate=1e-3,
+        n_updates=300,
+        batch_size=1,
+        n_masks=8,
+        evaluate_every=100,
+        checkpoint_every=100,
+        log_every=10,
+        simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=4),
+    )
+
+
+def catalog(*entries: Entry) -> dict[str, Entry]:
+    """Entries by their names.
+
+    Raises:
+      ValueError: two of one name.
+    """
+    names = [entry.name for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two entries of the catalogue are called {', '.join(twice)}: each network needs its own name")
+    return dict(zip(names, entries, strict=True))
+
+
+_CINE: dict[str, Any] = {
+    "optimizer": "gleam",
+    "mask": "kt-variable-density",
+    "acceleration": 10.0,
+    "scale": "top_magnitude",
+}
+_GLEAM: dict[str, Any] = {"optimizer": "gleam", "mask": "poisson", "scale": "top_magnitude"}
+_PROMPTS: dict[str, Any] = {"strategy": "checkpointed", "loss": "ssim", "optimizer": "promptmr", "scale": "none"}
+_SMALL_PROMPTS = PromptSizes(
+    features=8,
+    level_features=(12, 16),
+    prompt_features=(4, 8),
+    sens_features=6,
+    sens_level_features=(8, 12),
+    sens_prompt_features=(4, 4),
+    prompt_lengths=(3, 3),
+    prompt_sizes=(16, 8),
+    enc_cabs=(1, 1),
+    dec_cabs=(1, 1),
+    skip_cabs=(0, 0),
+    bottleneck_cabs=1,
+)
+_TINY_PROMPTS = PromptSizes(
+    features=4,
+    level_features=(4,),
+    prompt_features=(4,),
+    sens_features=4,
+    sens_level_features=(4,),
+    sens_prompt_features=(4,),
+    prompt_lengths=(2,),
+    prompt_sizes=(3,),
+    enc_cabs=(1,),
+    dec_cabs=(0,),
+    skip_cabs=(0,),
+    bottleneck_cabs=0,
+)
+# at this lam CG converges, so that the step can be inverted
+_TINY_GLEAM: dict[str, Any] = {
+    "n_steps": 2,
+    "features": 3,
+    "layers": 2,
+    "lam": 4.0,
+    "cg_iters": 15,
+    "inverse_iters": 40,
+}
+
+CATALOG = catalog(
+    Entry(
+        "unet",
+        Experiment(UNetConfig(), loss="l1", optimizer="fastmri_unet", scale="instance_std"),
+        small=UNetConfig(features=8, pools=3, crop=None),
+        tiny=UNetConfig(features=2, pools=1, crop=None),
+        published=FASTMRI_UNET,
+    ),
+    Entry(
+        "varnet",
+        Experiment(VARNET_DEMO, loss="ssim", optimizer="fastmri_varnet"),
+        small=VarNetConfig(n_steps=4, features=6, pools=3, sens_features=4, sens_pools=3),
+        tiny=VarNetConfig(n_steps=2, features=2, pools=1, sens_features=2, sens_pools=1),
+        published=E2E_VARNET,
+    ),
+    Entry(
+        "modl",
+        Experiment(MoDLConfig(), loss="mse", optimizer="modl", mask="poisson", acceleration=6.0),
+        small=MoDLConfig(n_steps=4, features=24, layers=4),
+        tiny=MoDLConfig(n_steps=2, features=3, layers=2, cg_iters=4),
+        published=MODL,
+    ),
+    Entry(
+        "modl-gleam",
+        Experiment(MODL_2D_GLEAM, **_GLEAM),
+        small=dataclasses.replace(MODL_2D_GLEAM, n_steps=4, features=24, layers=4),
+        tiny=dataclasses.replace(MODL_2D_GLEAM, **_TINY_GLEAM),
+    ),
+    Entry(
+        "modl-cine",
+        Experiment(MODL_3D_GLEAM, **_CINE),
+        small=dataclasses.replace(MODL_3D_GLEAM, features=8, layers=4),
+        tiny=dataclasses.replace(MODL_3D_GLEAM, **_TINY_GLEAM),
+    ),
+    Entry(
+        "pgd",
+        Experiment(PGDConfig(), **_GLEAM),
+        small=PGDConfig(n_steps=4, features=24),
+        tiny=PGDConfig(n_steps=2, features=3, blocks=1),
+    ),
+    Entry(
+        "pgd-cine",
+        Experiment(PGD_3D_CINE, **_CINE),
+        small=dataclasses.replace(PGD_3D_CINE, features=8),
+        tiny=PGDConfig(n_steps=2, features=2, blocks=1, ndim=3),
+    ),
+    Entry(
+        "deep-jsense",
+        Experiment(
+            DeepJSenseConfig(), strategy="checkpointed", loss="ssim", optimizer="deep_jsense", scale="kspace_maximum"
+        ),
+        small=DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16),
+        tiny=DeepJSenseConfig(n_steps=2, map_iters=2, image_iters=2, kernel=(5, 3), features=2, blocks=2),
+        published=DEEP_JSENSE,
+    ),
+    Entry(
+        "modl-deep-jsense",
+        Experiment(
+            MoDLDeepJSenseConfig(),
+            strategy="checkpointed",
+            loss="ssim",
+            optimizer="deep_jsense",
+            scale="kspace_maximum",
+        ),
+        small=MoDLDeepJSenseConfig(n_steps=3, features=16),
+        tiny=MoDLDeepJSenseConfig(n_steps=2, image_iters=2, features=2, blocks=2),
+        published=MODL_DEEP_JSENSE,
+    ),
+    Entry(
+        "promptmr",
+        Experiment(PromptMRConfig(), **_PROMPTS),
+        small=PromptMRConfig(n_steps=4, n_adjacent=3, sizes=_SMALL_PROMPTS),
+        tiny=PromptMRConfig(n_steps=2, n_adjacent=3, sizes=_TINY_PROMPTS),
+        published=PROMPTMR,
+    ),
+    # with gleam or p_gleam: modules of two cascades, else its latent never learns
+    Entry(
+        "promptmr-plus",
+        Experiment(PromptMRPlusConfig(), **_PROMPTS),
+        small=PromptMRPlusConfig(n_steps=4, n_adjacent=3, n_history=3, sizes=_SMALL_PROMPTS),
+        tiny=PromptMRPlusConfig(n_steps=2, n_adjacent=3, n_history=1, sizes=_TINY_PROMPTS),
+        published=PROMPTMR_PLUS,
+    ),
+)
+"""Name -> entry."""
+
+
+def entry(name: str) -> Entry:
+    """The entry of a name.
+
+    Raises:
+      ValueError: there is none; those that there are, are listed.
+    """
+    if name not in CATALOG:
+        raise ValueError(f"there is no network '{name}'; there are {', '.join(CATALOG)}")
+    return CATALOG[name]
+
+
+def entry_of(config: ModelConfig) -> Entry | None:
+    """The first entry whose network has this type of configuration; None: it is a network of a user's own."""
+    return next((entry for entry in CATALOG.values() if type(entry.preset.model) is type(config)), None)
