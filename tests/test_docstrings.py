@@ -22,6 +22,7 @@ FROM_PAPERS = ("models", "classical", "coils", "sampling", "metrics", "strategie
 """The packages whose names implement published methods, and so have a source."""
 OURS = {
     "models/unrolled.py": "the library's one abstraction",
+    "models/configs.py": "what all configurations of networks have in common",
     "classical/iterate.py": "the one loop of all methods",
     "strategies/types.py": "what strategies have in common",
     "strategies/update.py": "the training step of any strategy",

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Hashable
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 import jax
 import numpy as np
@@ -16,7 +16,8 @@ from .unrolled import Unrolled
 class ModelConfig(Protocol):
     """The configuration of a network: a frozen dataclass, of this package or of your own file, that can build it."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    if TYPE_CHECKING:  # what has only methods can be asked of at run time too, as the command line does
+        __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def build(self) -> Unrolled:
         """The network; equal configurations make equal ones."""

@@ -3,6 +3,8 @@
 Parameter tree: as that of Deep J-Sense without its maps: steps/image_net/params/... as BiasFreeResNet
 (jaxrecon.nn.resnet), steps/image_lam. With separate networks only these are in steps, with a leading axis of n_steps;
 the lam that they share is in start.
+
+Source: Arvinte et al., MICCAI 2021, and its code.
 """
 
 import dataclasses

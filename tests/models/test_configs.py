@@ -73,6 +73,12 @@ def test_what_is_no_configuration_is_refused(config):
         build(config)
 
 
+def test_any_configuration_can_be_told_at_run_time():
+    """As the command line does, which makes its options from what is one."""
+    assert issubclass(models.PGDConfig, models.ModelConfig) and isinstance(Own(), models.ModelConfig)
+    assert not isinstance({"n_steps": 3}, models.ModelConfig)
+
+
 def test_a_build_that_builds_nothing_is_refused():
     broken = dataclasses.make_dataclass("Broken", [], namespace={"build": lambda self: None}, frozen=True)
     with pytest.raises(ValueError, match=r"Broken\.build must return an Unrolled, but it returns None"):
