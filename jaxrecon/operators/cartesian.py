@@ -29,15 +29,15 @@ class CartesianFFT(Encoding):
         return self.mask is not None and (self.mask.ndim <= self.ndim or self.mask.shape[-self.ndim - 1] == 1)
 
     def forward(self, x: Image) -> KSpace:
-        """M F u."""
+        """M F u: coil images (..., coil, y, x) to k-space (..., coil, y, x)."""
         return self._sample(fftc(x, self._axes))
 
     def adjoint(self, y: KSpace) -> Image:
-        """F^-1 M y."""
+        """F^-1 M y: k-space (..., coil, y, x) to coil images (..., coil, y, x)."""
         return ifftc(self._sample(y), self._axes)
 
     def normal(self, x: Image) -> Image:
-        """F^-1 M F u without shifts, signs or scaling: they cancel once the mask is shifted."""
+        """F^-1 M^2 F u, of the shape of u: without shifts, signs or scaling, which cancel once the mask is shifted."""
         if self.mask is None:
             return x
         mask = with_ndim(self.mask, x.ndim).astype(x.real.dtype)
@@ -47,11 +47,11 @@ class CartesianFFT(Encoding):
         return jnp.fft.ifftn(jnp.fft.fftn(x, axes=axes) * jnp.fft.ifftshift(mask**2, axes), axes=axes)
 
     def coil_images(self, y: KSpace) -> Image:
-        """F^-1 y."""
+        """F^-1 y: k-space (..., coil, y, x) to coil images (..., coil, y, x)."""
         return ifftc(y, self._axes)
 
     def low_resolution(self, y: KSpace, size: tuple[int, ...]) -> Image:
-        """F^-1 of the central `size` of k-space along the last axes, in the units of images of the full size."""
+        """F^-1 of the central `size` of k-space (..., coil, y, x), of that size (..., coil, *size), in the units of full images."""
         smaller = math.prod(n / m for n, m in zip(y.shape[-len(size) :], size, strict=True))
         return ifftc(crop_or_pad(y, size), range(-len(size), 0)) / math.sqrt(smaller)  # unitary transforms of two sizes
 
@@ -70,7 +70,7 @@ def CartesianSense(maps: Maps | None, mask: Mask | None = None, ndim: int = 2) -
 
     Args:
       maps: (coil, y, x), or (set, coil, y, x), or None for a model that estimates them.
-      mask: as in `CartesianFFT`.
+      mask: as in `CartesianFFT`: 1 = measured, (y, x), (1, x), (x,) or (frame, 1, y, x); None: all measured.
       ndim: 2, or 3 for maps (coil, z, y, x).
 
     Example:

@@ -33,6 +33,9 @@ class EncodingRecord:
       gridded: an example -> its k-space on the Cartesian grid (..., coil, y, x), in NumPy: the transform of a first picture, from
         which the rules of scale are computed.
       abstract: (shape of Cartesian k-space, shape of the mask) -> shapes and types of what `sample` gives.
+
+    Raises:
+      ValueError: a key that every example has.
     """
 
     name: str

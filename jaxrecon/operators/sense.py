@@ -34,7 +34,10 @@ class Encoding(LinearOperator):
         return self.adjoint(y)
 
     def low_resolution(self, y: Inexact[Array, "..."], size: tuple[int, ...]) -> Inexact[Array, "..."]:
-        """Coil images of the central `size` of k-space in the units of the full ones; all of it where a part has no meaning."""
+        """Coil images (..., coil, *size) of the central `size` of k-space, in the units of the full ones.
+
+        Where samples (..., coil, *samples) have no central part, as here, the first picture at its full size.
+        """
         return self.coil_images(y)
 
 
@@ -81,7 +84,7 @@ class Sense(LinearOperator):
         return self.combine(coil_images)
 
     def normal(self, x: Image) -> Image:
-        """S^H (E^H E) S x, with the fast normal operator of E; on a CPU in parts of the coils."""
+        """S^H (E^H E) S x, of the shape of x, with the fast normal operator of E; on a CPU in parts of the coils."""
         parts = [self]
         if self.maps is not None and self.encoding.splits_by_coil:
             parts = [Sense(maps, self.encoding, self.sets) for maps in coil_parts(self.maps, -self.ndim - 1)]
