@@ -137,7 +137,8 @@ def unrolled(
       untrained: as in Unrolled.
 
     Raises:
-      ValueError: n_steps below 1; (in init) `step` looks at i although `wants` says that it does not.
+      ValueError: n_steps below 1; (in init) `step` looks at i although `wants` says that it does not; a problem of
+        another encoding than it wants.
 
     Example:
       >>> model = unrolled(  # gradient descent on ||A x - y||^2 / 2 with a learned step size
@@ -158,8 +159,13 @@ def unrolled(
     wants = Wants() if wants is None else wants
     promised = not wants.uses_index
 
+    def checked_start(params, problem):
+        _check_encoding(problem, wants)
+        return start(params, problem)
+
     def init(key, problem):
         nonlocal promised
+        _check_encoding(problem, wants)
         start_key, steps_key = jax.random.split(key)
         start_params = init_start(start_key, problem) if init_start else {}
         # shapes are enough to initialise: nothing of the forward model is computed
@@ -172,7 +178,16 @@ def unrolled(
         steps = one(steps_key) if shared else jax.vmap(one)(jax.random.split(steps_key, n_steps))
         return {"start": start_params, "steps": steps}
 
-    return Unrolled(n_steps, shared, init, start, step, finish, inverse, wants, absorb, frozen, untrained)
+    return Unrolled(n_steps, shared, init, checked_start, step, finish, inverse, wants, absorb, frozen, untrained)
+
+
+def _check_encoding(problem, wants):
+    """Raise ValueError unless a problem has an encoding with a mask, where a network wants one."""
+    if wants.encoding == "cartesian" and not hasattr(getattr(problem.op, "encoding", None), "mask"):
+        raise ValueError(
+            "this network works on the grid of k-space: it needs a Cartesian problem, whose encoding has a mask; networks of "
+            "images, as modl and pgd, take any other"
+        )
 
 
 def _check_index(step, theta, carry, context):

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.dense_dft import DENSE_DFT
 from support.toy import make_problem, toy
 
 from jaxrecon import models
 from jaxrecon.models import Unrolled, Wants, abstract_params, batched, build, unrolled
+from jaxrecon.problem import Problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +151,16 @@ def test_wants_are_checked(wants, reason):
 def test_sizes_that_make_no_network_are_refused(config, reason):
     with pytest.raises(ValueError, match=reason):
         build(config)
+
+
+def test_networks_of_the_grid_refuse_other_encodings():
+    example = {
+        name: jnp.zeros(array.shape, array.dtype) for name, array in DENSE_DFT.abstract((2, 8, 8), (1, 8)).items()
+    }
+    problem = Problem.from_example(example, DENSE_DFT)
+    for config in (models.VarNetConfig(), models.DeepJSenseConfig(), models.PromptMRConfig()):
+        with pytest.raises(ValueError, match="works on the grid of k-space: it needs a Cartesian problem"):
+            build(config).init(jax.random.key(0), problem)
 
 
 def test_parameters_do_not_depend_on_the_size_of_the_example():
