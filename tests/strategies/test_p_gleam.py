@@ -102,7 +102,7 @@ def test_goes_on_with_other_modules_and_in_other_hands(setup, schedule):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_modules_may_have_losses_and_optimizers_of_their_own(setup, schedule):
     model, params, batches = setup
-    tx = [optax.adam(1e-2), optax.sgd(1e-2, momentum=0.9), optax.adam(1e-3), optax.sgd(0.1)]
+    tx = [optax.adam(rate) for rate in (1e-2, 3e-2, 1e-3, 1e-2)]
     losses = [mean_square, lambda x, y: 2 * mean_square(x, y), mean_square, lambda x, y: jnp.mean(jnp.abs(x - y))]
     batches = batches[:3]
     expected, seen = train(from_grad_fn(gleam(4)(model, losses), per_module(tx, 4)), params, batches)
@@ -113,6 +113,18 @@ def test_modules_may_have_losses_and_optimizers_of_their_own(setup, schedule):
         # module 0 depends on no other
         plain, _ = train(from_grad_fn(gleam(4)(model, mean_square), tx[0]), params, batches)
         assert_trees_close(*(jax.tree.map(lambda a: a[0], s.params["steps"]) for s in (own, plain)), 1e-5)
+
+
+def test_optimizers_of_modules_are_of_one_kind(setup):
+    """They may differ in their numbers; in what their states are made of one clear error says what may differ."""
+    model, params, _ = setup
+    other = [optax.sgd(1e-2), optax.adam(optax.constant_schedule(1e-2)), optax.adam(1e-2, mu_dtype="bfloat16")]
+    for tx in other:
+        mixed = [optax.adam(1e-2)] * 3 + [tx]
+        with pytest.raises(ValueError, match=r"may differ in their numbers, as \[optax.adam\(rate\) for rate in rates\]"):
+            per_module(mixed, 4).init(params)
+        with pytest.raises(ValueError, match="may differ in their numbers"):
+            p_gleam(4, module_mesh(1), mixed)(model, mean_square).init(params, jax.random.key(1))
 
 
 @pytest.mark.parametrize("schedule", ["algorithm2", "spmd"])
