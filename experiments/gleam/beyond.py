@@ -27,7 +27,7 @@ from jaxrecon.files import atomic
 from jaxrecon.models import batched, build
 from jaxrecon.models import run as run_model
 from jaxrecon.strategies import per_module
-from jaxrecon.training import Experiment, evaluation_params, fit, from_grad_fn, optimizers
+from jaxrecon.training import Every, Experiment, evaluation_params, fit, from_grad_fn, optimizers
 from jaxrecon.training.experiment import LOSSES, make_strategy, make_update
 
 
@@ -95,9 +95,8 @@ def psnr(phases: list[tuple[Experiment, Callable]]) -> float:
                 params,
                 feed,
                 out=Path(folder) / "run",
-                n_steps=experiment.n_updates,
-                checkpoint_every=experiment.n_updates,
-                evaluate_every=experiment.n_updates,
+                n_updates=experiment.n_updates,
+                every=Every(evaluate=experiment.n_updates, checkpoint=experiment.n_updates),
                 key=key,
                 progress=False,
             )

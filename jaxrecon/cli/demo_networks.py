@@ -17,7 +17,7 @@ from ..experiment.as_json import to_json
 from ..metrics import evaluate
 from ..models import MoDLConfig, batched, build
 from ..strategies.update import copy_state
-from ..training import Experiment, compiled_memory, evaluation_params, fit, read_log
+from ..training import Every, Experiment, RunFolder, compiled_memory, evaluation_params, fit, read_log
 from ..training.experiment import make_update
 from .demo import VARIANT
 from .network import Network
@@ -138,11 +138,9 @@ def _train(
         update,
         params,
         feed,
-        out=out,
-        n_steps=experiment.n_updates,
-        checkpoint_every=experiment.checkpoint_every,
-        log_every=experiment.log_every,
-        config=to_json(experiment, data=data),
+        out=RunFolder(out, config=to_json(experiment, data=data)),
+        n_updates=experiment.n_updates,
+        every=Every(checkpoint=experiment.checkpoint_every, log=experiment.log_every),
         key=training_key,
         progress=Console().is_terminal,
     )

@@ -90,7 +90,7 @@ def run(options: Options) -> None:
 
     from ..data.pipeline import batches, labelled
     from ..models import batched, build
-    from ..training import evaluator, fit
+    from ..training import Every, RunFolder, evaluator, fit
     from .training_data import draw_mask, find_data, preparation
 
     how = preparation(experiment)
@@ -135,14 +135,12 @@ def run(options: Options) -> None:
         update,
         params,
         feed,
-        out=out,
-        n_steps=experiment.n_updates,
+        out=RunFolder(
+            out, to_json(experiment, data=data.named), best=rank_by(experiment.variant) if evaluate else None
+        ),
+        n_updates=experiment.n_updates,
         evaluate=evaluate,
-        evaluate_every=experiment.evaluate_every,
-        best=rank_by(experiment.variant) if evaluate else None,
-        checkpoint_every=experiment.checkpoint_every,
-        log_every=experiment.log_every,
-        config=to_json(experiment, data=data.named),
+        every=Every(experiment.evaluate_every, experiment.checkpoint_every, experiment.log_every),
         key=training_key,
         progress=Console().is_terminal,
     )

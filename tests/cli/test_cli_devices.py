@@ -89,7 +89,7 @@ def test_a_host_that_never_joins(tmp_path, process):
         (["--strategy", "p_gleam", "--devices", "99"], "99 devices are asked for, but there are"),
         (["--strategy", "p_gleam", "--data-shards", "2"], "2 data shards do not divide"),
         (["--strategy", "p_gleam", "--n-modules", "3"], "3 modules do not divide the model's 2 steps"),
-        (["--strategy", "p_gleam", "--stack", "3"], "4 steps to go are no multiple of the 3"),
+        (["--strategy", "p_gleam", "--stack", "3"], "4 updates to go are no multiple of the 3"),
         (["--strategy", "p_gleam", "--stack", "0"], "n_batches must be 1 or more"),
         (["--strategy", "gleam", "--schedule", "spmd"], "are of p_gleam, not of gleam"),
         (["--strategy", "gleam_shared"], "needs a model with shared weights"),

@@ -15,7 +15,7 @@ from support.toy import assert_trees_close, make_problem, mean_square, toy
 
 from jaxrecon.models import batched, run, stack_problems
 from jaxrecon.strategies import gleam, module_mesh, p_gleam, per_module
-from jaxrecon.training import fit, from_grad_fn, read_log
+from jaxrecon.training import Every, fit, from_grad_fn, read_log
 
 SCHEDULES = ("pipeline", "algorithm2", "spmd", "pmap")
 
@@ -121,7 +121,9 @@ def test_optimizers_of_modules_are_of_one_kind(setup):
     other = [optax.sgd(1e-2), optax.adam(optax.constant_schedule(1e-2)), optax.adam(1e-2, mu_dtype="bfloat16")]
     for tx in other:
         mixed = [optax.adam(1e-2)] * 3 + [tx]
-        with pytest.raises(ValueError, match=r"may differ in their numbers, as \[optax.adam\(rate\) for rate in rates\]"):
+        with pytest.raises(
+            ValueError, match=r"may differ in their numbers, as \[optax.adam\(rate\) for rate in rates\]"
+        ):
             per_module(mixed, 4).init(params)
         with pytest.raises(ValueError, match="may differ in their numbers"):
             p_gleam(4, module_mesh(1), mixed)(model, mean_square).init(params, jax.random.key(1))
@@ -150,15 +152,15 @@ def test_fit_takes_stacks(setup, tmp_path):
             model, mean_square
         )
         out = tmp_path / schedule
-        options = {"log_every": 2, "checkpoint_every": 3, "progress": False, "out": out, "data": batches}
-        fit(update, params, n_steps=4, **options)
-        state = fit(update, params, n_steps=6, **options)
+        options = {"every": Every(log=2, checkpoint=3), "progress": False, "out": out, "data": batches}
+        fit(update, params, n_updates=4, **options)
+        state = fit(update, params, n_updates=6, **options)
         records = [r for r in read_log(out) if r["event"] == "training"]
         ends[schedule] = jax.device_get(state.params), [r["loss"] for r in records]
         assert int(state.step) == 6 and [r["step"] for r in records if r["step"] % 2 == 0] == [2, 4, 6]
     assert_trees_close(ends["spmd"][0], ends["pipeline"][0], 1e-5)
-    with pytest.raises(ValueError, match="3 steps to go are no multiple of the 2"):
-        fit(update, params, batches, out=tmp_path / "odd", n_steps=3, progress=False)
+    with pytest.raises(ValueError, match="3 updates to go are no multiple of the 2"):
+        fit(update, params, batches, out=tmp_path / "odd", n_updates=3, progress=False)
 
 
 def test_errors_say_what_to_change(setup):
