@@ -8,8 +8,8 @@ from .experiment import Experiment, SimulatedHeads
 from .fit import Every, TrainingError, fit
 from .log import read_log
 from .memory import Memory, carry_bytes, compiled_memory, format_memory, memory_report, standard_strategies
-from .optimizers import freeze, lookahead, step_decay
 from .state import evaluation_params
+from .transformations import freeze, lookahead, step_decay
 
 __all__ = [
     "Checkpoints",
