@@ -7,7 +7,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import classical, coils, data, fourier, metrics, models, operators, sampling, strategies, training, weights
+    from . import (
+        classical,
+        coils,
+        data,
+        experiment,
+        fourier,
+        metrics,
+        models,
+        operators,
+        sampling,
+        strategies,
+        training,
+        weights,
+    )
     from .checks import DataError
     from .models import run
     from .problem import Problem, Target
@@ -20,6 +33,7 @@ __all__ = [
     "classical",
     "coils",
     "data",
+    "experiment",
     "fourier",
     "losses",
     "metrics",

@@ -17,6 +17,7 @@ from rich.table import Table
 from .. import plots
 from ..files import atomic
 from ..metrics import summarize
+from ..strategies.configs import Gleam
 from . import page
 from .common import say, show
 from .demo import GRIDS, VARIANT
@@ -101,7 +102,7 @@ def _remarks(results):
     for name, one in results.trained.items():
         if _mean_psnr(results, name) <= _mean_psnr(results, "l1-wavelet"):
             remarks.append(f"{name}: not better than l1-wavelet; train it longer: --updates, --training-slices")
-        if one.network.experiment.strategy == "gleam" and not rises(one.psnr_by_step):
+        if isinstance(one.network.experiment.strategy, Gleam) and not rises(one.psnr_by_step):
             remarks.append(f"{name}: the PSNR does not rise from step to step; train it longer: --updates")
     return remarks
 

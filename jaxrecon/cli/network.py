@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
 from ..data import remove_oversampling
+from ..data.recipes import SCALES
 from ..experiment.as_json import from_json
+from ..experiment.experiment import Experiment
 from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
 from ..training import load_config, load_params
-from ..training.experiment import Experiment
 from ..typing import Params
 from . import masks
 from .experiments import network_name
-from .training_data import SCALES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,11 +70,11 @@ class Network:
           mask: (y, x) or with axes of size 1.
           shape: (y, x) of k-space.
         """
-        e = self.experiment
+        of = self.experiment.data
         of_lines = (mask == mask[:1]).all() or (mask == mask[:, :1]).all()
-        if of_lines or e.mask is None or e.mask not in typing.get_args(masks.PlaneName):
+        if of_lines or of.mask is None or of.mask not in typing.get_args(masks.PlaneName):
             return None
-        return masks.calibration(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
+        return masks.calibration(of.mask, shape, acceleration=of.acceleration, acs=of.acs)
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
         """Rows y of its images: as many as in its training where the scan has more and none is missing, as along a readout.
@@ -83,7 +83,7 @@ class Network:
           shape: (..., y, x) of k-space.
           mask: (y, x) or with axes of size 1; for frames also (frame, 1, y, x).
         """
-        trained, complete = self.experiment.shape, (mask == mask[..., :1, :]).all()
+        trained, complete = self.experiment.data.shape, (mask == mask[..., :1, :]).all()
         return min(shape[-2], trained[0]) if trained is not None and complete else shape[-2]
 
     def image_shape(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ class Network:
         example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[-2:])}
         if maps is not None:
             example["maps"] = maps
-        rule = SCALES[self.experiment.scale]
+        rule = SCALES[self.experiment.data.scale]
         scale = np.float32(1 if rule is None else rule(example))
         if not scale > 0:  # a network does not see a signal so small beside its largest values
             scale = np.float32(1)

@@ -202,7 +202,7 @@ def _settings(options: Options, scan: "Scan") -> "Settings":
         network=network,
     )
     if network is not None:
-        settings = dataclasses.replace(settings, crop=network.experiment.espirit_crop)
+        settings = dataclasses.replace(settings, crop=network.experiment.data.espirit_crop)
     return settings.complete(scan.header.shape)
 
 

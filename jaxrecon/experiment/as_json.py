@@ -62,7 +62,8 @@ def from_json(content: Any, *, where: str | Path, own: Experiment | None = None)
     """
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise ValueError(f"{where}: expected a run of jaxrecon train or convert, found a configuration {content!r}")
-    content, wrong = renewed(content), []
+    content = renewed(content)
+    wrong: list[str] = []
     parts = {name: _part(name, content[name], own, where, wrong) for name in KINDS if name in content}
     rest = {name: value for name, value in content.items() if name not in (*KINDS, "learned_from")}
     experiment = _fill(Experiment, rest, "", wrong, None, **parts)

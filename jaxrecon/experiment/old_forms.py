@@ -1,5 +1,6 @@
 """Experiments as earlier versions wrote them: all fields at one level, strategy and optimizer by their names."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,32 @@ NOW = {
 """Field of an earlier version -> where it is now."""
 _ALSO = {"every": "strategy.every", "data": "learned_from"}
 """The same for names that have another meaning today."""
+_SIZES = (
+    "features",
+    "level_features",
+    "prompt_features",
+    "sens_features",
+    "sens_level_features",
+    "sens_prompt_features",
+    "prompt_lengths",
+    "prompt_sizes",
+    "enc_cabs",
+    "dec_cabs",
+    "skip_cabs",
+    "bottleneck_cabs",
+    "attention",
+)
+_OF_NETWORKS: dict[str, dict[str, str | None]] = {
+    "promptmr": {name: f"sizes.{name}" for name in _SIZES},
+    "promptmr-plus": {name: f"sizes.{name}" for name in _SIZES},
+    "deep-jsense": {"given_maps": None},
+    "modl-deep-jsense": dict.fromkeys(
+        ("given_maps", "map_iters", "kernel", "map_net", "n_sets", "start", "grid", "convention")
+    ),
+}
+"""Kind of a network -> its field of an earlier version -> where it is now; None: it is no more."""
+_OTHER_KIND = {("deep-jsense", "given_maps"): "modl-deep-jsense"}
+"""(kind, field that is true) of an earlier version -> the kind that this network has now."""
 
 
 class OldForm(ValueError):
@@ -58,25 +85,35 @@ def old_field(error: BaseException) -> str | None:
 
 def renewed(content: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment in JSON as it is written now; what is so already stays as it is."""
-    names = {name: content[name] for name in ("strategy", "optimizer") if isinstance(content.get(name), str)}
+    content = {**content, "model": _network(content["model"])}
+    names = {name: content.pop(name) for name in ("strategy", "optimizer") if isinstance(content.get(name), str)}
     if not names and not NOW.keys() & content.keys():
-        return dict(content)
+        return content
+    now = _moved(content, _ALSO | NOW)
+    # each strategy had the fields of all; None was the recipe's own rate
+    strategy, optimizer = names.get("strategy", "end_to_end"), names.get("optimizer", "adam")
+    own = {field.name for field in dataclasses.fields(STRATEGIES[strategy])} if strategy in STRATEGIES else set()
+    fields = {name: value for name, value in now.get("strategy", {}).items() if name in own}
+    published = as_json(OPTIMIZERS[optimizer]) if optimizer in OPTIMIZERS else {}
+    rate = {name: value for name, value in now.get("optimizer", {}).items() if value is not None}
+    configs = {"strategy": {"kind": strategy, **fields}, "optimizer": {"kind": optimizer, **published, **rate}}
+    return {**now, **configs}
+
+
+def _network(model):
+    kind = model.get("kind")
+    kind = next((new for (old, field), new in _OTHER_KIND.items() if kind == old and model.get(field)), kind)
+    return {**_moved(model, _OF_NETWORKS.get(kind, {})), "kind": kind}
+
+
+def _moved(content, places):
+    """A dict with its values at other places, as "group.name"; without those whose place is None."""
     now: dict[str, Any] = {}
     for name, value in content.items():
-        if name not in names:
-            *groups, last = (_ALSO | NOW).get(name, name).split(".")
-            place = now
-            for group in groups:
-                place = place.setdefault(group, {})
+        *groups, last = (places.get(name, name) or "").split(".")
+        place = now
+        for group in groups:
+            place = place.setdefault(group, {})
+        if last:
             place[last] = value
-    # each strategy had the fields of all
-    strategy = STRATEGIES.get(names.get("strategy", "end_to_end"))
-    own = getattr(strategy, "__dataclass_fields__", {})
-    fields = {name: value for name, value in now.get("strategy", {}).items() if name in own}
-    now["strategy"] = {"kind": names.get("strategy", "end_to_end"), **fields}
-    # None was the recipe's own rate
-    rate = {name: value for name, value in now.get("optimizer", {}).items() if value is not None}
-    optimizer = names.get("optimizer", "adam")
-    published = as_json(OPTIMIZERS[optimizer]) if optimizer in OPTIMIZERS else {}
-    now["optimizer"] = {"kind": optimizer, **published, **rate}
     return now

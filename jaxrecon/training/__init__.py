@@ -4,7 +4,6 @@ from ..strategies.update import Metrics, TrainState, Update, UpdateFn, create_st
 from . import losses, optimizers
 from .checkpoints import Checkpoints, RunFolder, load_config, load_params
 from .evaluate import Scores, evaluate, evaluator
-from .experiment import Experiment, SimulatedHeads
 from .fit import Every, TrainingError, fit
 from .log import read_log
 from .memory import Memory, carry_bytes, compiled_memory, format_memory, memory_report, standard_strategies
@@ -14,12 +13,10 @@ from .transformations import freeze, lookahead, step_decay
 __all__ = [
     "Checkpoints",
     "Every",
-    "Experiment",
     "Memory",
     "Metrics",
     "RunFolder",
     "Scores",
-    "SimulatedHeads",
     "TrainState",
     "TrainingError",
     "Update",
