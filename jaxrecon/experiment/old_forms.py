@@ -85,7 +85,7 @@ def old_field(error: BaseException) -> str | None:
 
 def renewed(content: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment in JSON as it is written now; what is so already stays as it is."""
-    content = {**content, "model": _network(content["model"])}
+    content = {**content, **({"model": _network(content["model"])} if "model" in content else {})}
     names = {name: content.pop(name) for name in ("strategy", "optimizer") if isinstance(content.get(name), str)}
     if not names and not NOW.keys() & content.keys():
         return content
