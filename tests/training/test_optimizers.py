@@ -224,9 +224,9 @@ def test_what_an_optimizer_has_to_be_told():
         assert isinstance(optimizer.build(told), optax.GradientTransformation), name
         with pytest.raises(ValueError, match="learning rate must be positive, but it is -1"):
             dataclasses.replace(optimizer, learning_rate=-1.0).build(told)
-    with pytest.raises(ValueError, match=r"counts epochs: .* Course\(updates_per_epoch=1000\)"):
+    with pytest.raises(ValueError, match=r"counts epochs: .*Course\(updates_per_epoch=1000\)"):
         OPTIMIZERS["promptmr"].build()
-    with pytest.raises(ValueError, match=r"falls over the run: .* Course\(n_updates=1000\)"):
+    with pytest.raises(ValueError, match=r"falls over the run: .*Course\(n_updates=1000\)"):
         OPTIMIZERS["adam_cosine"].build(Course(updates_per_epoch=2))
 
 
