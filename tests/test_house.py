@@ -19,7 +19,7 @@ CONFIGS = {
 FIELDS = {field.name for kind in CONFIGS.values() for field in dataclasses.fields(kind)}
 COMPOUND = {name for name in FIELDS if "_" in name} - {"n_steps", "n_adjacent", "n_sets", "step_size"}
 """Fields that nothing else is called: as texts they stand in no other file but the table of their former names."""
-RENAMED = "jaxrecon/experiment/as_json.py"
+RENAMED = "jaxrecon/experiment/old_forms.py"
 KINDS = set(CONFIGS) | {"ModelConfig"}
 
 
@@ -37,7 +37,9 @@ def branches(source, *, texts=True):
             case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[asked, kinds]):
                 if _is_config(asked, given) or _names(kinds) & KINDS:
                     says(node, "isinstance")
-            case ast.Call(func=ast.Name(id="getattr" | "hasattr" | "setattr"), args=[asked, ast.Constant(value=name), *_]):
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr" | "setattr"), args=[asked, ast.Constant(value=name), *_]
+            ):
                 if name in FIELDS - {"ndim"} or (_is_config(asked, given) and name != "build"):
                     says(node, f"getattr {name}")
             case ast.Compare(left=left, comparators=others):
@@ -57,14 +59,20 @@ def branches(source, *, texts=True):
 def _configurations(tree):
     """Names of arguments that are annotated as configurations of any network."""
     arguments = [a for a in ast.walk(tree) if isinstance(a, ast.arg) and a.annotation is not None]
-    return {a.arg for a in arguments if "ModelConfig" in _names(a.annotation) and not isinstance(a.annotation, ast.Subscript)}
+    return {
+        a.arg
+        for a in arguments
+        if "ModelConfig" in _names(a.annotation) and not isinstance(a.annotation, ast.Subscript)
+    }
 
 
 def _is_config(node, given):
     """Whether an expression is a configuration: `model` of an experiment or of a preset, or what is annotated as one."""
     if isinstance(node, ast.Name):
         return node.id in given
-    return isinstance(node, ast.Attribute) and node.attr == "model" and _last(node.value) in ("experiment", "preset", "e")
+    return (
+        isinstance(node, ast.Attribute) and node.attr == "model" and _last(node.value) in ("experiment", "preset", "e")
+    )
 
 
 def _is_type_call(node):

@@ -5,7 +5,7 @@ A configuration is a frozen dataclass whose `build` makes the training step of a
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -25,8 +25,12 @@ from .update import Update, from_grad_fn
 Optimizers = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 
 
+@runtime_checkable
 class StrategyConfig(Protocol):
     """The configuration of a strategy: a frozen dataclass, of this module or of your own."""
+
+    if TYPE_CHECKING:  # what has only methods can be asked of at run time too, as the command line does
+        __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def build(
         self, model: Unrolled, loss: Any, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None

@@ -7,7 +7,7 @@ gradient) act on the whole network; wrapped in `jaxrecon.strategies.per_module` 
 
 import dataclasses
 import math
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import optax
 
@@ -57,8 +57,12 @@ UNKNOWN = Course()
 """Nothing is known: enough for optimizers at a constant rate, of networks that are trained whole."""
 
 
+@runtime_checkable
 class OptimizerConfig(Protocol):
     """The configuration of an optimizer: a frozen dataclass, of this module or of your own, that can build it."""
+
+    if TYPE_CHECKING:  # what has only methods can be asked of at run time too, as the command line does
+        __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def build(self, course: Course = ..., /) -> optax.GradientTransformation:
         """The optimizer for a training.
