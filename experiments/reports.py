@@ -9,6 +9,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from jaxrecon.experiment.old_forms import renewed
+
 Run = dict[str, Any]
 Results = dict[str, list[Run]]
 
@@ -30,6 +32,7 @@ def read(folder: Path) -> Results:
     results: Results = {}
     for path in sorted(folder.glob("*_seed*.json")):
         run = json.loads(path.read_text())
+        run["config"] = renewed(run["config"])
         results.setdefault(run["row"], []).append(run)
     if not results:
         raise SystemExit(f"{folder} holds no result of run.py")

@@ -20,15 +20,14 @@ import numpy as np
 from jaxrecon.cli.simulated_data import simulated_slices
 from jaxrecon.cli.training_data import WithMaps
 from jaxrecon.data import scan_name
-from jaxrecon.experiment.as_json import to_json
+from jaxrecon.experiment import Experiment, make_update, to_json
 from jaxrecon.files import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched, build
 from jaxrecon.problem import Problem
-from jaxrecon.training import Experiment, compiled_memory, evaluate
+from jaxrecon.training import compiled_memory, evaluate
 from jaxrecon.training.checkpoints import as_json
 from jaxrecon.training.evaluate import Labelled
-from jaxrecon.training.experiment import make_update
 
 TEST_HEADS = 8
 """Simulated heads (hearts) to test on, after those for training and validation."""
@@ -140,7 +139,7 @@ def step_memory(experiment: Experiment, examples: Iterable[Labelled]) -> int:
     _, _, *example = next(iter(examples))
     stack = lambda a: jax.ShapeDtypeStruct((experiment.batch_size, *a.shape), a.dtype)
     problem, target = jax.tree.map(stack, tuple(example))
-    update = make_update(experiment, steps_per_epoch=1)
+    update = make_update(experiment, updates_per_epoch=1)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params = jax.eval_shape(batched(build(experiment.model)).init, key, problem)
     return compiled_memory(update, jax.eval_shape(update.init, params, key), problem, target).temporary

@@ -19,7 +19,7 @@ CONFIGS = {
 FIELDS = {field.name for kind in CONFIGS.values() for field in dataclasses.fields(kind)}
 COMPOUND = {name for name in FIELDS if "_" in name} - {"n_steps", "n_adjacent", "n_sets", "step_size"}
 """Fields that nothing else is called: as texts they stand in no other file but the table of their former names."""
-RENAMED = "jaxrecon/experiment/as_json.py"
+RENAMED = "jaxrecon/experiment/old_forms.py"
 KINDS = set(CONFIGS) | {"ModelConfig"}
 
 

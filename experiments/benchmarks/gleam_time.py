@@ -200,7 +200,7 @@ def build(name: str, options: Options, role: str) -> dict[str, Training]:
     op = CartesianSense(maps, mask)
     problem = Problem(jax.vmap(lambda op, x: op.forward(x))(op, target), op)
     params = jax.device_get(jax.jit(model.init)(jax.random.key(1), problem))
-    tx, loss, key = optimizers.gleam(), losses.complex_l1, jax.random.key(2)
+    tx, loss, key = optimizers.GleamAdam().build(), losses.complex_l1, jax.random.key(2)
     if role == "p_gleam":
         update = p_gleam(N, module_mesh(2), tx, schedule="spmd", n_batches=options.stack)(model, loss)
         data = jax.device_get(stack_problems([(problem, target)] * options.stack))

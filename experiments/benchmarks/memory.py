@@ -186,7 +186,7 @@ def measure(table: Table, scale: int, say: Callable[[str], None]) -> list[dict]:
     say(f"{'':36}{'MiB':>8}{'loop is x':>11}{'scan is x':>11}{'arguments':>11}{'compiled in':>13}")
     for name, row in table.rows.items():
         start = time.perf_counter()
-        tx = optimizers.gleam()
+        tx = optimizers.GleamAdam().build()
         (report,) = memory_report(row.model, losses.complex_l1, tx, problem, target, strategies={name: row.strategy})
         if report.memory is None:
             raise SystemExit(f"{table.title}, {name}: {report.reason}")

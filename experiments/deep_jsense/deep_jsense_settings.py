@@ -16,7 +16,7 @@ searched in this way.
 
 import dataclasses
 
-from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment import CATALOG, Every, Experiment, SimulatedHeads
 from jaxrecon.experiment.catalog import small as smaller
 from jaxrecon.models import (
     VARNET_DEEP_JSENSE,
@@ -25,8 +25,8 @@ from jaxrecon.models import (
     MoDLDeepJSenseConfig,
     VarNetConfig,
 )
-from jaxrecon.training import Experiment
-from jaxrecon.training.experiment import SimulatedHeads
+from jaxrecon.strategies import EndToEnd
+from jaxrecon.training.optimizers import DeepJSenseAdam
 
 N_SLICES, EPOCHS = 4865, 30
 CENTRAL = (13, 18)
@@ -62,39 +62,41 @@ ACCELERATIONS = (2, 3, 4, 5, 6)
 
 def table1(method: str, *, small: bool) -> Experiment:
     """Matched conditions: trained and tested at R = 4, calibration region 0.08 of the columns."""
+    preset = CATALOG["deep-jsense"].preset
     full = dataclasses.replace(
-        CATALOG["deep-jsense"].preset,
+        preset,
         model=METHODS[method],
         n_updates=N_SLICES * EPOCHS,
-        evaluate_every=N_SLICES,
-        checkpoint_every=N_SLICES,
-        mask="fixed-count",
-        acceleration=4.0,
-        n_masks=None,
-        slices=CENTRAL,
-        data_range="slice",
+        every=Every(evaluate=N_SLICES, checkpoint=N_SLICES),
+        data=dataclasses.replace(
+            preset.data,
+            mask="fixed-count",
+            acceleration=4.0,
+            n_masks=None,
+            slices=CENTRAL,
+            data_range="slice",
+            espirit_crop=0.0,
+        ),
         variant="deep-jsense",
-        espirit_crop=0.0,
     )
     if not small:
         return full
+    smaller_one = smaller(full, SMALL[method])
     return dataclasses.replace(
-        smaller(full, SMALL[method]),
-        slices=None,
+        smaller_one,
         n_updates=SMALL_UPDATES,
-        optimizer="deep_jsense_by_norm",
-        learning_rate=SMALL_LEARNING_RATE[method],
-        target="rss",
-        evaluate_every=SMALL_UPDATES,
-        checkpoint_every=SMALL_UPDATES // 3,
-        strategy="end_to_end",
+        optimizer=DeepJSenseAdam(SMALL_LEARNING_RATE[method], clip="norm"),
+        data=dataclasses.replace(smaller_one.data, slices=None, target="rss"),
+        every=Every(evaluate=SMALL_UPDATES, checkpoint=SMALL_UPDATES // 3, log=10),
+        strategy=EndToEnd(),
         simulated=SMALL_DATA,
     )
 
 
 def fig4(method: str, lines: int, *, small: bool) -> Experiment:
     """Trained and tested with a calibration region of so many lines (small: those of SMALL_ACS)."""
-    return dataclasses.replace(table1(method, small=small), acs=widths(small=small)[lines])
+    experiment = table1(method, small=small)
+    return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, acs=widths(small=small)[lines]))
 
 
 def widths(*, small: bool) -> dict[int, int]:

@@ -88,12 +88,12 @@ def data_in_words(run: Run) -> str:
 def reference_in_words(run: Run) -> str:
     """What the rows were trained towards and scored against."""
     rss = "the root of the sum of squares of its full k-space"
-    return rss if run["config"]["target"] == "rss" else "the reference of its file"
+    return rss if run["config"]["data"]["target"] == "rss" else "the reference of its file"
 
 
 def scores(run: Run, acceleration: int | None = None) -> dict[str, Any]:
     """The scores at one acceleration, by default that of the training."""
-    found: dict[str, Any] = run["by_acceleration"][str(acceleration or round(run["config"]["acceleration"]))]
+    found: dict[str, Any] = run["by_acceleration"][str(acceleration or round(run["config"]["data"]["acceleration"]))]
     return found
 
 

@@ -32,6 +32,7 @@ from jaxrecon.cli.training_data import WithMaps, preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files, select
 from jaxrecon.data.pipeline import labelled
+from jaxrecon.experiment import Experiment
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
@@ -39,7 +40,7 @@ from jaxrecon.models import abstract_params, build
 from jaxrecon.models import run as run_model
 from jaxrecon.operators import kernels_to_maps
 from jaxrecon.problem import Problem, Target
-from jaxrecon.training import Experiment, load_params, read_log
+from jaxrecon.training import load_params, read_log
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows
@@ -65,7 +66,7 @@ def measure(name: str, experiment: Experiment, options: argparse.Namespace) -> N
     """One row, unless its JSON is there."""
 
     def in_words(result: dict[str, Any]) -> str:
-        return f"SSIM {result['by_acceleration'][str(int(experiment.acceleration))]['ssim']['mean']:.4f}, "
+        return f"SSIM {result['by_acceleration'][str(int(experiment.data.acceleration))]['ssim']['mean']:.4f}, "
 
     rows.measure(name, experiment, options, lambda folder: network(name, experiment, options, folder), in_words)
 
@@ -80,14 +81,15 @@ def network(name: str, experiment: Experiment, options: argparse.Namespace, fold
         jax.jit(lambda params, problem: run_model(model, params, problem, carry=True)), params
     )
     slices, by_acceleration = test_slices(experiment, options.test), {}
-    for acceleration in ACCELERATIONS if name.startswith("table1") else (int(experiment.acceleration),):
+    for acceleration in ACCELERATIONS if name.startswith("table1") else (int(experiment.data.acceleration),):
         # the calibration region, and hence ESPIRiT's maps, stay those of the training
-        at = dataclasses.replace(experiment, acceleration=float(acceleration))
+        data = dataclasses.replace(experiment.data, acceleration=float(acceleration))
+        at = dataclasses.replace(experiment, data=data)
         examples = list(labelled(slices, preparation(at, use="test")))
         by_acceleration[str(acceleration)] = rows.score(
             lambda problem: reconstruct(problem)[0], experiment.variant, examples
         )
-        if acceleration == experiment.acceleration:
+        if acceleration == experiment.data.acceleration:
             tested = fingerprint(examples)
             zero_filled = rows.score(root_of_squares, experiment.variant, examples)
             _, _, *shown = examples[SHOWN["example"]]
@@ -105,7 +107,7 @@ def test_slices(experiment: Experiment, folder: str | None) -> Sequence:
     """Slices that training does not see: those of further heads, or the central ones of the scans of a folder."""
     if folder is None:
         return rows.unseen(experiment)
-    slices = Source(select(index_files(folder), slices=experiment.slices or (None, None)))
+    slices = Source(select(index_files(folder), slices=experiment.data.slices or (None, None)))
     return WithMaps(slices, experiment) if build(experiment.model).wants.maps == "given" else slices
 
 

@@ -16,7 +16,7 @@ calibration region.
 
 from deep_jsense_settings import table1
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

@@ -12,7 +12,7 @@ cropped, from the calibration lines; else as in table1_deep_jsense.py.
 
 from deep_jsense_settings import table1
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

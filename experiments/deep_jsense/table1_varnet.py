@@ -10,7 +10,7 @@ Deviations: as in table1_deep_jsense.py.
 
 from deep_jsense_settings import table1
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

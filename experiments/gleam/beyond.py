@@ -23,12 +23,14 @@ from gleam_settings import pgd_mridata
 
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data.pipeline import batches
+from jaxrecon.experiment import Every, Experiment, make_update
 from jaxrecon.files import atomic
 from jaxrecon.models import batched, build
 from jaxrecon.models import run as run_model
-from jaxrecon.strategies import per_module
-from jaxrecon.training import Experiment, evaluation_params, fit, from_grad_fn, optimizers
-from jaxrecon.training.experiment import LOSSES, make_strategy, make_update
+from jaxrecon.strategies import Checkpointed, Gleam
+from jaxrecon.training import evaluation_params, fit
+from jaxrecon.training.losses import LOSSES
+from jaxrecon.training.optimizers import GleamAdam
 
 
 def main() -> None:
@@ -52,16 +54,17 @@ def main() -> None:
 
 def variants(seed: int) -> dict[str, list[tuple[Experiment, Callable]]]:
     """Name -> phases of a training: an experiment, and what makes an update of it."""
-    plain = dataclasses.replace(pgd_mridata(12.0, "gleam", small=True), seed=seed)
+    plain = dataclasses.replace(pgd_mridata(12.0, Gleam(), small=True), seed=seed)
     n = plain.n_updates
     last = n // 4
-    as_stated = lambda experiment: make_update(experiment, steps_per_epoch=1)
-    deep = dataclasses.replace(plain, model=dataclasses.replace(plain.model, n_steps=24), n_modules=3)  # type: ignore[type-var]
-    tuned = dataclasses.replace(plain, strategy="checkpointed", n_updates=last)
+    as_stated = lambda experiment: make_update(experiment, updates_per_epoch=1)
+    model = dataclasses.replace(plain.model, n_steps=24)  # type: ignore[type-var]
+    deep = dataclasses.replace(plain, model=model, strategy=Gleam(3))
+    tuned = dataclasses.replace(plain, strategy=Checkpointed(), n_updates=last)
     return {
         "gleam": [(plain, as_stated)],
-        "checkpointed (end to end)": [(dataclasses.replace(plain, strategy="checkpointed"), as_stated)],
-        "gleam, M = 4": [(dataclasses.replace(plain, n_modules=4), as_stated)],
+        "checkpointed (end to end)": [(dataclasses.replace(plain, strategy=Checkpointed()), as_stated)],
+        "gleam, M = 4": [(dataclasses.replace(plain, strategy=Gleam(4)), as_stated)],
         "gleam, N = 24, M = 3": [(deep, as_stated)],
         "gleam, rates rising over modules": [(plain, rising_rates)],
         "gleam, last quarter checkpointed": [
@@ -75,9 +78,10 @@ def rising_rates(experiment: Experiment):
     """GLEAM with learning rates from a half of the experiment's (first module) to three halves (last)."""
     model = batched(build(experiment.model))
     n = model.n_steps
-    rates = [experiment.learning_rate * (0.5 + m / (n - 1)) for m in range(n)]
-    tx = per_module([optimizers.gleam(learning_rate=rate) for rate in rates], n)
-    return from_grad_fn(make_strategy(experiment)(model, LOSSES[experiment.loss]), tx)
+    rates = [experiment.optimizer.learning_rate * (0.5 + m / (n - 1)) for m in range(n)]  # type: ignore[attr-defined]
+    return experiment.strategy.build(
+        model, LOSSES[experiment.loss].function, [GleamAdam(rate).build() for rate in rates]
+    )
 
 
 def psnr(phases: list[tuple[Experiment, Callable]]) -> float:
@@ -95,9 +99,8 @@ def psnr(phases: list[tuple[Experiment, Callable]]) -> float:
                 params,
                 feed,
                 out=Path(folder) / "run",
-                n_steps=experiment.n_updates,
-                checkpoint_every=experiment.n_updates,
-                evaluate_every=experiment.n_updates,
+                n_updates=experiment.n_updates,
+                every=Every(evaluate=experiment.n_updates, checkpoint=experiment.n_updates),
                 key=key,
                 progress=False,
             )

@@ -137,8 +137,9 @@ def data_in_words(result: dict[str, Any]) -> str:
 
 
 def rate(config: dict[str, Any]) -> str:
-    start = "1e-4" if config["learning_rate"] is None else f"{config['learning_rate']:g}"
-    falls = " falling to zero" if config["optimizer"] == "adam_cosine" else ""
+    start = config["optimizer"]["learning_rate"]
+    start = "1e-4" if start == 1e-4 else f"{start:g}"
+    falls = " falling to zero" if config["optimizer"]["kind"] == "adam_cosine" else ""
     averaged = f", weights averaged with decay {config['ema_decay']:g}" if config.get("ema_decay") else ""
     return f"{start}{falls}{averaged}"
 

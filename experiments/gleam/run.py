@@ -33,14 +33,15 @@ from jaxrecon.cli import train
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import GLEAM_SPLIT
 from jaxrecon.data.pipeline import Labelled, batches, labelled
+from jaxrecon.experiment import Experiment, load_experiment
 from jaxrecon.metrics import summarize
 from jaxrecon.models import abstract_params, batched, build
 from jaxrecon.models import run as run_model
 from jaxrecon.problem import Problem
-from jaxrecon.strategies import invertible
-from jaxrecon.training import Experiment, evaluate, load_params, read_log
+from jaxrecon.strategies import checkpointed, end_to_end, gleam, invertible
+from jaxrecon.training import evaluate, load_params, read_log
 from jaxrecon.training.evaluate import Labelled as LabelledExample
-from jaxrecon.training.experiment import LOSSES, load_experiment, make_strategy
+from jaxrecon.training.losses import LOSSES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows
@@ -173,16 +174,17 @@ def times_of_strategies(options: argparse.Namespace, *, rounds: int = 7) -> dict
     paper's figure.
     """
     functions, seconds = {}, {}
-    for label in ("end_to_end", "checkpointed", "mel", "gleam"):
+    strategies = {"end_to_end": end_to_end, "checkpointed": checkpointed, "mel": lambda: invertible(0)}
+    for label in (*strategies, "gleam"):
         experiment = load_experiment(HERE / f"table2_modl_r4_{label}.py", small=options.small)
-        model, loss = batched(build(experiment.model)), LOSSES[experiment.loss]
+        model, loss = batched(build(experiment.model)), LOSSES[experiment.loss].function
         if not functions:
             found = find_data(experiment, options.data, None).training
             feed = batches(found, preparation(experiment), batch_size=experiment.batch_size, seed=0)
             problem, target = next(iter(feed))
             params = jax.jit(model.init)(jax.random.key(0), problem)
             functions["forward"] = jax.jit(lambda p, x, t, m=model, f=loss: f(run_model(m, p, x), t))
-        strategy = invertible(0) if label == "mel" else make_strategy(experiment)
+        strategy = gleam(model.n_steps) if label == "gleam" else strategies[label]()
         grad_fn = strategy(model, loss)
         functions[label] = jax.jit(lambda p, x, t, g=grad_fn: optax.global_norm(g(p, x, t)[1]))
     for n in range(rounds + 1):

@@ -11,9 +11,10 @@ the best checkpoint is that of the smallest mean NMSE (the code: nRMSE).
 
 from gleam_settings import pgd_mridata
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
+from jaxrecon.strategies import EndToEnd
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated heads, for minutes on two cores."""
-    return pgd_mridata(12.0, "end_to_end", small=small)
+    return pgd_mridata(12.0, EndToEnd(), small=small)

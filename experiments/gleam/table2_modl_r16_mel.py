@@ -12,9 +12,10 @@ The inverse of CG is eq. 11 (the code adds x by mistake); N_cp = N - 1: only the
 
 from gleam_settings import modl_mridata
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
+from jaxrecon.strategies import Invertible
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated heads, for minutes on two cores."""
-    return modl_mridata(16.0, "invertible", small=small)
+    return modl_mridata(16.0, Invertible(), small=small)

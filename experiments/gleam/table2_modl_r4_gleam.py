@@ -11,9 +11,10 @@ the best checkpoint is that of the smallest mean NMSE (the code: nRMSE); CG's in
 
 from gleam_settings import modl_mridata
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
+from jaxrecon.strategies import Gleam
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated heads, for minutes on two cores."""
-    return modl_mridata(4.0, "gleam", small=small)
+    return modl_mridata(4.0, Gleam(), small=small)

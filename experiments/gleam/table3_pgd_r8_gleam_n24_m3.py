@@ -12,7 +12,7 @@ the best checkpoint is that of the smallest mean NMSE (the code: nRMSE); masks o
 
 from gleam_settings import pgd_brain
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

@@ -12,7 +12,7 @@ the FFT is centred; no partial echo, no circular padding in time (whether the pa
 
 from gleam_settings import pgd_cine
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

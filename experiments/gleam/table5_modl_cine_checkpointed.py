@@ -11,9 +11,10 @@ the FFT is centred; no partial echo, no circular padding in time (whether the pa
 
 from gleam_settings import modl_cine
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
+from jaxrecon.strategies import Checkpointed
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated hearts, for minutes on two cores."""
-    return modl_cine("checkpointed", small=small)
+    return modl_cine(Checkpointed(), small=small)

@@ -11,9 +11,10 @@ the FFT is centred; no partial echo, no circular padding in time (whether the pa
 
 from gleam_settings import modl_cine
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
+from jaxrecon.strategies import EndToEnd
 
 
 def experiment(small: bool = False) -> Experiment:
     """The published setting; small: the same on simulated hearts, for minutes on two cores."""
-    return modl_cine("end_to_end", small=small)
+    return modl_cine(EndToEnd(), small=small)

@@ -13,7 +13,7 @@ columns that were never acquired count as measured zeros in images of another wi
 
 from promptmr_plus_settings import ablation
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

@@ -12,7 +12,7 @@ Deviations: masks are drawn (Poisson disc after the challenge's), not those of t
 
 from promptmr_plus_settings import promptmr_plus
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

@@ -17,7 +17,7 @@ and slices count in the score.
 
 from promptmr_plus_settings import promptmr
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

@@ -13,7 +13,7 @@ updates.
 
 import dataclasses
 
-from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment import CATALOG, DataConfig, Every, Experiment, SimulatedHeads
 from jaxrecon.experiment.catalog import small as smaller
 from jaxrecon.models import (
     PROMPTMR_PLUS_BASELINE,
@@ -23,51 +23,44 @@ from jaxrecon.models import (
     PromptMRPlusConfig,
     VarNetConfig,
 )
-from jaxrecon.training import Experiment
-from jaxrecon.training.experiment import SimulatedHeads
+from jaxrecon.strategies import Checkpointed, EndToEnd
+from jaxrecon.training.optimizers import OPTIMIZERS, Adam, PromptMRAdamW, VarNetAdam
 
 EPOCHS = {"knee": 17_371, "calgary": 6_016, "cmrxrecon": 21_548}
 """Updates in an epoch, of two slices each."""
 BENCHMARKS = {
     "knee_r4": Experiment(
         PROMPTMR_PLUS_KNEE,
-        optimizer="promptmr",
+        optimizer=PromptMRAdamW(),
         n_updates=45 * EPOCHS["knee"],
-        mask="random",
-        acceleration=4.0,
-        shape=(384, 384),
+        data=DataConfig(mask="random", acceleration=4.0, shape=(384, 384)),
         variant="promptmr-plus-fastmri",
     ),
     "calgary_r5": Experiment(
         PromptMRPlusConfig(),
-        optimizer="promptmr_calgary",
+        optimizer=OPTIMIZERS["promptmr_calgary"],
         n_updates=20 * EPOCHS["calgary"],
-        mask="calgary-poisson",
-        acceleration=5.0,
-        acs=18,
+        data=DataConfig(mask="calgary-poisson", acceleration=5.0, acs=18),
         variant="promptmr-plus-calgary",
     ),
     "cmrxrecon_r10": Experiment(
         PromptMRPlusConfig(),
-        optimizer="promptmr_cmrxrecon",
+        optimizer=OPTIMIZERS["promptmr_cmrxrecon"],
         n_updates=12 * EPOCHS["cmrxrecon"],
-        mask="cmrxrecon",
-        acceleration=10.0,
-        acs=24,
+        data=DataConfig(mask="cmrxrecon", acceleration=10.0, acs=24),
         variant="promptmr-plus-cmrxrecon",
     ),
 }
-BENCHMARKS["knee_r8"] = dataclasses.replace(BENCHMARKS["knee_r4"], acceleration=8.0)
-BENCHMARKS["calgary_r10"] = dataclasses.replace(BENCHMARKS["calgary_r5"], acceleration=10.0)
+for more, of, acceleration in (("knee_r8", "knee_r4", 8.0), ("calgary_r10", "calgary_r5", 10.0)):
+    data = dataclasses.replace(BENCHMARKS[of].data, acceleration=acceleration)
+    BENCHMARKS[more] = dataclasses.replace(BENCHMARKS[of], data=data)
 BENCHMARKS = {
     name: dataclasses.replace(
         e,
         loss="ssim",
-        scale="none",
         batch_size=2,
-        n_masks=None,
-        evaluate_every=EPOCHS[name.split("_")[0]],
-        checkpoint_every=5000,
+        data=dataclasses.replace(e.data, scale="none", n_masks=None),
+        every=Every(evaluate=EPOCHS[name.split("_")[0]], checkpoint=5000),
         seed=42,
     )
     for name, e in BENCHMARKS.items()
@@ -98,7 +91,7 @@ def promptmr_plus(benchmark: str, *, small: bool) -> Experiment:
     """PromptMR+; the published training on knees recomputes each cascade and estimates maps coil by coil."""
     full = BENCHMARKS[benchmark]
     if benchmark.startswith("knee"):
-        full = dataclasses.replace(full, strategy="checkpointed")
+        full = dataclasses.replace(full, strategy=Checkpointed())
     return _small(full, SMALL_PLUS) if small else full
 
 
@@ -117,7 +110,7 @@ def ablation(name: str, *, small: bool) -> Experiment:
 
 def varnet(benchmark: str, *, small: bool) -> Experiment:
     """E2E-VarNet, 12 cascades; with `small` as many parameters as the small PromptMR+."""
-    full = dataclasses.replace(BENCHMARKS[benchmark], model=VARNET, optimizer="fastmri_varnet")
+    full = dataclasses.replace(BENCHMARKS[benchmark], model=VARNET, optimizer=VarNetAdam())
     return _small(full, SMALL_VARNET_EQUAL_PARAMETERS, learning_rate=VARNET_RATE) if small else full
 
 
@@ -142,20 +135,25 @@ def varnet_equal_memory(*, small: bool) -> Experiment:
 
 
 def _small(full: Experiment, model: ModelConfig, *, learning_rate: float = 1e-3) -> Experiment:
-    return dataclasses.replace(
-        smaller(full, model),
-        strategy="end_to_end",
+    smaller_ones = smaller(full, model)
+    mask, acceleration = full.data.mask, full.data.acceleration
+    data = dataclasses.replace(
+        smaller_ones.data,
         target="rss",
-        learning_rate=learning_rate,
-        n_updates=SMALL_UPDATES,
-        evaluate_every=SMALL_UPDATES,
-        checkpoint_every=SMALL_UPDATES,
-        acs=SMALL_ACS[full.mask or ""],
+        acs=SMALL_ACS[mask or ""],
         # R = 8 of 64 columns would leave next to nothing outside the center
-        acceleration=full.acceleration if full.mask == "calgary-poisson" else min(full.acceleration, 5.0),
+        acceleration=acceleration if mask == "calgary-poisson" else min(acceleration, 5.0),
         shape=None,
+    )
+    return dataclasses.replace(
+        smaller_ones,
+        strategy=EndToEnd(),
+        data=data,
+        optimizer=Adam(learning_rate),
+        n_updates=SMALL_UPDATES,
+        every=Every(evaluate=SMALL_UPDATES, checkpoint=SMALL_UPDATES, log=10),
         # the challenge's rule leaves out the first and last 50 slices, which two slices of a head do not have
         variant="calgary" if full.variant == "promptmr-plus-calgary" else full.variant,
         seed=0,
-        simulated=SMALL_HEARTS if full.mask == "cmrxrecon" else SMALL_DATA,
+        simulated=SMALL_HEARTS if mask == "cmrxrecon" else SMALL_DATA,
     )

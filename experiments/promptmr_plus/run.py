@@ -27,14 +27,14 @@ from jaxrecon.cli.training_data import preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import labelled
+from jaxrecon.experiment import Experiment, load_experiment
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
 from jaxrecon.models import abstract_params, build
 from jaxrecon.models import run as run_model
 from jaxrecon.problem import Problem
-from jaxrecon.training import Experiment, load_params, read_log
-from jaxrecon.training.experiment import load_experiment
+from jaxrecon.training import load_params, read_log
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows

@@ -7,7 +7,7 @@ No published value: this comparison is ours, at equal updates, data, optimizer a
 
 from promptmr_plus_settings import varnet_equal_memory
 
-from jaxrecon.training import Experiment
+from jaxrecon.experiment import Experiment
 
 
 def experiment(small: bool = False) -> Experiment:

@@ -11,8 +11,8 @@ import tyro
 
 from ..experiment.as_json import from_json, kind_of, to_json
 from ..experiment.catalog import CATALOG, Entry, entry_of
+from ..experiment.experiment import DataConfig, Experiment
 from ..sampling.named import names
-from ..training.experiment import Experiment
 from ..weights import Published
 from .common import check_output, choices, literal, say
 
@@ -123,7 +123,8 @@ def _to_run(options: Options) -> None:
     build(config)  # refuses sizes that make no network
     experiment = dataclasses.replace(exported, model=config) if exported else experiment_of(published, config)
     if options.mask is not None:
-        experiment = dataclasses.replace(experiment, mask=options.mask, acs=options.acs)
+        data = dataclasses.replace(experiment.data, mask=options.mask, acs=options.acs)
+        experiment = dataclasses.replace(experiment, data=data)
     # on the host: published doubles stay what they are
     converted = TrainState(jnp.zeros((), jnp.int32), params, (), jax.random.key(0))
     try:
@@ -222,7 +223,7 @@ def _name(experiment: Experiment) -> str | None:
 
 def experiment_of(published: Published, config: Any) -> Experiment:
     """What is known of the training of published weights: their network, and the units that their data were in."""
-    return Experiment(config, scale=published.scale, mask=None, n_updates=0)
+    return Experiment(config, data=DataConfig(mask=None, scale=published.scale), n_updates=0)
 
 
 def _print(options: Options, experiment: Experiment, params) -> None:

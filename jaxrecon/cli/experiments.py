@@ -9,32 +9,33 @@ import tyro
 
 from ..experiment.as_json import OWN, check_types, kind_of
 from ..experiment.catalog import CATALOG, entry
+from ..experiment.experiment import Experiment, load_experiment
 from ..models import build
-from ..training.experiment import Experiment, load_experiment, n_modules
+from ..strategies.configs import STRATEGIES, modules_of
+from ..training.optimizers import OPTIMIZERS
 from .common import say
 
 OptionsType = TypeVar("OptionsType")
 if TYPE_CHECKING:
-    ModelName = str
+    ModelName = StrategyName = OptimizerName = str
 else:
-    ModelName = Literal[tuple(CATALOG)]
+    ModelName, StrategyName, OptimizerName = (Literal[tuple(table)] for table in (CATALOG, STRATEGIES, OPTIMIZERS))
 NO_EXPERIMENT = CATALOG["varnet"].preset
 """What --help shows the options of."""
 
 
 def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> OptionsType:
-    """Read the options of a command whose dataclass has the fields config, model, small and experiment.
+    """Read the options of a command whose dataclass has the fields config, model, small, strategy, optimizer and experiment.
 
-    The experiment that is chosen gives the defaults, so it is looked for before the options are read.
+    The experiment that is chosen gives the defaults, with the strategy and the optimizer that are chosen by name, so these
+    are looked for before the options are read.
 
     Raises:
-      ValueError: none is chosen, or two are, or the configuration file does not run.
+      ValueError: no experiment is chosen, or two are, or the configuration file does not run; a name that does not exist.
     """
     file = next((word for word in args if word.endswith(".py")), None)
     small = "--small" in args
-    model = next((word.removeprefix("--model=") for word in args if word.startswith("--model=")), None)
-    if "--model" in args[:-1]:
-        model = args[list(args).index("--model") + 1]
+    model, strategy, optimizer = (_word(args, option) for option in ("--model", "--strategy", "--optimizer"))
     asks_for_help = bool({"-h", "--help"} & set(args))
     if file and model:
         raise ValueError(f"{file} and --model {model} both choose the experiment: give one of them")
@@ -50,6 +51,10 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         experiment = entry(model).small_preset if small else entry(model).preset
     else:
         experiment = NO_EXPERIMENT
+    if strategy is not None:
+        experiment = dataclasses.replace(experiment, strategy=_named(strategy, "strategy", STRATEGIES)())
+    if optimizer is not None:
+        experiment = dataclasses.replace(experiment, optimizer=_named(optimizer, "optimizer", OPTIMIZERS))
     default: Any = options
     return tyro.cli(
         options,
@@ -59,6 +64,18 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         default=default(experiment=experiment),
         config=(tyro.conf.AvoidSubcommands,),
     )
+
+
+def _word(args, option):
+    """The word after an option, or None."""
+    given = next((word.removeprefix(f"{option}=") for word in args if word.startswith(f"{option}=")), None)
+    return args[list(args).index(option) + 1] if option in args[:-1] else given
+
+
+def _named(name, what, table):
+    if name not in table:
+        raise ValueError(f"there is no {what} '{name}'; there are {', '.join(table)}")
+    return table[name]
 
 
 def describe_size(experiment: Experiment, shape: Sequence[int]) -> str:
@@ -71,7 +88,18 @@ def describe_size(experiment: Experiment, shape: Sequence[int]) -> str:
 def describe(experiment: Experiment) -> tuple[str, str]:
     """(the network in words, how its gradient is obtained)."""
     fields = [f"{name} {value}" for name, value in _own_fields(experiment.model)]
-    return f"{network_name(experiment)}: {', '.join(fields) or 'with its defaults'}", strategy_label(experiment)
+    network = f"{network_name(experiment)}: {', '.join(fields) or 'with its defaults'}"
+    return network, experiment.strategy.label(build(experiment.model))
+
+
+def describe_optimizer(experiment: Experiment) -> str:
+    """The optimizer in words: its name, or the name of its kind and what differs from that."""
+    optimizer = experiment.optimizer
+    same = [name for name, named in OPTIMIZERS.items() if named == optimizer]
+    if same:
+        return same[0]
+    fields = [f"{name.replace('_', ' ')} {value}" for name, value in _own_fields(optimizer)]
+    return ", ".join([kind_of(optimizer).removeprefix(OWN), *fields])
 
 
 def network_name(experiment: Experiment) -> str:
@@ -89,27 +117,13 @@ def _own_fields(config: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, value
 
 
-def strategy_label(experiment: Experiment) -> str:
-    """The strategy as `jaxrecon memory` calls it."""
-    match experiment.strategy:
-        case "gleam" | "gleam_shared" | "p_gleam" as name:
-            return f"{name}, {n_modules(experiment)} modules"
-        case "checkpointed" if experiment.every != 1:
-            return f"checkpointed, every {experiment.every} steps"
-        case "invertible" if experiment.n_checkpoints == 0:
-            return "invertible, all steps"
-        case "invertible" if experiment.n_checkpoints is not None:
-            return f"invertible, {experiment.n_checkpoints} checkpoints"
-    return experiment.strategy
-
-
 def warn_of_modules(experiment: Experiment) -> None:
     """Say that weights do not learn where modules have too few steps: a legal experiment, but hardly what is wanted."""
-    model, modules = build(experiment.model), n_modules(experiment)
-    least = model.wants.steps_per_module
-    if experiment.strategy in ("gleam", "p_gleam") and modules > 1 and model.n_steps < least * modules:
+    model = build(experiment.model)
+    modules, least = modules_of(experiment.strategy, model), model.wants.steps_per_module
+    if modules > 1 and model.n_steps < least * modules:
         say(
-            f"warning: --n-modules {modules} of {model.n_steps} steps: what only the next step sees of one, as the latent of "
+            f"warning: {modules} modules of {model.n_steps} steps: what only the next step sees of one, as the latent of "
             f"{network_name(experiment)}, gets no gradient and never learns; give its modules {least} steps or more, as "
-            "without --n-modules"
+            "without --strategy.n-modules"
         )

@@ -1,6 +1,7 @@
 """`jaxrecon memory`: what a training step needs under every strategy, as the compiler plans it; nothing is computed."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..experiment.experiment import Experiment
 from ..sampling.named import names
-from ..training.experiment import Experiment
 from . import experiments
 from .common import choices, say
 
@@ -45,6 +46,10 @@ class Options:
     """A built-in experiment, in place of a file."""
     small: bool = False
     """Its small form."""
+    strategy: experiments.StrategyName | None = None
+    """The strategy that --limit is for, in place of the experiment's own; its numbers are options below."""
+    optimizer: experiments.OptimizerName | None = None
+    """The optimizer, in place of the experiment's own, with its published numbers, which are options below."""
     size: tuple[int, int] = (320, 256)
     """Matrix y x of the data, where the experiment does not fix it (--shape)."""
     coils: int = 8
@@ -67,25 +72,25 @@ def run(options: Options) -> None:
     limit = None if options.limit is None else parse_bytes(options.limit)
     from ..models import build
     from ..training import carry_bytes, format_memory, memory_report
-    from ..training.experiment import LOSSES, make_optimizer
+    from ..training.losses import LOSSES
+    from ..training.optimizers import Course
 
     problem, target = abstract_batch(options)
     model = build(experiment.model)
-    own = experiments.strategy_label(experiment)
-    tx = make_optimizer(experiment, steps_per_epoch=1)
+    network, own = experiments.describe(experiment)
+    tx = experiment.optimizer.build(Course(experiment.n_updates, updates_per_epoch=1, untrained=model.untrained))
     strategies = every_strategy(experiment, model, tx)
-    network, _ = experiments.describe(experiment)
     size = experiments.describe_size(experiment, problem.kspace.shape[1:])
     rows = [
         ("network", network, "--model.*"),
         ("batch", f"{experiment.batch_size} of {size}", "--batch-size, --size, --coils, --frames"),
         ("carry", _carry(carry_bytes(model, problem)), "--model.*"),
-        ("strategy", own, "--strategy"),
-        ("optimizer", experiment.optimizer, "--optimizer"),
+        ("strategy", own, "--strategy, --strategy.*"),
+        ("optimizer", experiments.describe_optimizer(experiment), "--optimizer, --optimizer.*"),
     ]
     choices("memory of a training step", rows)
     experiments.warn_of_modules(experiment)
-    report = memory_report(model, LOSSES[experiment.loss], tx, problem, target, strategies=strategies)
+    report = memory_report(model, LOSSES[experiment.loss].function, tx, problem, target, strategies=strategies)
     say(format_memory(report))
     check_report(report, own, limit)
     if limit is not None:
@@ -96,20 +101,16 @@ def every_strategy(
     experiment: Experiment, model: "Unrolled", tx: "optax.GradientTransformation"
 ) -> "dict[str, Strategy | UpdateStrategy]":
     """Those of `standard_strategies`, for shared weights gleam_shared too, and the experiment's own."""
-    from ..strategies import gleam_shared
+    from ..strategies.configs import Gleam, GleamShared, modules_of
     from ..training import standard_strategies
-    from ..training.experiment import make_strategy, n_modules
 
-    own = experiments.strategy_label(experiment)
-    usual = n_modules(dataclasses.replace(experiment, n_modules=None))
-    strategies: dict[str, Strategy | UpdateStrategy] = {**standard_strategies(model, n_modules=usual)}
-    if model.shared:
-        strategies[f"gleam_shared, {model.n_steps} modules"] = gleam_shared(model.n_steps, tx)
-    if own in strategies:
-        return strategies
-    if experiment.strategy == "gleam_shared":
-        return strategies | {own: gleam_shared(n_modules(experiment), tx)}
-    return strategies | {own: make_strategy(experiment)}
+    strategies: dict[str, Strategy | UpdateStrategy] = {
+        **standard_strategies(model, n_modules=modules_of(Gleam(), model))
+    }
+    more = [GleamShared(model.n_steps)] if model.shared else []
+    for config in (*more, experiment.strategy):
+        strategies.setdefault(config.label(model), functools.partial(config.build, tx=tx))
+    return strategies
 
 
 def _carry(parts: dict[str, int]) -> str:
@@ -167,13 +168,17 @@ def abstract_batch(options: Options):
 
     experiment = options.experiment
     encoding, wants = preparation(experiment).encoding, build(experiment.model).wants
-    size, coils, batch = experiment.shape or options.size, experiment.n_coils or options.coils, experiment.batch_size
+    size, coils, batch = (
+        experiment.data.shape or options.size,
+        experiment.data.n_coils or options.coils,
+        experiment.batch_size,
+    )
     if min(*size, coils, batch, options.frames) < 1:
         raise ValueError("--size, --coils, --frames and --batch-size must be 1 or more")
     frames = (options.frames,) if wants.input == "series" else ()
     adjacent = (wants.window,) if wants.input == "window" else ()
-    of_frames = experiment.mask in names("frames")
-    by_columns = experiment.mask in names("lines", "frames")
+    of_frames = experiment.data.mask in names("frames")
+    by_columns = experiment.data.mask in names("lines", "frames")
     own = (*frames, *adjacent) if of_frames or frames else ()  # frames that have masks of their own
     maps = wants.maps == "given"
 
@@ -184,7 +189,7 @@ def abstract_batch(options: Options):
 
     def zeros():
         example = {name: jnp.zeros((batch, *array.shape), array.dtype) for name, array in arrays.items()}
-        dtype = jnp.complex64 if maps and experiment.target != "file" else jnp.float32
+        dtype = jnp.complex64 if maps and experiment.data.target != "file" else jnp.float32
         image = jnp.zeros((batch, *frames, *size), dtype)
         return Problem.from_example(example, encoding), Target(image, jnp.zeros(batch))
 

@@ -6,8 +6,8 @@ import numpy as np
 from ..data import Slice
 from ..data.simulate import CONTRASTS, simulate, simulate_cine
 from ..data.windows import neighbours
+from ..experiment.experiment import Experiment, SimulatedHeads
 from ..models import build
-from ..training.experiment import Experiment, SimulatedHeads
 
 NEIGHBOUR_DISTANCE = 0.01
 """Distance between neighbouring slices of a simulated head, as a part of its height."""

@@ -3,18 +3,30 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
 from rich.console import Console
 
-from ..strategies import Schedule
-from ..training.experiment import Experiment
+from ..experiment.experiment import Experiment
 from . import experiments
 from .common import choices, say
 
-MAY_CHANGE = ("n_updates", "evaluate_every", "checkpoint_every", "log_every", "n_modules")
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+    from ..strategies.configs import StrategyConfig
+
+MAY_CHANGE = (
+    "n_updates",
+    "every.evaluate",
+    "every.checkpoint",
+    "every.log",
+    "strategy.n_modules",
+    "strategy.schedule",
+    "strategy.n_batches",
+)
 """Fields in which a run that goes on may differ."""
 
 
@@ -23,14 +35,14 @@ class Options:
     """Train a reconstruction network; killed and started again with the same command, it ends with the same weights.
 
     What is trained is an experiment: a Python file with a function experiment(small=False) that returns a
-    jaxrecon.training.Experiment, or --model NAME. Each field is an option: see below, for the model that is chosen.
+    jaxrecon.experiment.Experiment, or --model NAME. Each field is an option: see below, for the model that is chosen.
     The folder --out gets checkpoints, log.jsonl, pictures of the validation and curves.png; TensorBoard's files where
     tensorboardX is installed. jaxrecon memory tells beforehand what a strategy needs.
 
     Examples:
       jaxrecon train --model pgd --small --data simulated --out runs/try           (a few minutes on two cores)
       jaxrecon train --model varnet --data /data/multicoil_train --validation /data/multicoil_val --out runs/varnet
-      jaxrecon train my_experiment.py --data /data/knees --out runs/knees --strategy gleam --n-modules 4
+      jaxrecon train my_experiment.py --data KNEES --out runs/knees --strategy gleam --strategy.n-modules 4
       jaxrecon train --model pgd-cine --small --data simulated --out runs/cine      (2D + time: beating hearts)
       jaxrecon train --model modl --model.norm none --model.no-shared --strategy invertible --data FOLDER --out RUN
       jaxrecon train my_experiment.py --data FOLDER --out RUN --strategy p_gleam --devices 4   (modules side by side)
@@ -48,6 +60,10 @@ class Options:
     """A built-in experiment, in place of a file."""
     small: bool = False
     """A smaller network and a shorter training, to see it work."""
+    strategy: experiments.StrategyName | None = None
+    """How the gradient is obtained, in place of the experiment's own; its numbers are options below."""
+    optimizer: experiments.OptimizerName | None = None
+    """The optimizer, in place of the experiment's own, with its published numbers, which are options below."""
     validation: Path | None = None
     """Folder or file for validation. Default: a tenth of the subjects of --data."""
     split: tuple[float, float, float] | None = None
@@ -58,11 +74,6 @@ class Options:
     batch. Default: all for p_gleam and with several hosts, else one."""
     data_shards: int = 1
     """For p_gleam: parts that a batch is split into, each for devices of its own."""
-    schedule: Schedule | None = None
-    """How p_gleam uses the devices. Default: pipeline; spmd with several hosts."""
-    stack: int | None = None
-    """Mini-batches that p_gleam is handed at once. Default: 1; for spmd as many as divide the updates, up to four times
-    the devices: with T of them on D devices T / (T + D - 1) of the time is used."""
     coordinator: str | None = None
     """With several hosts host:port of the first, the same command on each: its port must be free."""
     processes: int = 1
@@ -82,15 +93,15 @@ def parse(args: Sequence[str]) -> Options:
 def run(options: Options) -> None:
     """Find the data, train, evaluate, draw."""
     from ..experiment.as_json import to_json
-    from ..training.experiment import make_update
+    from ..experiment.experiment import make_update
 
     experiment, out = options.experiment, options.out
-    devices = choose_devices(options)
+    mesh, strategy = choose_devices(options)
     import jax
 
     from ..data.pipeline import batches, labelled
     from ..models import batched, build
-    from ..training import evaluator, fit
+    from ..training import RunFolder, evaluator, fit
     from .training_data import draw_mask, find_data, preparation
 
     how = preparation(experiment)
@@ -101,25 +112,25 @@ def run(options: Options) -> None:
     params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
     params = jax.jit(batched(build(experiment.model)).init)(params_key, problem)
     n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    update = make_update(experiment, steps_per_epoch=feed.per_epoch, **devices)
-    network, strategy = experiments.describe(experiment)
-    size = problem.kspace.shape[1:]
+    on_devices = dataclasses.replace(experiment, strategy=strategy)
+    update = make_update(on_devices, updates_per_epoch=feed.per_epoch, mesh=mesh)
+    network, label = experiments.describe(experiment)
+    size, of_data = problem.kspace.shape[1:], experiment.data
     sampling = "that of the files"
-    if experiment.mask:
-        number = "a new one for each slice" if experiment.n_masks is None else f"{experiment.n_masks} different ones"
+    if of_data.mask:
+        number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
         measured = 1 / np.mean(draw_mask(experiment, size, 0) != 0)
-        sampling = f"{experiment.mask}, R = {measured:.2f}, {number}"
-    rate = "" if experiment.learning_rate is None else f", learning rate {experiment.learning_rate:g}"
+        sampling = f"{of_data.mask}, R = {measured:.2f}, {number}"
     rows = [
         ("network", f"{network}; {n_params:,} parameters", "--model.*"),
-        ("strategy", strategy, "--strategy, --n-modules, --every, --n-checkpoints"),
-        *describe_devices(devices, experiment),
+        ("strategy", label, "--strategy, --strategy.*"),
+        *describe_devices(mesh, strategy),
         ("data", data.described, "--data, --validation"),
         ("batch", f"{experiment.batch_size} of {experiments.describe_size(experiment, size)}", "--batch-size, --shape"),
         ("mask", sampling, "--mask, --acceleration, --acs, --n-masks"),
-        ("target", f"{experiment.target}, {target.image.dtype}; scale: {experiment.scale}", "--target, --scale"),
+        ("target", f"{of_data.target}, {target.image.dtype}; scale: {of_data.scale}", "--target, --scale"),
         ("loss", experiment.loss, "--loss"),
-        ("optimizer", f"{experiment.optimizer}{rate}", "--optimizer, --learning-rate"),
+        ("optimizer", experiments.describe_optimizer(experiment), "--optimizer, --optimizer.*"),
         ("length", f"{experiment.n_updates} steps, {feed.per_epoch} to an epoch", "--n-updates"),
     ]
     first = jax.process_index() == 0
@@ -135,14 +146,12 @@ def run(options: Options) -> None:
         update,
         params,
         feed,
-        out=out,
-        n_steps=experiment.n_updates,
+        out=RunFolder(
+            out, to_json(experiment, learned_from=data.named), best=rank_by(experiment.variant) if evaluate else None
+        ),
+        n_updates=experiment.n_updates,
         evaluate=evaluate,
-        evaluate_every=experiment.evaluate_every,
-        best=rank_by(experiment.variant) if evaluate else None,
-        checkpoint_every=experiment.checkpoint_every,
-        log_every=experiment.log_every,
-        config=to_json(experiment, data=data.named),
+        every=experiment.every,
         key=training_key,
         progress=Console().is_terminal,
     )
@@ -152,47 +161,44 @@ def run(options: Options) -> None:
         _finish(out, experiment)
 
 
-def choose_devices(options: Options) -> dict[str, Any]:
-    """Join the other hosts, and choose devices: mesh, schedule and n_batches of `make_update`; nothing for one device.
+def choose_devices(options: Options) -> "tuple[Mesh | None, StrategyConfig]":
+    """Join the other hosts, and choose devices: (their mesh, None for one device; the strategy as it uses them).
 
     Raises:
       ValueError: options that do not fit each other, or fewer devices than asked for.
       OSError: the hosts do not meet.
     """
     from ..strategies import join_hosts, module_mesh
+    from ..strategies.configs import PGleam
 
-    experiment, several = options.experiment, options.processes > 1
+    strategy, several = options.experiment.strategy, options.processes > 1
     if several and options.coordinator is None:
         raise ValueError(f"--processes {options.processes} needs --coordinator host:port, the address of process 0")
     if several:
         join_hosts(options.coordinator or "", options.processes, options.process, timeout=options.join_timeout)
-    parallel = experiment.strategy == "p_gleam"
-    if not parallel and (options.schedule or options.stack or options.data_shards > 1):
-        raise ValueError(f"--schedule, --stack and --data-shards are of p_gleam, not of {experiment.strategy}")
-    if not parallel and not several and options.devices in (None, 1):
-        return {}
-    if not parallel:
-        import jax
+    if isinstance(strategy, PGleam):
+        mesh = module_mesh(options.devices, n_data=options.data_shards)
+        return mesh, strategy.on(mesh, n_updates=options.experiment.n_updates)
+    if options.data_shards > 1:
+        raise ValueError("--data-shards is for --strategy p_gleam: other strategies spread a batch over --devices")
+    if not several and options.devices in (None, 1):
+        return None, strategy
+    import jax
 
-        n = len(jax.devices()) if options.devices is None else options.devices
-        return {"mesh": module_mesh(n, n_data=n)}
-    mesh = module_mesh(options.devices, n_data=options.data_shards)
-    schedule = options.schedule or ("spmd" if several else "pipeline")
-    n_batches = 1 if options.stack is None else options.stack
-    if options.stack is None and schedule in ("spmd", "pmap"):
-        n_batches = max(t for t in range(1, 4 * mesh.shape["module"] + 1) if experiment.n_updates % t == 0)
-    return {"mesh": mesh, "schedule": schedule, "n_batches": n_batches}
+    n = len(jax.devices()) if options.devices is None else options.devices
+    return module_mesh(n, n_data=n), strategy
 
 
-def describe_devices(devices: dict[str, Any], experiment: Experiment) -> list[tuple[str, str, str]]:
+def describe_devices(mesh: "Mesh | None", strategy: "StrategyConfig") -> list[tuple[str, str, str]]:
     """The row of the choices for the devices, where there are several."""
-    if not devices:
+    from ..strategies.configs import PGleam
+
+    if mesh is None:
         return []
-    mesh = devices["mesh"]
     text = f"{mesh.size} {mesh.devices.flat[0].platform}: {mesh.shape['data']} parts of a batch"
-    if experiment.strategy == "p_gleam":
-        text += f" x {mesh.shape['module']} stages of modules, {devices['schedule']}, {devices['n_batches']} at once"
-    return [("devices", text, "--devices, --data-shards, --schedule, --stack")]
+    if isinstance(strategy, PGleam):
+        text += f" x {mesh.shape['module']} stages of modules, {strategy.schedule}, {strategy.n_batches} at once"
+    return [("devices", text, "--devices, --data-shards, --strategy.*")]
 
 
 def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] | None = None) -> None:
@@ -207,6 +213,7 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
       ValueError: the fields that differ are listed.
     """
     from ..experiment.as_json import from_json, to_json
+    from ..experiment.old_forms import renewed
     from ..training import load_config
     from ..training.checkpoints import FOLDER
 
@@ -217,9 +224,10 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
     recorded = None
     if data is not None:
         # what a run of an earlier version has no record of, is not compared
-        recorded = {name: data[name] for name in ("files",) if name in data} | stored.get("data", data)
-    before = _flat(to_json(from_json(stored, where=out, own=experiment.model), data=recorded))
-    after = _flat(to_json(experiment, data=data))
+        record = renewed(stored).get("learned_from", data)
+        recorded = {name: data[name] for name in ("files",) if name in data} | record
+    before = _flat(to_json(from_json(stored, where=out, own=experiment), learned_from=recorded))
+    after = _flat(to_json(experiment, learned_from=data))
     names = sorted(before.keys() | after.keys())
     different = [
         f"{name} {before.get(name)}, now {after.get(name)}"

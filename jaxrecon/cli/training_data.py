@@ -26,18 +26,17 @@ from ..data import open as open_scan
 from ..data.preparation import (
     Preparation,
     combined_target,
-    file_target,
     name_of,
-    rss_target,
     target_maximum,
     volume_maximum,
 )
-from ..data.recipes import SCALES
+from ..data.recipes import SCALES, TARGETS
+from ..experiment.experiment import Experiment
 from ..host import complete_width
 from ..models import build
 from ..sampling import adjacent_frames
 from ..sampling.named import center_of, check_center, draw, names
-from ..training.experiment import Experiment
+from ..training.losses import LOSSES
 from .simulated_data import simulated_slices
 
 SIMULATED = "simulated"
@@ -88,8 +87,8 @@ def find_data(
         )
     wants = build(experiment.model).wants
     in_time = wants.input == "series"
-    of_frames = in_time or experiment.mask in names("frames")
-    wants_frames = "a network of frames" if in_time else f"the mask {experiment.mask}"
+    of_frames = in_time or experiment.data.mask in names("frames")
+    wants_frames = "a network of frames" if in_time else f"the mask {experiment.data.mask}"
     paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
     if validation is not None:
         paths["validation"] = str(validation.absolute())
@@ -105,7 +104,7 @@ def find_data(
         ]
         described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
     else:
-        chosen = functools.partial(select, slices=experiment.slices or (None, None), exclude=KNOWN_BAD_2024)
+        chosen = functools.partial(select, slices=experiment.data.slices or (None, None), exclude=KNOWN_BAD_2024)
         entries = chosen(index_files(data))
         if validation is not None:
             lists = [entries, chosen(index_files(validation))]
@@ -115,8 +114,8 @@ def find_data(
             n = len({subject(entry.file) for entry in entries})
             n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
             lists = split(entries, (n - n_validation, n_validation), group=subject)
-        if experiment.slices and (in_time or not all(lists[:1])):
-            first, last = experiment.slices
+        if experiment.data.slices and (in_time or not all(lists[:1])):
+            first, last = experiment.data.slices
             found = "a network of whole time series" if in_time else f"none in {data}"
             raise ValueError(
                 f"--slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}"
@@ -198,7 +197,7 @@ class WithMaps:
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
                 f"but it is {width} wide: give --acs 16 (or files that have maps)"
             )
-        return estimate_maps(kspace, mask, crop=self._experiment.espirit_crop, name=name)
+        return estimate_maps(kspace, mask, crop=self._experiment.data.espirit_crop, name=name)
 
 
 def preparation(experiment: Experiment, *, use: Literal["training", "validation", "test"] = "training") -> Preparation:
@@ -215,29 +214,26 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
     wants = build(experiment.model).wants
     if wants.input != "slice":
         known, images = names(), "frames"
-    if experiment.mask is not None and experiment.mask not in known:
-        raise ValueError(f"there is no mask '{experiment.mask}' for {images}; there are {', '.join(known)}")
-    for name in ("n_masks", "batch_size", "shape", "n_coils"):
-        size = getattr(experiment, name)
+    if experiment.data.mask is not None and experiment.data.mask not in known:
+        raise ValueError(f"there is no mask '{experiment.data.mask}' for {images}; there are {', '.join(known)}")
+    of_data = experiment.data
+    sizes = {"n_masks": of_data.n_masks, "shape": of_data.shape, "n_coils": of_data.n_coils}
+    for name, size in ({"batch_size": experiment.batch_size} | sizes).items():
         if size is not None and np.min(size) < 1:
             raise ValueError(f"{name} must be 1 or more, not {size}")
-    targets = {"file": file_target, "rss": rss_target, "combined": combined_target, "auto": magnitude_target}
-    if wants.image == "complex":
-        targets["auto"] = combined_target
-    made = targets[experiment.target]
+    rule = TARGETS[of_data.target]
+    made = rule.complex if wants.image == "complex" else rule.magnitude
     # combined targets need the maps of all slices; the works that train on them take the slice's maximum
-    of_volume = experiment.loss in ("ssim", "l1_ssim") and made is not combined_target
-    by_volume = experiment.data_range == "volume"
-    if wants.input == "window":
-        targets = {name: functools.partial(_of_middle, target=target) for name, target in targets.items()}
+    of_volume = LOSSES[experiment.loss].needs_range and made is not combined_target
+    by_volume = experiment.data.data_range == "volume"
     drawn = functools.partial(_random_mask, experiment=experiment, place=("training", "validation", "test").index(use))
     return Preparation(
-        mask=drawn if experiment.mask else None,
-        target=targets[experiment.target],
-        scale=SCALES[experiment.scale],
+        mask=drawn if experiment.data.mask else None,
+        target=functools.partial(_of_middle, target=made) if wants.input == "window" else made,
+        scale=SCALES[experiment.data.scale],
         data_range=functools.partial(peak, made=made if of_volume else None) if by_volume else target_maximum,
-        shape=experiment.shape,
-        n_coils=experiment.n_coils,
+        shape=experiment.data.shape,
+        n_coils=experiment.data.n_coils,
         acs=functools.partial(_calibration, experiment=experiment) if wants.maps == "estimated" else None,
         maps=wants.maps == "given",
     )
@@ -248,11 +244,6 @@ def _of_middle(part: Slice, *, target: Callable[[Slice], np.ndarray]) -> np.ndar
     middle = len(part.kspace) // 2
     mask = part.mask if part.mask is None or part.mask.ndim < 4 else part.mask[middle, 0]
     return target(dataclasses.replace(part, kspace=part.kspace[middle], mask=mask))
-
-
-def magnitude_target(part: Slice) -> np.ndarray:
-    """The reference of the file, or, without one, the root of the sum of squares."""
-    return rss_target(part) if part.target is None else file_target(part)
 
 
 def peak(part: Slice, target: np.ndarray, *, made: Callable[[Slice], np.ndarray] | None = None) -> float:
@@ -281,11 +272,18 @@ def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np
 
     All is measured where the experiment draws none.
     """
-    if experiment.mask is None:
+    if experiment.data.mask is None:
         return np.ones((1, 1), np.float32)
     *frames, _, y, x = shape
     seed = experiment.seed * 100_003 + number
-    return _drawn(experiment.mask, (y, x), *frames, acceleration=experiment.acceleration, acs=experiment.acs, seed=seed)
+    return _drawn(
+        experiment.data.mask,
+        (y, x),
+        *frames,
+        acceleration=experiment.data.acceleration,
+        acs=experiment.data.acs,
+        seed=seed,
+    )
 
 
 def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np.ndarray | None:
@@ -293,8 +291,9 @@ def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np
     assert part.kspace is not None  # `prepare` has seen to it
     y, x = part.kspace.shape[-2:]
     region = None
-    if experiment.mask is not None:
-        region = center_of(experiment.mask, (y, x), acceleration=experiment.acceleration, acs=experiment.acs)
+    of = experiment.data
+    if of.mask is not None:
+        region = center_of(of.mask, (y, x), acceleration=of.acceleration, acs=of.acs)
     check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
     return region
 
@@ -309,9 +308,9 @@ def _drawn(
 
 def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, place: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
-    n, shape, n_adjacent = experiment.n_masks, part.kspace.shape, build(experiment.model).wants.n_adjacent
+    n, shape, n_adjacent = experiment.data.n_masks, part.kspace.shape, build(experiment.model).wants.n_adjacent
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
-    if n_adjacent is None or experiment.mask not in names("frames"):
+    if n_adjacent is None or experiment.data.mask not in names("frames"):
         return draw_mask(experiment, shape, number)
     # the mask is drawn for the whole series; the frames of the window are taken from it
     series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)

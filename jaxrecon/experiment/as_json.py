@@ -1,7 +1,7 @@
 """Experiments as JSON, as a run folder keeps them.
 
-What a run keeps is values and names, never code. A network of a user's own is therefore read only by whoever has its
-configuration at hand, from the user's own file.
+What a run keeps is values and names, never code. A network of a user's own, or a strategy or an optimizer, is therefore
+read only by whoever has its configuration at hand, from the user's own file.
 """
 
 import dataclasses
@@ -11,87 +11,62 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models import ModelConfig, build
+from ..models import build
+from ..strategies.configs import STRATEGIES
 from ..training.checkpoints import as_json
-from ..training.experiment import Experiment
-from .catalog import CATALOG, entry_of
+from ..training.optimizers import OPTIMIZERS
+from .catalog import CATALOG
+from .experiment import Experiment
+from .old_forms import renewed
 
 OWN = "own:"
-"""What stands before the type of a configuration that is a user's own, as the kind of a network."""
-_SIZES = (
-    "features",
-    "level_features",
-    "prompt_features",
-    "sens_features",
-    "sens_level_features",
-    "sens_prompt_features",
-    "prompt_lengths",
-    "prompt_sizes",
-    "enc_cabs",
-    "dec_cabs",
-    "skip_cabs",
-    "bottleneck_cabs",
-    "attention",
-)
-_RENAMED: dict[str, dict[str, str | None]] = {
-    "promptmr": {name: f"sizes.{name}" for name in _SIZES},
-    "promptmr-plus": {name: f"sizes.{name}" for name in _SIZES},
-    "deep-jsense": {"given_maps": None},
-    "modl-deep-jsense": dict.fromkeys(
-        ("given_maps", "map_iters", "kernel", "map_net", "n_sets", "start", "grid", "convention")
-    ),
+"""What stands before the type of a configuration that is a user's own, as its kind."""
+KINDS: dict[str, dict[str, type]] = {
+    "model": {name: type(entry.preset.model) for name, entry in CATALOG.items()},
+    "strategy": STRATEGIES,
+    "optimizer": {name: type(optimizer) for name, optimizer in OPTIMIZERS.items()},
 }
-"""Kind -> field that earlier versions wrote -> where it is now; None: it is no more."""
-_OTHER_KIND = {("deep-jsense", "given_maps"): "modl-deep-jsense"}
-"""(kind, field) that is true, as earlier versions wrote it -> the kind that this network has now."""
+"""Field of an experiment that is a configuration -> name of a kind -> its type; the first name of a type is written."""
+_IN_WORDS = {"model": "network", "strategy": "strategy", "optimizer": "optimizer"}
 
 
-def kind_of(config: ModelConfig) -> str:
-    """What the JSON of a run calls a network: the name of an entry of the catalogue, or OWN and a type's name."""
-    entry = entry_of(config)
-    return entry.name if entry else f"{OWN}{type(config).__qualname__}"
+def kind_of(config: Any) -> str:
+    """What JSON calls a network, a strategy or an optimizer: its name, or OWN and the name of its type."""
+    names = [name for kinds in KINDS.values() for name, kind in kinds.items() if type(config) is kind]
+    return names[0] if names else f"{OWN}{type(config).__qualname__}"
 
 
-def to_json(experiment: Experiment, *, data: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """An experiment as JSON holds it; the network's dict gets `kind_of` it as `kind`.
+def to_json(experiment: Experiment, *, learned_from: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """An experiment as JSON holds it; the dict of each configuration gets `kind_of` it as `kind`.
 
     Args:
       experiment: the experiment.
-      data: what the run learned from, for the record, under the key `data`; `from_json` passes over it.
+      learned_from: what the run learned from, for the record, under that key; `from_json` passes over it.
     """
-    content = as_json(experiment) | ({} if data is None else {"data": dict(data)})
-    return content | {"model": {"kind": kind_of(experiment.model), **content["model"]}}
+    content = as_json(experiment)
+    content |= {part: {"kind": kind_of(getattr(experiment, part)), **content[part]} for part in KINDS}
+    return content | ({} if learned_from is None else {"learned_from": dict(learned_from)})
 
 
-def from_json(content: Any, *, where: str | Path, own: ModelConfig | None = None) -> Experiment:
-    """The inverse of `to_json`; fields that are absent have their defaults.
+def from_json(content: Any, *, where: str | Path, own: Experiment | None = None) -> Experiment:
+    """The inverse of `to_json`, also of what earlier versions wrote; fields that are absent have their defaults.
 
     Args:
       content: what `load_config` returns.
       where: the run, for messages.
-      own: the configuration in the user's own file, whose type is that of the run's: fields that JSON does not hold as they
-        are, such as functions, are taken from it.
+      own: the experiment of the user's own file, for configurations of the user's own: fields that JSON does not hold as
+        they are, such as functions, are taken from it.
 
     Raises:
-      ValueError: no experiment, an unknown network, unknown fields, or values of a wrong type: all are listed.
+      ValueError: no experiment, an unknown kind, unknown fields, or values of a wrong type: all are listed.
     """
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise ValueError(f"{where}: expected a run of jaxrecon train or convert, found a configuration {content!r}")
-    model = _present(content["model"])
-    kind = str(model.pop("kind", None))
-    if kind in CATALOG:
-        config, own = CATALOG[kind].preset.model, None
-    elif own is not None and kind == kind_of(own):
-        config = own
-    elif kind.startswith(OWN):
-        has = f", but what is given is the file of a {type(own).__qualname__}" if own is not None else ""
-        raise ValueError(
-            f"{where}: its network is {kind.removeprefix(OWN)}, of a file of its user's own{has}. A run never causes code to "
-            "run: give the file whose experiment(...) it was trained with, as --experiment my_experiment.py"
-        )
-    else:
-        raise ValueError(f"{where}: there is no network '{kind}'; there are {', '.join(CATALOG)}")
-    experiment, wrong = _read({**content, "model": model}, type(config), own)
+    content = renewed(content)
+    wrong: list[str] = []
+    parts = {name: _part(name, content[name], own, where, wrong) for name in KINDS if name in content}
+    rest = {name: value for name, value in content.items() if name not in (*KINDS, "learned_from")}
+    experiment = _fill(Experiment, rest, "", wrong, None, **parts)
     if wrong:
         raise ValueError(
             f"{where}: its configuration does not fit this version of jaxrecon: {'; '.join(wrong)}. Use the version "
@@ -110,7 +85,12 @@ def check_types(experiment: Experiment, *, where: str | Path) -> None:
     Raises:
       ValueError: all of them are listed.
     """
-    _, wrong = _read(as_json(experiment), type(experiment.model), experiment.model)
+    wrong: list[str] = []
+    content = as_json(experiment)
+    parts = {name: getattr(experiment, name) for name in KINDS}
+    for name, config in parts.items():
+        _fill(type(config), content.pop(name), f"{name}.", wrong, config)
+    _fill(Experiment, content, "", wrong, None, **parts)
     if wrong:
         raise ValueError(f"configuration {where}: {'; '.join(wrong)}")
     try:
@@ -119,27 +99,21 @@ def check_types(experiment: Experiment, *, where: str | Path) -> None:
         raise ValueError(f"configuration {where}: {error}") from error
 
 
-def _present(model):
-    """A network as versions up to now wrote it, as it is written now."""
-    kind = model.get("kind")
-    kind = next((new for (old, field), new in _OTHER_KIND.items() if kind == old and model.get(field)), kind)
-    moved, now = _RENAMED.get(kind, {}), {"kind": kind}
-    for name, value in model.items():
-        *outer, last = (moved.get(name, name) or "").split(".")
-        place: Any = now
-        for part in outer:
-            place = place.setdefault(part, {})
-        if last and name != "kind":
-            place[last] = value
-    return now
-
-
-def _read(content, kind, own):
-    """(experiment, what does not fit)."""
-    wrong: list[str] = []
-    model = _fill(kind, content["model"], "model.", wrong, own)
-    rest = {k: v for k, v in content.items() if k not in ("model", "data")}
-    return _fill(Experiment, rest, "", wrong, None, model=model), wrong
+def _part(name, content, own, where, wrong):
+    """The configuration that is a field of an experiment, by its kind."""
+    content = dict(content) if isinstance(content, Mapping) else {"kind": content}
+    kind, mine = str(content.pop("kind", None)), getattr(own, name, None)
+    if kind in KINDS[name]:
+        return _fill(KINDS[name][kind], content, f"{name}.", wrong, None)
+    if own is not None and kind == kind_of(mine):
+        return _fill(type(mine), content, f"{name}.", wrong, mine)
+    if not kind.startswith(OWN):
+        raise ValueError(f"{where}: there is no {_IN_WORDS[name]} '{kind}'; there are {', '.join(KINDS[name])}")
+    has = f", but what is given is the file of a {type(mine).__qualname__}" if own is not None else ""
+    raise ValueError(
+        f"{where}: its {_IN_WORDS[name]} is {kind.removeprefix(OWN)}, of a file of its user's own{has}. A run never causes "
+        "code to run: give the file whose experiment(...) it was trained with, as --experiment my_experiment.py"
+    )
 
 
 def _fill(kind, values, prefix, wrong, own, **given):

@@ -24,7 +24,17 @@ from ..models import (
     UNetConfig,
     VarNetConfig,
 )
-from ..training.experiment import Experiment, SimulatedHeads
+from ..strategies.configs import Checkpointed
+from ..training.fit import Every
+from ..training.optimizers import (
+    Adam,
+    DeepJSenseAdam,
+    GleamAdam,
+    MoDLAdam,
+    PromptMRAdamW,
+    UNetRMSprop,
+    VarNetAdam,
+)
 from ..weights import (
     DEEP_JSENSE,
     E2E_VARNET,
@@ -35,6 +45,7 @@ from ..weights import (
     PROMPTMR_PLUS,
     Published,
 )
+from .experiment import DataConfig, Experiment, SimulatedHeads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +78,11 @@ def small(experiment: Experiment, model: ModelConfig) -> Experiment:
     return dataclasses.replace(
         experiment,
         model=model,
-        optimizer="adam",
-        learning_rate=1e-3,
+        optimizer=Adam(1e-3),
         n_updates=300,
         batch_size=1,
-        n_masks=8,
-        evaluate_every=100,
-        checkpoint_every=100,
-        log_every=10,
+        data=dataclasses.replace(experiment.data, n_masks=8),
+        every=Every(evaluate=100, checkpoint=100, log=10),
         simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=4),
     )
 
@@ -92,14 +100,17 @@ def catalog(*entries: Entry) -> dict[str, Entry]:
     return dict(zip(names, entries, strict=True))
 
 
-_CINE: dict[str, Any] = {
-    "optimizer": "gleam",
-    "mask": "kt-variable-density",
-    "acceleration": 10.0,
-    "scale": "top_magnitude",
-}
-_GLEAM: dict[str, Any] = {"optimizer": "gleam", "mask": "poisson", "scale": "top_magnitude"}
-_PROMPTS: dict[str, Any] = {"strategy": "checkpointed", "loss": "ssim", "optimizer": "promptmr", "scale": "none"}
+def _deep_jsense(model: ModelConfig) -> Experiment:
+    data = DataConfig(scale="kspace_maximum")
+    return Experiment(model, Checkpointed(), DeepJSenseAdam(), loss="ssim", data=data)
+
+
+def _prompts(model: ModelConfig) -> Experiment:
+    return Experiment(model, Checkpointed(), PromptMRAdamW(), loss="ssim", data=DataConfig(scale="none"))
+
+
+_CINE = DataConfig(mask="kt-variable-density", acceleration=10.0, scale="top_magnitude")
+_GLEAM = DataConfig(mask="poisson", scale="top_magnitude")
 _SMALL_PROMPTS = PromptSizes(
     features=8,
     level_features=(12, 16),
@@ -141,74 +152,66 @@ _TINY_GLEAM: dict[str, Any] = {
 CATALOG = catalog(
     Entry(
         "unet",
-        Experiment(UNetConfig(), loss="l1", optimizer="fastmri_unet", scale="instance_std"),
+        Experiment(UNetConfig(), loss="l1", optimizer=UNetRMSprop(), data=DataConfig(scale="instance_std")),
         small=UNetConfig(features=8, pools=3, crop=None),
         tiny=UNetConfig(features=2, pools=1, crop=None),
         published=FASTMRI_UNET,
     ),
     Entry(
         "varnet",
-        Experiment(VARNET_DEMO, loss="ssim", optimizer="fastmri_varnet"),
+        Experiment(VARNET_DEMO, loss="ssim", optimizer=VarNetAdam()),
         small=VarNetConfig(n_steps=4, features=6, pools=3, sens_features=4, sens_pools=3),
         tiny=VarNetConfig(n_steps=2, features=2, pools=1, sens_features=2, sens_pools=1),
         published=E2E_VARNET,
     ),
     Entry(
         "modl",
-        Experiment(MoDLConfig(), loss="mse", optimizer="modl", mask="poisson", acceleration=6.0),
+        Experiment(MoDLConfig(), loss="mse", optimizer=MoDLAdam(), data=DataConfig(mask="poisson", acceleration=6.0)),
         small=MoDLConfig(n_steps=4, features=24, layers=4),
         tiny=MoDLConfig(n_steps=2, features=3, layers=2, cg_iters=4),
         published=MODL,
     ),
     Entry(
         "modl-gleam",
-        Experiment(MODL_2D_GLEAM, **_GLEAM),
+        Experiment(MODL_2D_GLEAM, optimizer=GleamAdam(), data=_GLEAM),
         small=dataclasses.replace(MODL_2D_GLEAM, n_steps=4, features=24, layers=4),
         tiny=dataclasses.replace(MODL_2D_GLEAM, **_TINY_GLEAM),
     ),
     Entry(
         "modl-cine",
-        Experiment(MODL_3D_GLEAM, **_CINE),
+        Experiment(MODL_3D_GLEAM, optimizer=GleamAdam(), data=_CINE),
         small=dataclasses.replace(MODL_3D_GLEAM, features=8, layers=4),
         tiny=dataclasses.replace(MODL_3D_GLEAM, **_TINY_GLEAM),
     ),
     Entry(
         "pgd",
-        Experiment(PGDConfig(), **_GLEAM),
+        Experiment(PGDConfig(), optimizer=GleamAdam(), data=_GLEAM),
         small=PGDConfig(n_steps=4, features=24),
         tiny=PGDConfig(n_steps=2, features=3, blocks=1),
     ),
     Entry(
         "pgd-cine",
-        Experiment(PGD_3D_CINE, **_CINE),
+        Experiment(PGD_3D_CINE, optimizer=GleamAdam(), data=_CINE),
         small=dataclasses.replace(PGD_3D_CINE, features=8),
         tiny=PGDConfig(n_steps=2, features=2, blocks=1, ndim=3),
     ),
     Entry(
         "deep-jsense",
-        Experiment(
-            DeepJSenseConfig(), strategy="checkpointed", loss="ssim", optimizer="deep_jsense", scale="kspace_maximum"
-        ),
+        _deep_jsense(DeepJSenseConfig()),
         small=DeepJSenseConfig(n_steps=3, kernel=(9, 7), features=16),
         tiny=DeepJSenseConfig(n_steps=2, map_iters=2, image_iters=2, kernel=(5, 3), features=2, blocks=2),
         published=DEEP_JSENSE,
     ),
     Entry(
         "modl-deep-jsense",
-        Experiment(
-            MoDLDeepJSenseConfig(),
-            strategy="checkpointed",
-            loss="ssim",
-            optimizer="deep_jsense",
-            scale="kspace_maximum",
-        ),
+        _deep_jsense(MoDLDeepJSenseConfig()),
         small=MoDLDeepJSenseConfig(n_steps=3, features=16),
         tiny=MoDLDeepJSenseConfig(n_steps=2, image_iters=2, features=2, blocks=2),
         published=MODL_DEEP_JSENSE,
     ),
     Entry(
         "promptmr",
-        Experiment(PromptMRConfig(), **_PROMPTS),
+        _prompts(PromptMRConfig()),
         small=PromptMRConfig(n_steps=4, n_adjacent=3, sizes=_SMALL_PROMPTS),
         tiny=PromptMRConfig(n_steps=2, n_adjacent=3, sizes=_TINY_PROMPTS),
         published=PROMPTMR,
@@ -216,7 +219,7 @@ CATALOG = catalog(
     # with gleam or p_gleam: modules of two cascades, else its latent never learns
     Entry(
         "promptmr-plus",
-        Experiment(PromptMRPlusConfig(), **_PROMPTS),
+        _prompts(PromptMRPlusConfig()),
         small=PromptMRPlusConfig(n_steps=4, n_adjacent=3, n_history=3, sizes=_SMALL_PROMPTS),
         tiny=PromptMRPlusConfig(n_steps=2, n_adjacent=3, n_history=1, sizes=_TINY_PROMPTS),
         published=PROMPTMR_PLUS,

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Complex, Inexact
 from ..data import remove_oversampling
 from ..data.recipes import SCALES
 from ..experiment.as_json import OWN, from_json, kind_of
+from ..experiment.experiment import Experiment
 from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
 from ..sampling.named import MASKS, center_of
 from ..training import load_config, load_params
-from ..training.experiment import Experiment
 from ..typing import Params
 
 
@@ -68,11 +68,11 @@ class Network:
           mask: (y, x) or with axes of size 1.
           shape: (y, x) of k-space.
         """
-        e = self.experiment
+        of = self.experiment.data
         of_lines = (mask == mask[:1]).all() or (mask == mask[:, :1]).all()
-        if of_lines or e.mask is None or MASKS[e.mask].kind != "plane":
+        if of_lines or of.mask is None or MASKS[of.mask].kind != "plane":
             return None
-        return center_of(e.mask, shape, acceleration=e.acceleration, acs=e.acs)
+        return center_of(of.mask, shape, acceleration=of.acceleration, acs=of.acs)
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
         """Rows y of its images: as many as in its training where the scan has more and none is missing, as along a readout.
@@ -81,7 +81,7 @@ class Network:
           shape: (..., y, x) of k-space.
           mask: (y, x) or with axes of size 1; for frames also (frame, 1, y, x).
         """
-        trained, complete = self.experiment.shape, (mask == mask[..., :1, :]).all()
+        trained, complete = self.experiment.data.shape, (mask == mask[..., :1, :]).all()
         return min(shape[-2], trained[0]) if trained is not None and complete else shape[-2]
 
     def image_shape(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ class Network:
         example = {"kspace": kspace, "mask": np.asarray(mask, np.float32), "target": np.empty(kspace.shape[-2:])}
         if maps is not None:
             example["maps"] = maps
-        rule = SCALES[self.experiment.scale]
+        rule = SCALES[self.experiment.data.scale]
         scale = np.float32(1 if rule is None else rule(example))
         if not scale > 0:  # a network does not see a signal so small beside its largest values
             scale = np.float32(1)

@@ -87,7 +87,7 @@ class Settings:
         return dataclasses.replace(
             self,
             maps=self._maps(n_coils, given_maps),
-            map_crop=self.map_crop if self.network is None else self.network.experiment.espirit_crop,
+            map_crop=self.map_crop if self.network is None else self.network.experiment.data.espirit_crop,
             **({} if method is None else self._solver(method, shape)),
         )
 

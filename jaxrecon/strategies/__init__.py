@@ -19,6 +19,17 @@ Example:
   0.015625 [-4.0, -1.0, -0.25, -0.0625]
 """
 
+from .configs import (
+    STRATEGIES,
+    Checkpointed,
+    DeepSupervision,
+    EndToEnd,
+    Gleam,
+    GleamShared,
+    Invertible,
+    PGleam,
+    StrategyConfig,
+)
 from .devices import data_parallel, join_hosts, module_mesh
 from .end_to_end import checkpointed, deep_supervision, end_to_end
 from .gleam import gleam
@@ -30,10 +41,19 @@ from .types import GradFn, Loss, Strategy
 from .update import UpdateStrategy
 
 __all__ = [
+    "STRATEGIES",
+    "Checkpointed",
+    "DeepSupervision",
+    "EndToEnd",
+    "Gleam",
+    "GleamShared",
     "GradFn",
+    "Invertible",
     "Loss",
+    "PGleam",
     "Schedule",
     "Strategy",
+    "StrategyConfig",
     "UpdateStrategy",
     "checkpointed",
     "data_parallel",

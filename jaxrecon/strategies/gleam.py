@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from ..models.unrolled import Unrolled
 from .modules import check_modules, choose, local_loss, one_per_module
-from .types import Differentiable, GradFn, Loss, Strategy, group_steps, has_parameters
+from .start import Differentiable, has_parameters, start_with_pullback
+from .types import GradFn, Loss, Strategy, group_steps
 
 
 def gleam(n_modules: int) -> Strategy:
@@ -74,25 +75,3 @@ def gleam(n_modules: int) -> Strategy:
         return grad_fn
 
     return strategy
-
-
-def start_with_pullback(model: Unrolled, start_params, problem):
-    """Run `start`, and give the function that pulls cotangents of its inexact outputs back to its parameters.
-
-    Returns:
-      (carry, context, pull): pull(cotangents of Differentiable((carry, context)).leaves) -> gradient of start_params.
-    """
-    if not has_parameters(start_params):
-        state, context = model.start(start_params, problem)
-        return state, context, lambda _: start_params
-
-    shape = jax.eval_shape(model.start, start_params, problem)
-    split = Differentiable(shape)
-
-    def leaves_of(start_params):
-        out = Differentiable(model.start(start_params, problem))
-        return out.leaves, out.others
-
-    leaves, pull, others = jax.vjp(leaves_of, start_params, has_aux=True)
-    state, context = split.merge(leaves, others)
-    return state, context, lambda cotangents: pull(list(cotangents))[0]

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from ..models.unrolled import Unrolled
-from .gleam import start_with_pullback
 from .modules import choose, learn, learners_of, local_loss, one_per_module, with_learners
-from .types import Differentiable, Loss, has_parameters, refuse_absorb
+from .start import Differentiable, has_parameters, start_with_pullback
+from .types import Loss, refuse_absorb
 from .update import (
     Update,
     UpdateStrategy,

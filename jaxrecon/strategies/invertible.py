@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from ..models.unrolled import Unrolled
 from ..operators import real_vdot
-from .gleam import start_with_pullback
-from .types import Differentiable, GradFn, Loss, Strategy, has_parameters, refuse_absorb
+from .start import Differentiable, has_parameters, start_with_pullback
+from .types import GradFn, Loss, Strategy, refuse_absorb
 
 
 def invertible(n_checkpoints: int | None = None) -> Strategy:

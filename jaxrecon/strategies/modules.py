@@ -55,57 +55,38 @@ class ModuleOptimizers:
     like the parameters, what a module has once (counts) is repeated for each of its steps. So a state serves any number
     of modules (a new module goes on with the counts of its first step), and is sharded as the parameters are.
 
-    Where modules have optimizers whose states differ in structure, each module has a state for each structure, of which
-    it uses its own.
-
     Args:
-      tx: the optimizer of each module, or a sequence of M.
+      tx: the optimizer of each module, or a sequence of M, which may differ in their numbers but not in what their states
+        are made of.
       n_modules: M.
     """
 
     def __init__(self, tx: optax.GradientTransformation | Sequence[optax.GradientTransformation], n_modules: int):
         self.all = one_per_module(tx, n_modules, "optimizers")
         self.n_modules = n_modules
-        self._kinds = list(dict.fromkeys(self.all))
 
     @property
     def start(self) -> optax.GradientTransformation:
         """The optimizer of the parameters of `start`: module 0's."""
         return self.all[0]
 
-    def init_module(self, theta: Any, m: int) -> Any:
-        """State of module m, whose parameters have a leading axis of its steps."""
-        own = self.all[m].init(theta)
-        if len(self._kinds) == 1:
-            return own
-        slot, examples = self._slot(self.all[m], theta)
-        states = [jax.eval_shape(example.init, theta) for example in examples]
-        if len(states) > 1 and any(optax.tree.get(state, "slow_params") is not None for state in states):
-            raise ValueError(
-                "Lookahead must be the optimizer of all modules or of none: its slow weights are the result"
-            )
-        return tuple(own if s == slot else example.init(theta) for s, example in enumerate(examples))
-
     def update_module(self, gradient: Any, state: Any, theta: Any, m: int | jax.Array) -> tuple[Any, Any]:
         """Updates of module m, and its next state."""
-        if len(self._kinds) == 1:
-            return self.all[0].update(gradient, state, theta)
-
-        def own(tx):
-            def update(gradient, state, theta):
-                slot, _ = self._slot(tx, theta)
-                updates, new = tx.update(gradient, state[slot], theta)
-                return updates, (*state[:slot], new, *state[slot + 1 :])
-
-            return update
-
-        by_kind = {tx: own(tx) for tx in self._kinds}
-        return choose([by_kind[tx] for tx in self.all], m)(gradient, state, theta)
+        return choose([tx.update for tx in self.all], m)(gradient, state, theta)
 
     def init(self, steps: Any) -> Any:
-        """States of all modules in the common layout, from parameters (N, ...)."""
+        """States of all modules in the common layout, from parameters (N, ...).
+
+        Raises:
+          ValueError: the optimizers differ in what their states are made of.
+        """
         modules = group_steps(steps, self.n_modules)
-        states = [self.init_module(jax.tree.map(lambda a, m=m: a[m], modules), m) for m in range(self.n_modules)]
+        states = [tx.init(jax.tree.map(lambda a, m=m: a[m], modules)) for m, tx in enumerate(self.all)]
+        if len({_signature(state) for state in states}) > 1:
+            raise ValueError(
+                "the optimizers of modules may differ in their numbers, as [optax.adam(rate) for rate in rates] do, but "
+                "their states must be made of the same arrays: give all modules one kind, and schedules to all or to none"
+            )
         return self.ungroup(jax.tree.map(lambda *a: jnp.stack(a), *states), modules)
 
     def group(self, states: Any, modules: Any) -> Any:
@@ -136,16 +117,9 @@ class ModuleOptimizers:
 
         def shapes(n):
             theta = jax.tree.map(lambda a: jax.ShapeDtypeStruct((n, *a.shape[2:]), a.dtype), modules)
-            return jax.eval_shape(lambda theta: self.init_module(theta, 0), theta)
+            return jax.eval_shape(self.all[0].init, theta)
 
         return jax.tree.map(lambda a, b: a.shape != b.shape, shapes(2), shapes(3))
-
-    def _slot(self, tx, theta):
-        """(place of an optimizer's state among those of other structure, one optimizer for each place)."""
-        examples: dict[Any, optax.GradientTransformation] = {}
-        for kind in self._kinds:
-            examples.setdefault(_signature(kind, theta), kind)
-        return list(examples).index(_signature(tx, theta)), list(examples.values())
 
 
 def per_module(
@@ -158,11 +132,12 @@ def per_module(
     of `p_gleam`, and serve any number of modules.
 
     Args:
-      tx: the transformation of each module, or a sequence of M.
+      tx: the transformation of each module, or a sequence of M (see `ModuleOptimizers`).
       n_modules: M, a divisor of the number of steps.
 
     Raises:
-      ValueError: a sequence of another length; (in init) M does not divide the number of steps.
+      ValueError: a sequence of another length; (in init) M does not divide the number of steps, or the states of the
+        sequence differ in what they are made of.
 
     Source: GLEAM, Algorithm 1, where each module is updated by itself.
     """
@@ -262,8 +237,7 @@ def metrics_of(reports: Report) -> dict[str, jax.Array]:
     }
 
 
-def _signature(tx, theta):
-    state = jax.eval_shape(tx.init, theta)
+def _signature(state):
     return jax.tree.structure(state), tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(state))
 
 

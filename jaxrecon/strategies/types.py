@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ..models.unrolled import Params, Reconstruction, Unrolled
 from ..problem import Problem
@@ -41,26 +40,3 @@ def refuse_absorb(model: Unrolled, strategy: str) -> None:
             f"{strategy} cannot train batch norm, nor whatever else a network takes back from its last carry (absorb): use "
             "end_to_end or checkpointed, or a network without it"
         )
-
-
-def has_parameters(tree: Any) -> bool:
-    """Whether a PyTree of parameters has any leaf."""
-    return bool(jax.tree.leaves(tree))
-
-
-class Differentiable:
-    """The inexact leaves of a PyTree, apart from those that have no gradient (integers, booleans, random keys).
-
-    `leaves` is what can be differentiated, `merge(leaves)` puts them back among the others.
-    """
-
-    def __init__(self, tree: Any):
-        everything, self._structure = jax.tree.flatten(tree)
-        self._is_inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in everything]
-        self.leaves = [leaf for leaf, yes in zip(everything, self._is_inexact, strict=True) if yes]
-        self.others = [leaf for leaf, yes in zip(everything, self._is_inexact, strict=True) if not yes]
-
-    def merge(self, leaves: list, others: list | None = None) -> Any:
-        """The tree with `leaves` as its inexact leaves (and `others` as the rest, by default those it had)."""
-        inexact, rest = iter(leaves), iter(self.others if others is None else others)
-        return jax.tree.unflatten(self._structure, [next(inexact if yes else rest) for yes in self._is_inexact])

@@ -2,22 +2,21 @@
 
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, create_state, from_grad_fn
 from . import losses, optimizers
-from .checkpoints import Checkpoints, load_config, load_params
+from .checkpoints import Checkpoints, RunFolder, load_config, load_params
 from .evaluate import Scores, evaluate, evaluator
-from .experiment import Experiment, SimulatedHeads
-from .fit import TrainingError, fit
+from .fit import Every, TrainingError, fit
 from .log import read_log
 from .memory import Memory, carry_bytes, compiled_memory, format_memory, memory_report, standard_strategies
-from .optimizers import freeze, lookahead, step_decay
 from .state import evaluation_params
+from .transformations import freeze, lookahead, step_decay
 
 __all__ = [
     "Checkpoints",
-    "Experiment",
+    "Every",
     "Memory",
     "Metrics",
+    "RunFolder",
     "Scores",
-    "SimulatedHeads",
     "TrainState",
     "TrainingError",
     "Update",

@@ -25,6 +25,23 @@ FOLDER = "checkpoints"
 """Where in a run folder the checkpoints are."""
 
 
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """A run's folder, and what is kept in it.
+
+    Attributes:
+      path: the folder.
+      config: what the run is made with, for the record: a dataclass, or anything fit for JSON.
+      keep: number of newest checkpoints kept.
+      best: metric of the evaluation and whether its "min" or "max" is best: that checkpoint is kept besides the newest.
+    """
+
+    path: str | Path
+    config: Any = None
+    keep: int = 2
+    best: tuple[str, Literal["min", "max"]] | None = None
+
+
 class Restored(NamedTuple):
     """What a checkpoint gives back.
 

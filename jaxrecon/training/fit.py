@@ -1,12 +1,14 @@
 """The one training loop: any UpdateFn, any data, a run folder that is log, checkpoints and resume point."""
 
+import contextlib
+import dataclasses
 import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
 from ..typing import Key, Params
-from .checkpoints import Checkpoints, state_bytes
+from .checkpoints import Checkpoints, RunFolder, state_bytes
 from .evaluate import Scores
 from .log import RunLog
 from .state import evaluation_params
@@ -26,29 +28,39 @@ class TrainingError(ValueError):
     """Training cannot go on: the message says at which step, why, and which checkpoint is the last good one."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Every:
+    """After how many updates something is due again; at the end of a run all of it is.
+
+    Attributes:
+      evaluate: updates from one evaluation to the next.
+      checkpoint: updates from one checkpoint to the next; each evaluation makes one too.
+      log: updates from one record to the next.
+    """
+
+    evaluate: int = 1000
+    checkpoint: int = 1000
+    log: int = 50
+
+
 def fit(
     update_fn: UpdateFn,
     start: Params | TrainState,
     data: Iterable[tuple[Problem, Target]],
     *,
-    out: str | Path,
-    n_steps: int,
+    out: str | Path | RunFolder,
+    n_updates: int,
     evaluate: Callable[[Params], Scores] | None = None,
-    evaluate_every: int = 1000,
-    best: tuple[str, Literal["min", "max"]] | None = None,
-    checkpoint_every: int = 1000,
-    keep: int = 2,
-    log_every: int = 50,
-    config: Any = None,
+    every: Every = Every(),
     key: Key | None = None,
     progress: bool = True,
 ) -> TrainState:
-    """Train until n_steps updates are made; with a folder that holds a run already, go on with that run.
+    """Train until n_updates updates are made; with a folder that holds a run already, go on with that run.
 
     Killed at any moment and called again with the same arguments, it ends with the same parameters, bit for bit, and
-    the same log. The update function compiles once for each shape of a batch. The loss is looked at every `log_every`
-    steps only, so that the device never waits for the host. An Update that takes several mini-batches in a call makes as
-    many steps; what is due within them is done after the call. With several processes (`jaxrecon.strategies.join_hosts`)
+    the same log. The update function compiles once for each shape of a batch. The loss is looked at every `every.log`
+    updates only, so that the device never waits for the host. An Update that takes several mini-batches in a call makes as
+    many updates; what is due within them is done after the call. With several processes (`jaxrecon.strategies.join_hosts`)
     each calls this with the same data and a folder that all see; the first one writes the log.
 
     The folder gets log.jsonl (mean loss and gradient norm of each interval, evaluations), checkpoints/, images/ (a
@@ -59,88 +71,134 @@ def fit(
       start: initial parameters (then update_fn must have `init`, as an `Update` has), or a TrainState; both are copied.
       data: batches of problems and targets; iterated again when they end. An iterator with `get_state` and `set_state`
         (`jaxrecon.data.pipeline.batches`) is set to its place after a restart, others are read up to it again.
-      out: the run folder.
-      n_steps: updates of the whole run, with those before a restart.
+      out: the run folder; a `RunFolder` says besides what is kept in it: the best checkpoint, the configuration.
+      n_updates: updates of the whole run, with those before a restart.
       evaluate: weights -> Scores, e.g. of `evaluator`; called with the moving average or slow weights where there are
         any.
-      evaluate_every: steps from one evaluation to the next; the last step is evaluated too.
-      best: metric of the evaluation and whether its "min" or "max" is best: that checkpoint is kept besides the newest.
-      checkpoint_every: steps from one checkpoint to the next; each evaluation and the last step make one too.
-      keep: number of newest checkpoints kept.
-      log_every: steps from one record to the next.
-      config: what the run was made with, for the record: a dataclass, or anything fit for JSON.
+      every: when evaluations, checkpoints and records are due.
       key: randomness of training; default key(0).
       progress: show a progress bar.
 
     Returns:
-      The state after n_steps updates; `evaluation_params` gives the weights to reconstruct with.
+      The state after n_updates updates; `evaluation_params` gives the weights to reconstruct with.
 
     Raises:
       TrainingError: a loss or gradient is not finite (the last good checkpoint is named and kept), or the data end.
       ValueError: the folder holds a run of another model (the differences are listed), or options that do not fit.
       OSError: the folder cannot be written, or has no space for the checkpoints: found before training starts.
     """
-    if min(n_steps, evaluate_every, checkpoint_every, log_every) < 1:
-        raise ValueError("n_steps, evaluate_every, checkpoint_every and log_every must be 1 or more")
-    if best is not None and evaluate is None:
-        raise ValueError(f"the best checkpoint by {best[0]} is wanted, but there is no evaluation: give evaluate=")
+    folder = out if isinstance(out, RunFolder) else RunFolder(out)
+    if min(n_updates, *dataclasses.astuple(every)) < 1:
+        raise ValueError("n_updates and the numbers of `every` must be 1 or more")
+    if folder.best is not None and evaluate is None:
+        raise ValueError(
+            f"the best checkpoint by {folder.best[0]} is wanted, but there is no evaluation: give evaluate="
+        )
     n_batches = update_fn.n_batches if isinstance(update_fn, Update) else 1
-    state = _initial_state(update_fn, start, key)
-    out = Path(out)
-    _check_folder(out, (keep + 2) * state_bytes(state))
-    feed = _Feed(data)
-    with Checkpoints(out, keep=keep, best=best) as checkpoints:
-        first = 0
+    state, path, first = _initial_state(update_fn, start, key), Path(folder.path), 0
+    _check_folder(path, (folder.keep + 2) * state_bytes(state))
+    with (
+        contextlib.closing(_Feed(data)) as feed,
+        Checkpoints(path, keep=folder.keep, best=folder.best) as checkpoints,
+    ):
         if checkpoints.latest is not None:
             first, state, position, _ = checkpoints.restore(state)
             feed.seek(position, first)
-        if (n_steps - first) % n_batches:
+        if (n_updates - first) % n_batches:
             raise ValueError(
-                f"{n_steps - first} steps to go are no multiple of the {n_batches} mini-batches that one call takes"
+                f"{n_updates - first} updates to go are no multiple of the {n_batches} mini-batches that one call takes"
             )
-        try:
-            with RunLog(out, start=first, n_steps=n_steps, progress=progress) as log:
-                if first:
-                    log.message(f"{out}: going on from step {first}")
-                pending: list[Metrics] = []
-                started = time.monotonic()
-                for step in range(first + n_batches, n_steps + 1, n_batches):
-                    # within the steps of this call
-                    due = lambda every, step=step: step // every > (step - n_batches) // every or step == n_steps
-                    problem, target = feed.next(step) if n_batches == 1 else feed.stack(step, n_batches)
-                    state, metrics = update_fn(state, problem, target)
-                    pending.append(metrics)
-                    evaluates = evaluate is not None and due(evaluate_every)
-                    saves = evaluates or due(checkpoint_every)
-                    if saves or due(log_every):
-                        if n_batches > 1:
-                            pending = [
-                                jax.tree.map(lambda a, i=i: a[i], m)
-                                for m in jax.device_get(pending)
-                                for i in range(n_batches)
-                            ]
-                        _flush(pending, step, log, started, state.params, checkpoints)
-                        pending, started = [], time.monotonic()
-                    if saves:
-                        if not bool(_all_finite(state)):
-                            raise _stop(step, "the weights are not finite", checkpoints, log)
-                        scores = None
-                        try:
-                            if evaluates and evaluate:
-                                scores = evaluate(gather(evaluation_params(state)))
-                                _check_best(best, scores)
-                                log.record("evaluation", step, scores.metrics)
-                        except Exception:
-                            # whatever fails there costs no step
-                            checkpoints.save(state, data=feed.position, config=config)
-                            raise
-                        checkpoints.save(state, data=feed.position, metrics=scores and scores.metrics, config=config)
-                        if scores is not None and scores.images and jax.process_index() == 0:
-                            _picture(out / "images" / f"step_{step:08d}.png", step, scores)
-                        started = time.monotonic()
-        finally:
-            feed.close()
+        with RunLog(path, start=first, n_updates=n_updates, progress=progress) as log:
+            run = _Run(folder, every, evaluate, n_updates, n_batches, feed, checkpoints, log)
+            if first:
+                log.message(f"{path}: going on from step {first}")
+            for step in range(first + n_batches, n_updates + 1, n_batches):
+                state, metrics = update_fn(state, *feed.next(step, n_batches))
+                run.take(step, state, metrics)
     return state
+
+
+@dataclasses.dataclass
+class _Run:
+    """A run on its way: what is due when, where it goes, and the metrics that are not yet written."""
+
+    folder: RunFolder
+    every: Every
+    evaluate: Callable[[Params], Scores] | None
+    n_updates: int
+    n_batches: int
+    feed: "_Feed"
+    checkpoints: Checkpoints
+    log: RunLog
+    pending: list[Metrics] = dataclasses.field(default_factory=list)
+    started: float = dataclasses.field(default_factory=lambda: time.monotonic())
+
+    def take(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Take what a call of the update function gave, whose last update is `step`, and do what is due by then."""
+        self.pending.append(metrics)
+        evaluates = self.evaluate is not None and self._is_due(step, self.every.evaluate)
+        saves = evaluates or self._is_due(step, self.every.checkpoint)
+        if saves or self._is_due(step, self.every.log):
+            self._record(step, state.params)
+        if saves:
+            self._save(step, state, evaluates=evaluates)
+
+    def _is_due(self, step, every):
+        """Within the updates of this call."""
+        return step // every > (step - self.n_batches) // every or step == self.n_updates
+
+    def _record(self, step, params):
+        """Fetch the metrics since the last call in one transfer, write their means; stop at what is not finite."""
+        records = jax.device_get(self.pending)
+        if self.n_batches > 1:
+            records = [jax.tree.map(lambda a, i=i: a[i], m) for m in records for i in range(self.n_batches)]
+        for i, metrics in enumerate(records):
+            flags = metrics.get("nonfinite", ~np.isfinite(metrics["loss"])[None])
+            if np.any(flags):
+                raise self._stop(step - len(records) + 1 + i, _what_is_nonfinite(flags, metrics, params))
+        names = [name for name in records[-1] if name != "nonfinite"]
+        means = {name: np.mean([m[name] for m in records], axis=0, dtype=float).tolist() for name in names}
+        # only now: the steps were dispatched without waiting for them
+        speed = len(records) / max(time.monotonic() - self.started, 1e-9)
+        self.log.record("training", step, {**means, "steps_per_second": speed})
+        self.log.advance(step, means["loss"], speed)
+        self.pending, self.started = [], time.monotonic()
+
+    def _save(self, step, state, *, evaluates):
+        """Write a checkpoint, after an evaluation where one is due."""
+        if not bool(_all_finite(state)):
+            raise self._stop(step, "the weights are not finite")
+        try:
+            scores = self._scores(step, state) if evaluates else None
+        except Exception:
+            # whatever fails there costs no step
+            self._write(state, None)
+            raise
+        self._write(state, None if scores is None else scores.metrics)
+        if scores is not None and scores.images and jax.process_index() == 0:
+            _picture(Path(self.folder.path) / "images" / f"step_{step:08d}.png", step, scores)
+        self.started = time.monotonic()
+
+    def _scores(self, step, state):
+        assert self.evaluate is not None  # else no evaluation is due
+        scores = self.evaluate(gather(evaluation_params(state)))
+        _check_best(self.folder.best, scores)
+        self.log.record("evaluation", step, scores.metrics)
+        return scores
+
+    def _write(self, state, metrics):
+        self.checkpoints.save(state, data=self.feed.position, metrics=metrics, config=self.folder.config)
+
+    def _stop(self, step: int, what: str) -> TrainingError:
+        """The error that ends a run, also written to its log."""
+        latest, good = self.checkpoints.latest, "there is no checkpoint yet"
+        if latest is not None:
+            good = f"the last good checkpoint is {self.checkpoints.path(latest)}"
+        self.log.record("stopped", step, {"reason": what})
+        return TrainingError(
+            f"training stopped at step {step}: {what}; {good}. Try a smaller learning rate or clipped gradients, and look "
+            "for batches without signal"
+        )
 
 
 class _Feed:
@@ -149,7 +207,17 @@ class _Feed:
     def __init__(self, data: Iterable[tuple[Problem, Target]]):
         self._data, self._iterator = data, iter(data)
 
-    def next(self, step: int) -> tuple[Problem, Target]:
+    def next(self, step: int, n: int) -> tuple[Problem, Target]:
+        """The next batch; of n above 1 the next n, the last of them for `step`, with a leading axis."""
+        if n == 1:
+            return self._one(step)
+        batches = [self._one(step - n + 1 + i) for i in range(n)]
+        shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(batch)) for batch in batches}
+        if len(shapes) > 1:
+            raise ValueError(f"the {n} mini-batches of one call have different shapes: crop or pad the data to one")
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+
+    def _one(self, step: int) -> tuple[Problem, Target]:
         for fresh in (False, True):
             if fresh:
                 self.close()
@@ -162,14 +230,6 @@ class _Feed:
             f"there are no data for step {step}: give more of them, or an iterable that can be repeated"
         )
 
-    def stack(self, step: int, n: int) -> tuple[Problem, Target]:
-        """The next n batches, the last of them for `step`, with a leading axis."""
-        batches = [self.next(step - n + 1 + i) for i in range(n)]
-        shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(batch)) for batch in batches}
-        if len(shapes) > 1:
-            raise ValueError(f"the {n} mini-batches of one call have different shapes: crop or pad the data to one")
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
-
     @property
     def position(self) -> Any:
         get_state = getattr(self._iterator, "get_state", None)
@@ -180,7 +240,7 @@ class _Feed:
             self._iterator.set_state(position)  # type: ignore[attr-defined]
         else:
             for step in range(1, n_read + 1):
-                self.next(step)
+                self._one(step)
 
     def close(self) -> None:
         if self._iterator is not self._data and hasattr(self._iterator, "close"):
@@ -212,21 +272,6 @@ def _check_folder(out: Path, n_bytes: int) -> None:
         )
 
 
-def _flush(pending, step, log, started, params, checkpoints):
-    """Fetch the metrics since the last call in one transfer, write their means; stop at what is not finite."""
-    records = jax.device_get(pending)
-    for i, metrics in enumerate(records):
-        flags = metrics.get("nonfinite", ~np.isfinite(metrics["loss"])[None])
-        if np.any(flags):
-            raise _stop(step - len(records) + 1 + i, _what_is_nonfinite(flags, metrics, params), checkpoints, log)
-    names = [name for name in records[-1] if name != "nonfinite"]
-    means = {name: np.mean([m[name] for m in records], axis=0, dtype=float).tolist() for name in names}
-    # only now: the steps were dispatched without waiting for them
-    speed = len(records) / max(time.monotonic() - started, 1e-9)
-    log.record("training", step, {**means, "steps_per_second": speed})
-    log.advance(step, means["loss"], speed)
-
-
 def _what_is_nonfinite(flags, metrics, params):
     names = nonfinite_names(params)
     bad = [name for name, flag in zip(names, flags, strict=False) if flag]
@@ -236,17 +281,6 @@ def _what_is_nonfinite(flags, metrics, params):
     if not np.isfinite(losses).all():
         text += f", first the loss of module {int(np.argmin(np.isfinite(losses)))} of {len(losses)}"
     return text
-
-
-def _stop(step, what, checkpoints, log):
-    """The error that ends a run, also written to its log."""
-    latest = checkpoints.latest
-    good = "there is no checkpoint yet" if latest is None else f"the last good checkpoint is {checkpoints.path(latest)}"
-    log.record("stopped", step, {"reason": what})
-    return TrainingError(
-        f"training stopped at step {step}: {what}; {good}. Try a smaller learning rate or clipped gradients, and look "
-        "for batches without signal"
-    )
 
 
 @jax.jit

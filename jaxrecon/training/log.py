@@ -21,11 +21,11 @@ class RunLog:
     Args:
       out: the run folder.
       start: updates made before: records beyond them, which a run left that was killed, are dropped.
-      n_steps: updates of the whole run, the end of the bar.
+      n_updates: updates of the whole run, the end of the bar.
       progress: show the bar.
     """
 
-    def __init__(self, out: Path, *, start: int, n_steps: int, progress: bool):
+    def __init__(self, out: Path, *, start: int, n_updates: int, progress: bool):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         # where there are several processes, the first one writes
@@ -42,7 +42,7 @@ class RunLog:
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, disable=not (progress and writes))
-        self._task = self._progress.add_task("compiling", total=n_steps, completed=start, speed="")
+        self._task = self._progress.add_task("compiling", total=n_updates, completed=start, speed="")
 
     def __enter__(self) -> "RunLog":
         self._progress.start()

@@ -6,6 +6,9 @@ Reconstruction and target are first cropped to the smaller of the two along each
 rounding="ceil")`.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
@@ -154,6 +157,30 @@ def l1_ssim(
     return difference(reconstruction, target, rounding=rounding) + weight * ssim(
         reconstruction, target, rounding=rounding
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedLoss:
+    """A loss as an experiment names it.
+
+    Attributes:
+      function: the loss.
+      needs_range: it looks at target.data_range.
+    """
+
+    function: Callable[..., Scalar]
+    needs_range: bool = False
+
+
+LOSSES = {
+    "complex_l1": NamedLoss(complex_l1),
+    "l1": NamedLoss(l1),
+    "mse": NamedLoss(mse),
+    "nmse": NamedLoss(nmse),
+    "ssim": NamedLoss(ssim, needs_range=True),
+    "l1_ssim": NamedLoss(l1_ssim, needs_range=True),
+}
+"""Name -> loss."""
 
 
 def _cropped(reconstruction, target, rounding):

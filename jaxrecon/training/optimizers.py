@@ -1,242 +1,318 @@
-"""Optimizers of the source works, one function each, Adam with a falling rate, and their parts.
+"""Optimizers of the source works as configurations, and one table of their names.
 
-The parts are clipping, step decay, Lookahead and frozen leaves.
-
-Schedules count updates: a recipe whose paper counts epochs is given `steps_per_epoch`. Rules that look beyond single
-elements (the norm of the gradient) act on the whole network; wrapped in `jaxrecon.strategies.per_module` on each module
-by itself.
+A configuration is a frozen dataclass whose `build` makes the optax transformation. Schedules count updates: a recipe
+whose paper counts epochs is told their length by `Course`. Rules that look beyond single elements (the norm of the
+gradient) act on the whole network; wrapped in `jaxrecon.strategies.per_module` on each module by itself.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from ..trees import leaf_name
-from ..typing import Params
+from .transformations import clip_each_by_norm, freeze, lookahead, step_decay
 
 
-def step_decay(learning_rate: float, *, factor: float, every: int) -> optax.Schedule:
-    """Learning rate times `factor` after each `every` updates: lr factor^floor(step / every), torch's StepLR.
+class Course(NamedTuple):
+    """What an optimizer is told of the training that it is for.
 
-    Args:
-      learning_rate: lr, the rate at the start.
-      factor: what it is multiplied by.
-      every: number of updates.
-
-    Raises:
-      ValueError: `every` is below 1.
-
-    Example:
-      >>> [float(step_decay(8.0, factor=0.5, every=2)(step)) for step in range(5)]
-      [8.0, 8.0, 4.0, 4.0, 2.0]
+    Attributes:
+      n_updates: updates of the whole run, for rates that fall over it; None: it is not known.
+      updates_per_epoch: updates in one pass through the data, for recipes that count epochs; None: it is not known.
+      untrained: how the names of leaves end that keep their values (`Unrolled.untrained`), such as "/prompt": recipes that
+        move weights without a gradient, or look at the norm of all of it, leave them alone.
     """
-    if every < 1:
-        raise ValueError(f"step_decay needs every >= 1 update, not {every}")
-    return lambda step: learning_rate * jnp.power(factor, step // every)
+
+    n_updates: int | None = None
+    updates_per_epoch: int | None = None
+    untrained: tuple[str, ...] = ()
+
+    def whole(self) -> int:
+        """The updates of the whole run.
+
+        Raises:
+          ValueError: it is not known.
+        """
+        if self.n_updates is None:
+            raise ValueError(
+                "this optimizer's rate falls over the run: give its length, as build(Course(n_updates=1000))"
+            )
+        return self.n_updates
+
+    def epochs(self, n: int) -> int:
+        """Updates in n epochs.
+
+        Raises:
+          ValueError: updates_per_epoch is not known.
+        """
+        if self.updates_per_epoch is None:
+            raise ValueError(
+                "this optimizer counts epochs: give their length, as build(Course(updates_per_epoch=1000))"
+            )
+        return n * self.updates_per_epoch
 
 
-def adam_cosine(n_steps: int, *, learning_rate: float = 1e-3) -> optax.GradientTransformation:
-    """Adam whose learning rate falls to zero along half a cosine.
+UNKNOWN = Course()
+"""Nothing is known: enough for optimizers at a constant rate, of networks that are trained whole."""
 
-    Args:
-      n_steps: updates of the run.
+
+@runtime_checkable
+class OptimizerConfig(Protocol):
+    """The configuration of an optimizer: a frozen dataclass, of this module or of your own, that can build it."""
+
+    if TYPE_CHECKING:  # what has only methods can be asked of at run time too, as the command line does
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def build(self, course: Course = ..., /) -> optax.GradientTransformation:
+        """The optimizer for a training.
+
+        Args:
+          course: what is known of that training.
+
+        Raises:
+          ValueError: numbers that make no optimizer, or it needs to know more of the training.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam at a constant rate.
+
+    Attributes:
+      learning_rate: the rate.
+    """
+
+    learning_rate: float = 1e-3
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        return optax.adam(_rate(self.learning_rate))
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamCosine:
+    """Adam whose learning rate falls to zero along half a cosine over the run.
+
+    Attributes:
       learning_rate: the rate at the start.
     """
-    return optax.adam(optax.cosine_decay_schedule(learning_rate, n_steps))
+
+    learning_rate: float = 1e-3
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        return optax.adam(optax.cosine_decay_schedule(_rate(self.learning_rate), course.whole()))
 
 
-def gleam(learning_rate: float = 1e-4, *, weight_decay: float = 1e-4) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class GleamAdam:
     """Adam with the L2 penalty added to the gradient before the moments (not AdamW), biases included.
+
+    Attributes:
+      learning_rate: the rate.
+      weight_decay: the weight of the penalty.
 
     Source: GLEAM's code (torch.optim.Adam with weight_decay); the paper states neither number.
     """
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
+
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        return optax.chain(optax.add_decayed_weights(self.weight_decay), optax.adam(_rate(self.learning_rate)))
 
 
-def fastmri_varnet(steps_per_epoch: int, *, learning_rate: float = 3e-4) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class VarNetAdam:
     """Adam, learning rate times 0.1 at epoch 40 of 50.
 
-    Args:
-      steps_per_epoch: updates per epoch.
+    Attributes:
       learning_rate: 3e-4 for the leaderboard network of 12 cascades, 1e-3 for the demo of 8.
 
     Source: fastMRI's code for E2E-VarNet; no clipping, no weight decay.
     """
-    return optax.adam(step_decay(learning_rate, factor=0.1, every=40 * steps_per_epoch))
+
+    learning_rate: float = 3e-4
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        return optax.adam(step_decay(_rate(self.learning_rate), factor=0.1, every=course.epochs(40)))
 
 
-def fastmri_unet(steps_per_epoch: int, *, learning_rate: float = 1e-3) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class UNetRMSprop:
     """RMSprop as torch has it (decay 0.99, eps outside of the root), learning rate times 0.1 at epoch 40 of 50.
+
+    Attributes:
+      learning_rate: the rate at the start.
 
     Source: fastMRI's code for the U-Net.
     """
-    schedule = step_decay(learning_rate, factor=0.1, every=40 * steps_per_epoch)
-    return optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+
+    learning_rate: float = 1e-3
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        schedule = step_decay(_rate(self.learning_rate), factor=0.1, every=course.epochs(40))
+        return optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
 
 
-def modl(learning_rate: float = 1e-3) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class MoDLAdam:
     """Gradient values clipped to [-1, 1], then Adam.
+
+    Attributes:
+      learning_rate: the rate.
 
     Source: MoDL's code. TensorFlow's Adam has eps before the bias correction: a difference of order eps.
     """
-    return optax.chain(optax.clip(1.0), optax.adam(learning_rate))
+
+    learning_rate: float = 1e-3
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        return optax.chain(optax.clip(1.0), optax.adam(_rate(self.learning_rate)))
 
 
-def promptmr(
-    steps_per_epoch: int,
-    *,
-    learning_rate: float = 1e-4,
-    decay_epoch: int = 35,
-    weight_decay: float = 0.01,
-    max_norm: float = 0.01,
-) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class PromptMRAdamW:
     """Gradient clipped to a global norm of 0.01, then AdamW; learning rate times 0.1 at `decay_epoch`.
 
-    Args:
-      steps_per_epoch: updates per epoch.
+    Attributes:
       learning_rate: 1e-4 on fastMRI and Calgary-Campinas, 2e-4 on CMRxRecon.
       decay_epoch: 35 of 45 on fastMRI, 19 of 20 on Calgary-Campinas, 11 of 12 on CMRxRecon.
-      weight_decay: decoupled, on all trained weights.
-      max_norm: largest norm of the whole gradient. Keep frozen prompts out of it by `freeze`.
+      weight_decay: decoupled, on all trained weights; untrained prompts have no part in it, nor in the norm.
+      max_norm: largest norm of the whole gradient.
 
     Source: PromptMR+'s code. torch divides by norm + 1e-6 when it clips: at most 1e-4 smaller.
     """
-    schedule = step_decay(learning_rate, factor=0.1, every=decay_epoch * steps_per_epoch)
-    return optax.chain(optax.clip_by_global_norm(max_norm), optax.adamw(schedule, weight_decay=weight_decay))
+
+    learning_rate: float = 1e-4
+    decay_epoch: int = 35
+    weight_decay: float = 0.01
+    max_norm: float = 0.01
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        schedule = step_decay(_rate(self.learning_rate), factor=0.1, every=course.epochs(self.decay_epoch))
+        tx = optax.chain(
+            optax.clip_by_global_norm(self.max_norm), optax.adamw(schedule, weight_decay=self.weight_decay)
+        )
+        return freeze(tx, lambda name: name.endswith(course.untrained)) if course.untrained else tx
 
 
-def deep_jsense(
-    steps_per_epoch: int, *, learning_rate: float = 2e-4, clip: Literal["value", "norm"] = "value"
-) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class DeepJSenseAdam:
     """Clipped gradient, then Adam; learning rate halved every 10 epochs.
 
-    Args:
-      steps_per_epoch: updates per epoch.
+    Attributes:
       learning_rate: 2e-4 in the code, not given in the paper.
       clip: "value": each element to [-0.1, 0.1] (paper); "norm": global norm 1 (code).
 
-    Raises:
-      ValueError: another way of clipping.
-
     Source: Deep J-Sense.
     """
-    if clip not in ("value", "norm"):
-        raise ValueError(f"deep_jsense clips by 'value' or by 'norm', not by '{clip}'")
-    clipping = optax.clip(0.1) if clip == "value" else optax.clip_by_global_norm(1.0)
-    return optax.chain(clipping, optax.adam(step_decay(learning_rate, factor=0.5, every=10 * steps_per_epoch)))
+
+    learning_rate: float = 2e-4
+    clip: Literal["value", "norm"] = "value"
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        if self.clip not in ("value", "norm"):
+            raise ValueError(f"DeepJSenseAdam clips by 'value' or by 'norm', not by '{self.clip}'")
+        clipping = optax.clip(0.1) if self.clip == "value" else optax.clip_by_global_norm(1.0)
+        return optax.chain(
+            clipping, optax.adam(step_decay(_rate(self.learning_rate), factor=0.5, every=course.epochs(10)))
+        )
 
 
-def benchmark(n_steps: int | None = None, *, learning_rate: float = 1e-3) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class BenchmarkAdam:
     """Each variable's gradient clipped to norm 1, then Adam.
 
-    Weights stacked over unrolled steps are one leaf here: `per_module(benchmark(), model.n_steps)` clips the variables
-    of each step.
+    Weights stacked over unrolled steps are one leaf here: `per_module(BenchmarkAdam().build(), model.n_steps)` clips the
+    variables of each step.
 
-    Args:
-      n_steps: updates of a run whose learning rate falls to a tenth after each third (KIKI-net); None: constant.
+    Attributes:
       learning_rate: the rate at the start.
+      in_thirds: the rate falls to a tenth after each third of the run (KIKI-net); else it is constant.
 
     Source: Ramzi et al. 2020, benchmark of reconstruction networks (Keras, clipnorm=1).
     """
-    rate = learning_rate if n_steps is None else step_decay(learning_rate, factor=0.1, every=max(n_steps // 3, 1))
-    return optax.chain(clip_each_by_norm(1.0), optax.adam(rate))
+
+    learning_rate: float = 1e-3
+    in_thirds: bool = False
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        rate: Any = _rate(self.learning_rate)
+        if self.in_thirds:
+            rate = step_decay(rate, factor=0.1, every=max(course.whole() // 3, 1))
+        return optax.chain(clip_each_by_norm(1.0), optax.adam(rate))
 
 
-def ramzi(learning_rate: float = 1e-4) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class RamziRAdam:
     """Rectified Adam with the eps of TensorFlow Addons, 1e-7.
 
-    Args:
+    Attributes:
       learning_rate: 1e-4; 1e-7 for fine-tuning on one contrast.
 
     Source: XPDNet, NC-PDNet.
     """
-    return optax.radam(learning_rate, eps=1e-7)
+
+    learning_rate: float = 1e-4
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        return optax.radam(_rate(self.learning_rate), eps=1e-7)
 
 
-def recon_ode(
-    learning_rate: float = 1e-3, *, sync_period: int = 5, slow_step: float = 0.5
-) -> optax.GradientTransformation:
+@dataclasses.dataclass(frozen=True)
+class ReconODELookahead:
     """Rectified Adam with Lookahead; reconstruct with the slow weights (`evaluation_params`).
 
-    Args:
+    Attributes:
       learning_rate: the rate of the fast weights.
       sync_period: updates from one step of the slow weights to the next.
       slow_step: the part of the way to the fast weights that they go.
 
     Source: ReconODE names the pair and no numbers: those of the Lookahead paper.
     """
-    return lookahead(optax.radam(learning_rate), sync_period=sync_period, slow_step=slow_step)
+
+    learning_rate: float = 1e-3
+    sync_period: int = 5
+    slow_step: float = 0.5
+
+    def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
+        """See `OptimizerConfig`."""
+        fast = optax.radam(_rate(self.learning_rate))
+        return lookahead(fast, sync_period=self.sync_period, slow_step=self.slow_step)
 
 
-def clip_each_by_norm(max_norm: float) -> optax.GradientTransformation:
-    """Each leaf by itself scaled to a norm of at most max_norm: g min(1, max_norm / ||g||)."""
-
-    def clip(g):
-        norm = optax.global_norm(g)
-        return g * (max_norm / jnp.maximum(norm, max_norm)).astype(g.dtype)
-
-    return optax.stateless(lambda updates, params: jax.tree.map(clip, updates))
-
-
-class LookaheadState(NamedTuple):
-    """State of `lookahead`.
-
-    Attributes:
-      inner: optax's own state.
-      slow_params: the slow weights.
-    """
-
-    inner: Any
-    slow_params: Params
+OPTIMIZERS: dict[str, OptimizerConfig] = {
+    "adam": Adam(),
+    "adam_cosine": AdamCosine(),
+    "gleam": GleamAdam(),
+    "modl": MoDLAdam(),
+    "fastmri_unet": UNetRMSprop(),
+    "fastmri_varnet": VarNetAdam(),
+    "deep_jsense": DeepJSenseAdam(),
+    "deep_jsense_by_norm": DeepJSenseAdam(clip="norm"),
+    "promptmr": PromptMRAdamW(),
+    "promptmr_calgary": PromptMRAdamW(decay_epoch=19),
+    "promptmr_cmrxrecon": PromptMRAdamW(learning_rate=2e-4, decay_epoch=11),
+    "benchmark": BenchmarkAdam(),
+    "ramzi": RamziRAdam(),
+    "recon_ode": ReconODELookahead(),
+}
+"""Name -> the optimizer with its published numbers."""
 
 
-def lookahead(tx: optax.GradientTransformation, *, sync_period: int, slow_step: float) -> optax.GradientTransformation:
-    """Lookahead around any optimizer, with the slow weights in its state, so that parameters stay one ordinary tree.
-
-    Every k updates: slow <- slow + a (fast - slow), fast <- slow.
-
-    Args:
-      tx: the fast optimizer.
-      sync_period: k, updates from one step of the slow weights to the next.
-      slow_step: a, the part of the way to the fast weights that they go.
-
-    Source: Zhang et al. 2019, by optax.lookahead, which wants its parameters in pairs.
-    """
-    pairs = optax.lookahead(tx, sync_period, slow_step)
-
-    def init(params):
-        return LookaheadState(pairs.init(optax.LookaheadParams.init_synced(params)), params)
-
-    def update(updates, state, params=None):
-        both = optax.LookaheadParams(fast=params, slow=state.slow_params)
-        updates, inner = pairs.update(updates, state.inner, both)
-        return updates.fast, LookaheadState(inner, optax.apply_updates(state.slow_params, updates.slow))
-
-    return optax.GradientTransformation(init, update)
-
-
-def freeze(tx: optax.GradientTransformation, is_frozen: Callable[[str], bool]) -> optax.GradientTransformation:
-    """Leave some leaves alone: no update, no weight decay, no part in a clipping norm.
-
-    Args:
-      tx: the optimizer of the others.
-      is_frozen: name of a leaf, such as "start/batch_stats/norm_0/mean", to whether it is frozen.
-
-    Example:
-      >>> params = {"prompt": jnp.ones(2), "kernel": jnp.ones(2)}
-      >>> tx = freeze(optax.sgd(1.0), lambda name: name.endswith("prompt"))
-      >>> updates, _ = tx.update(params, tx.init(params), params)
-      >>> updates["prompt"].tolist(), updates["kernel"].tolist()
-      ([0.0, 0.0], [-1.0, -1.0])
-    """
-
-    def labels(params):
-        def label(path, _):
-            return "frozen" if is_frozen(leaf_name(path)) else "trained"
-
-        return jax.tree_util.tree_map_with_path(label, params)
-
-    return optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, labels)
+def _rate(learning_rate: float) -> float:
+    """A learning rate, checked."""
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"the learning rate must be positive, but it is {learning_rate}")
+    return learning_rate

@@ -18,7 +18,7 @@ TINY = [
     "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",
     "--simulated.validation-heads", "1", "--simulated.slices", "1", "--simulated.shape", "16", "14",
     "--simulated.coils", "2", "--mask", "equispaced", "--acs", "6", "--n-masks", "2", "--model.n-steps", "2",
-    "--model.features", "2", "--log-every", "1", "--n-updates", "4",
+    "--model.features", "2", "--every.log", "1", "--n-updates", "4",
 ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def weights(out):
 def test_two_hosts_are_one(tmp_path):
     """Two processes, a module each, in one program: the weights, the log and the folder of GLEAM in one process."""
     one, two = tmp_path / "one", tmp_path / "two"
-    hosts = ["--processes", "2", "--coordinator", free_address(), "--stack", "2"]
+    hosts = ["--processes", "2", "--coordinator", free_address(), "--strategy.n-batches", "2"]
     command = [*TINY, "--out", str(two), "--strategy", "p_gleam", *hosts]
     running = [start(*command, "--process", str(i)) for i in range(2)]
     assert main([*TINY, "--out", str(one), "--strategy", "gleam"]) == 0
@@ -88,10 +88,10 @@ def test_a_host_that_never_joins(tmp_path, process):
     [
         (["--strategy", "p_gleam", "--devices", "99"], "99 devices are asked for, but there are"),
         (["--strategy", "p_gleam", "--data-shards", "2"], "2 data shards do not divide"),
-        (["--strategy", "p_gleam", "--n-modules", "3"], "3 modules do not divide the model's 2 steps"),
-        (["--strategy", "p_gleam", "--stack", "3"], "4 steps to go are no multiple of the 3"),
-        (["--strategy", "p_gleam", "--stack", "0"], "n_batches must be 1 or more"),
-        (["--strategy", "gleam", "--schedule", "spmd"], "are of p_gleam, not of gleam"),
+        (["--strategy", "p_gleam", "--strategy.n-modules", "3"], "3 modules do not divide the model's 2 steps"),
+        (["--strategy", "p_gleam", "--strategy.n-batches", "3"], "4 updates to go are no multiple of the 3"),
+        (["--strategy", "p_gleam", "--strategy.n-batches", "0"], "n_batches must be 1 or more"),
+        (["--strategy", "gleam", "--data-shards", "2"], "--data-shards is for --strategy p_gleam"),
         (["--strategy", "gleam_shared"], "needs a model with shared weights"),
         (["--processes", "2"], "needs --coordinator host:port"),
         (["--processes", "2", "--coordinator", "here"], "must be host:port, not 'here'"),

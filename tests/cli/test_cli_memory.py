@@ -20,7 +20,7 @@ def total(text, name):
 
 
 def test_table_and_limit(capsys):
-    gleam = ["--strategy", "gleam", "--n-modules", "2"]
+    gleam = ["--strategy", "gleam", "--strategy.n-modules", "2"]
     assert memory("--model", "pgd", *SMALL, *gleam, "--limit", "1KiB") == 2
     text, error = capsys.readouterr()
     assert total(text, "gleam, 4 modules") < total(text, "gleam, 2 modules") < total(text, "end_to_end, Python loop")
@@ -30,14 +30,14 @@ def test_table_and_limit(capsys):
 
 def test_shared_weights_have_a_strategy_of_their_own(capsys):
     gleam = ["--model", "pgd", *SMALL, "--strategy", "gleam_shared"]
-    assert memory(*gleam, "--model.shared", "--n-modules", "2") == 0
+    assert memory(*gleam, "--model.shared", "--strategy.n-modules", "2") == 0
     text = capsys.readouterr().out
     assert total(text, "gleam_shared, 4 modules") < total(text, "gleam_shared, 2 modules") < total(text, "end_to_end")
     assert "gleam, 4 modules" in text and "separate weights" in text
     assert memory(*gleam) == 2
     text, error = capsys.readouterr()
     assert error.count("\n") == 1 and "gleam_shared needs a model with shared weights" in error
-    assert memory(*gleam, "--model.shared", "--n-modules", "3") == 2
+    assert memory(*gleam, "--model.shared", "--strategy.n-modules", "3") == 2
     assert "3 modules do not divide" in capsys.readouterr().err
 
 

@@ -15,16 +15,17 @@ from jaxrecon.cli import main
 from jaxrecon.cli.experiments import ModelName
 from jaxrecon.cli.train import check_resume
 from jaxrecon.coils import espirit, estimate
-from jaxrecon.experiment.as_json import from_json, to_json
+from jaxrecon.experiment import DataConfig, Experiment, from_json, load_experiment, to_json
 from jaxrecon.experiment.catalog import CATALOG
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig, build
-from jaxrecon.training import Checkpoints, Experiment, load_config, read_log
-from jaxrecon.training.experiment import load_experiment
+from jaxrecon.strategies import Gleam
+from jaxrecon.training import Checkpoints, load_config, read_log
+from jaxrecon.training.optimizers import Adam
 
 HEADS = ["--simulated.heads", "2", "--simulated.validation-heads", "1", "--simulated.slices", "1"]
 TINY = [
     *HEADS, "--simulated.shape", "33", "24", "--simulated.coils", "3", "--mask", "equispaced", "--acs", "8",
-    "--model.n-steps", "2", "--model.features", "4", "--log-every", "1", "--n-masks", "2",
+    "--model.n-steps", "2", "--model.features", "4", "--every.log", "1", "--n-masks", "2",
 ]  # fmt: skip
 
 
@@ -47,10 +48,10 @@ def saved_weights(out, step):
 def test_train_resume_and_use(tmp_path, capsys):
     """Stopped after 2 of 4 steps and gone on with is the run in one go; recon rebuilds the network by itself."""
     once, twice = tmp_path / "once", tmp_path / "twice"
-    gleam = ["--strategy", "gleam", "--learning-rate", "0.003"]
+    gleam = ["--strategy", "gleam", "--optimizer.learning-rate", "0.003"]
     assert train(once, *TINY, *gleam, "--n-updates", "4") == 0
     text = capsys.readouterr().out
-    assert "gleam, 2 modules" in text and "--learning-rate" in text and "NMSE" in text
+    assert "gleam, 2 modules" in text and "adam, learning rate 0.003" in text and "NMSE" in text
     assert (once / "curves.png").stat().st_size > 1000
     for n in ("2", "4"):
         assert train(twice, *TINY, *gleam, "--n-updates", n) == 0
@@ -107,52 +108,55 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
         write_fastmri(data / f"file{i}.h5", kspace[None], reconstruction_rss=image)
     config = tmp_path / "mine.py"
     config.write_text(
-        "from jaxrecon.models import VarNetConfig\nfrom jaxrecon.training import Experiment\n"
+        "from jaxrecon.experiment import DataConfig, Every, Experiment\nfrom jaxrecon.models import VarNetConfig\n"
         "def experiment(small=False):\n"
         "    model = VarNetConfig(n_steps=1 if small else 12, features=2, pools=1, sens_features=2, sens_pools=1)\n"
-        "    return Experiment(model, loss='ssim', acs=6, n_updates=2, log_every=1, batch_size=2, n_masks=2)\n"
+        "    data = DataConfig(acs=6, n_masks=2)\n"
+        "    return Experiment(model, loss='ssim', data=data, n_updates=2, every=Every(log=1), batch_size=2)\n"
     )
     out = tmp_path / "run"
     command = ["train", str(config), "--small", "--data", str(data), "--out", str(out)]
-    assert main([*command, "--learning-rate", "0.01"]) == 0
+    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 0
     assert "2 slices for training, 1 for validation" in capsys.readouterr().out
     content = load_config(out)
     assert content["model"] == {**content["model"], "kind": "varnet", "n_steps": 1, "pools": 1}
-    assert content["learning_rate"] == 0.01 and content["loss"] == "ssim"
+    assert content["optimizer"] == {"kind": "adam", "learning_rate": 0.01} and content["loss"] == "ssim"
     assert [r["event"] for r in read_log(out)] == ["training", "training", "evaluation"]
     # the same folder with another experiment
-    assert main([*command, "--learning-rate", "0.02", "--loss", "l1"]) == 2
+    assert main([*command, "--optimizer.learning-rate", "0.02", "--loss", "l1"]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "learning_rate 0.01, now 0.02" in error and "loss ssim, now l1" in error
+    assert error.count("\n") == 1 and "optimizer.learning_rate 0.01, now 0.02" in error and "loss ssim, now l1" in error
     assert "n_steps" not in error
     # the same experiment, but a file more, and another folder
     write_fastmri(data / "file3.h5", kspace[None], reconstruction_rss=image)
-    assert main([*command, "--learning-rate", "0.01"]) == 2
+    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "other data" in error and "data.found 2 slices" in error and "now 3" in error
+    assert (
+        error.count("\n") == 1 and "other data" in error and "learned_from.found 2 slices" in error and "now 3" in error
+    )
     (data / "file3.h5").unlink()
     # as many files and bytes, but others
     kept = (data / "file1.h5").read_bytes()
     with h5py.File(data / "file1.h5", "r+") as file:
         file["reconstruction_rss"][()] *= 2
     assert (data / "file1.h5").stat().st_size == len(kept)
-    assert main([*command, "--learning-rate", "0.01"]) == 2
+    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "other data: data.files 3 with" in error
+    assert error.count("\n") == 1 and "other data: learned_from.files 3 with" in error
     (data / "file1.h5").write_bytes(kept)
-    assert main([*command, "--learning-rate", "0.01"]) == 0
+    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 0
     data.rename(tmp_path / "moved")
     command[command.index(str(data))] = str(tmp_path / "moved")
-    assert main([*command, "--learning-rate", "0.01"]) == 2
+    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 2
     error = capsys.readouterr().err
-    assert f"data.training {data}, now {tmp_path / 'moved'}" in error and "found" not in error
+    assert f"learned_from.training {data}, now {tmp_path / 'moved'}" in error and "found" not in error
     # a run from before there were fingerprints is not refused for want of one
     for about in out.glob("checkpoints/*/about/metadata"):
         content = json.loads(about.read_text())
-        del content["config"]["data"]["files"]
+        del content["config"]["learned_from"]["files"]
         about.write_text(json.dumps(content))
     stored = load_config(out)
-    check_resume(from_json(stored, where=out), out, data=stored["data"] | {"files": "3 with 10 bytes, abc"})
+    check_resume(from_json(stored, where=out), out, data=stored["learned_from"] | {"files": "3 with 10 bytes, abc"})
 
 
 def test_frames_train_and_reconstruct(tmp_path, capsys):
@@ -252,9 +256,9 @@ def test_refused(tmp_path, capsys):
     assert "no data file" in refused(data=tmp_path)
     assert "'sparkling'" in refused("--mask", "sparkling")
     assert "--acs" in refused("--acs", "2")
-    assert "3 modules do not divide" in refused("--strategy", "gleam", "--n-modules", "3")
+    assert "3 modules do not divide" in refused("--strategy", "gleam", "--strategy.n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
-    assert "learning rate" in refused("--learning-rate", "-1")
+    assert "learning rate" in refused("--optimizer.learning-rate", "-1")
     assert "features must be 1 or more, not 0" in refused("--model.features", "0")
     assert "blocks must be 1 or more, not -1" in refused("--model.blocks", "-1")
     assert "ndim must be 2 for images or 3 for frames, not 4" in refused("--model.ndim", "4")
@@ -278,9 +282,10 @@ def test_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "broken.py" in error and "ZeroDivisionError" in error
     (tmp_path / "wrong.py").write_text(
-        "from jaxrecon.models import PGDConfig\nfrom jaxrecon.training import Experiment\n"
+        "from jaxrecon.experiment import Experiment\nfrom jaxrecon.models import PGDConfig\n"
+        "from jaxrecon.training.optimizers import Adam\n"
         "def experiment(small=False):\n"
-        "    return Experiment(PGDConfig(features='many'), loss='l7', batch_size=1.5, learning_rate=1)\n"
+        "    return Experiment(PGDConfig(features='many'), loss='l7', batch_size=1.5, optimizer=Adam(1))\n"
     )
     for command in (["train", "--data", "simulated", "--out", "x"], ["memory"]):
         assert main([command[0], str(tmp_path / "wrong.py"), *command[1:]]) == 2
@@ -292,14 +297,16 @@ def test_refused(tmp_path, capsys):
 
 
 def test_best_weights_by_a_variant_without_nmse(tmp_path, capsys):
-    assert train(tmp_path / "run", *TINY, "--n-updates", "2", "--evaluate-every", "1", "--variant", "modl") == 0
+    assert train(tmp_path / "run", *TINY, "--n-updates", "2", "--every.evaluate", "1", "--variant", "modl") == 0
     psnr = {r["step"]: r["psnr"] for r in read_log(tmp_path / "run") if r["event"] == "evaluation"}
     best = max(psnr, key=psnr.get)
     assert f"PSNR {psnr[best]:.4g} at step {best}" in capsys.readouterr().out
 
 
 def test_not_a_number_is_told(tmp_path, capsys):
-    assert train(tmp_path / "run", *TINY, "--n-updates", "4", "--learning-rate", "1e30", "--scale", "none") == 2
+    assert (
+        train(tmp_path / "run", *TINY, "--n-updates", "4", "--optimizer.learning-rate", "1e30", "--scale", "none") == 2
+    )
     error = capsys.readouterr().err
     assert "not finite" in error and "step" in error and error.count("\n") == 1
 
@@ -337,13 +344,14 @@ def test_checkpoint_refused_by_recon(tmp_path, capsys):
 
 @pytest.mark.parametrize("config", [UNetConfig(), VarNetConfig(), MoDLConfig(shared=False), PGDConfig()])
 def test_experiments_survive_json(config):
-    experiment = Experiment(config, shape=(40, 32), acs=12, learning_rate=1e-4, strategy="gleam", n_modules=2)
+    experiment = Experiment(config, Gleam(2), Adam(1e-4), data=DataConfig(shape=(40, 32), acs=12))
     content = json.loads(json.dumps(to_json(experiment)))
     assert from_json(content, where="run") == experiment
     del content["batch_size"]
     assert from_json(content, where="run") == experiment
-    wrong = {**content, "acs": "wide", "epochs": 3, "model": {**content["model"], "features": True}}
-    with pytest.raises(ValueError, match=r"(?s)model\.features is True.*acs is 'wide'.*unknown field epochs"):
+    data = {**content["data"], "acs": "wide"}
+    wrong = {**content, "data": data, "epochs": 3, "model": {**content["model"], "features": True}}
+    with pytest.raises(ValueError, match=r"(?s)model\.features is True.*data\.acs is 'wide'.*unknown field epochs"):
         from_json(wrong, where="run")
     with pytest.raises(ValueError, match="no network 'gan'"):
         from_json({"model": {"kind": "gan"}}, where="run")

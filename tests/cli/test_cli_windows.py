@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from support.experiments import with_data
 from support.files import write_fastmri, write_matlab
 from support.scans import line_mask, measured
 
@@ -58,7 +59,8 @@ def experiment(small=False):
     heads = dataclasses.replace(
         preset.simulated, heads=2, validation_heads=1, slices=1, shape=(24, 20), coils=2
     )
-    return dataclasses.replace(preset, model=model, simulated=heads, n_masks=2, mask="equispaced", acs=4, n_updates=2)
+    data = dataclasses.replace(preset.data, n_masks=2, mask="equispaced", acs=4)
+    return dataclasses.replace(preset, model=model, simulated=heads, data=data, n_updates=2)
 """
 
 
@@ -66,7 +68,7 @@ def test_train_and_reconstruct(tmp_path, capsys):
     (tmp_path / "tiny.py").write_text(CONFIGURATION)
     out = tmp_path / "run"
     assert (
-        main(["train", str(tmp_path / "tiny.py"), "--data", "simulated", "--out", str(out), "--evaluate-every", "2"])
+        main(["train", str(tmp_path / "tiny.py"), "--data", "simulated", "--out", str(out), "--every.evaluate", "2"])
         == 0
     )
     assert "NMSE" in capsys.readouterr().out
@@ -93,7 +95,7 @@ def test_frames_without_signal(tmp_path, capsys):
         assert scan.adjacent(0, 3).mask is None and scan.adjacent(4, 3).mask is None
     out = tmp_path / "run"
     assert main(["train", str(tmp_path / "tiny.py"), "--data", str(tmp_path / "data"), "--out", str(out),
-                 "--loss", "ssim", "--scale", "none", "--target", "auto", "--batch-size", "2", "--log-every", "1"]) == 0  # fmt: skip
+                 "--loss", "ssim", "--scale", "none", "--target", "auto", "--batch-size", "2", "--every.log", "1"]) == 0  # fmt: skip
     text = capsys.readouterr().out
     assert "6 slices for training, 6 for validation" in text and "left out of training: 4" in text
     records = read_log(out)
@@ -216,7 +218,7 @@ def test_region_that_recon_gives(tmp_path, converted, capsys):
 @pytest.mark.parametrize("model", [TINY, VarNetConfig()])
 @pytest.mark.parametrize("mask", ["random", "fixed-count", "calgary-poisson", "gaussian-2d"])
 def test_region_that_training_gives(model, mask, random_complex):
-    experiment = dataclasses.replace(CATALOG["varnet"].small_preset, model=model, mask=mask, acs=3)
+    experiment = with_data(dataclasses.replace(CATALOG["varnet"].small_preset, model=model), mask=mask, acs=3)
     frames = () if model != TINY else (3,)
     part = Slice(kspace=np.asarray(random_complex((*frames, 2, 24, 20))), file="memory")
     example = prepare(part, preparation(experiment), np.random.default_rng(0))
@@ -228,7 +230,7 @@ def test_region_that_training_gives(model, mask, random_complex):
     with pytest.raises(ValueError, match="slice 0 of memory: there is no fully sampled center to estimate maps from"):
         prepare(hollow, preparation(experiment), np.random.default_rng(0))
     with pytest.raises(ValueError, match="no fully sampled center"):
-        prepare(hollow, preparation(dataclasses.replace(experiment, mask=None)), np.random.default_rng(0))
+        prepare(hollow, preparation(with_data(experiment, mask=None)), np.random.default_rng(0))
 
 
 def test_what_memory_counts():
@@ -263,7 +265,7 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
     how = preparation(experiment, use="validation")
     found = find_data(experiment, str(tmp_path), None).training
     assert [(part.frame, part.n_frames, part.index) for part in found] == [(p.frame, 5, p.index) for p in scans]
-    random = preparation(dataclasses.replace(experiment, mask="kt-random"))
+    random = preparation(with_data(experiment, mask="kt-random"))
     whole = masks.draw("kt-uniform", (24, 20), acceleration=4, acs=4, frames=5)[:, None]
     seen = {}
     for part in found:
@@ -280,14 +282,14 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
 
 
 def test_still_images_have_no_masks_of_frames(tmp_path):
-    experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, mask="kt-uniform")
+    experiment = with_data(dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY), mask="kt-uniform")
     with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: give --simulated\.hearts"):
         find_data(experiment, "simulated", None)
     write_fastmri(tmp_path / "scan.h5", measured(n_coils=2)[0][None])
     with pytest.raises(ValueError, match=r"scan\.h5: expected time frames for the mask kt-uniform, found still images"):
         find_data(experiment, str(tmp_path), None)
     with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
-        preparation(dataclasses.replace(CATALOG["varnet"].small_preset, mask="kt-uniform"))
+        preparation(with_data(CATALOG["varnet"].small_preset, mask="kt-uniform"))
     problem, _ = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
     assert problem.op.encoding.mask.shape == (1, 3, 1, 1, 16)
 
@@ -349,7 +351,7 @@ def test_masks_of_frames_go_with_their_window(tmp_path):
 
 
 def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
-    """Train and memory tell that the latent would not learn; without --n-modules the modules have two steps."""
+    """Train and memory tell that the latent would not learn; without --strategy.n-modules the modules have two steps."""
 
     class Stopped(Exception):
         """Before a training step is compiled."""
@@ -365,12 +367,14 @@ def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
         ["memory", str(tmp_path / "tiny.py"), "--size", "24", "20", "--coils", "2"],
     ]
     for command in commands:
-        for modules, options in ((2, ["--n-modules", "2"]), (1, [])):
+        for modules, options in ((2, ["--strategy.n-modules", "2"]), (1, [])):
             with pytest.raises(Stopped):
                 main([*command, "--strategy", "gleam", *options])
             text = capsys.readouterr().out
             assert f"gleam, {modules} modules" in text
-            assert ("warning: --n-modules 2 of 2 steps" in text and "never learns" in text) == (modules == 2)
+            assert ("warning: 2 modules of 2 steps: " in text and "the latent of promptmr-plus" in text) == (
+                modules == 2
+            )
             assert "1 of 3 neighbouring slices of 24 x 20, 2 coils" in text
     experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY)
     compared = every_strategy(experiment, build(TINY), optax.identity())

@@ -1,22 +1,21 @@
 """What an experiment says of slices, masks, ranges and sizes, as training and `recon --checkpoint` follow it."""
 
-import dataclasses
 from pathlib import Path
 
 import h5py
 import jax
 import numpy as np
 import pytest
+from support.experiments import with_data
 from support.files import write_fastmri
 from support.scans import line_mask, measured
 
 from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import remove_oversampling
-from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment import CATALOG, DataConfig, Experiment
 from jaxrecon.models import VarNetConfig, build
 from jaxrecon.problem import Problem
 from jaxrecon.recon import Network
-from jaxrecon.training import Experiment
 
 
 def test_slices_masks_and_ranges_of_a_paper(tmp_path):
@@ -30,7 +29,7 @@ def test_slices_masks_and_ranges_of_a_paper(tmp_path):
         with h5py.File(path, "r+") as file:
             file.attrs["max"] = 3 * volume.max()
     preset = CATALOG["varnet"].preset
-    experiment = dataclasses.replace(preset, slices=(1, -1), n_masks=None, data_range="slice", acs=4, acceleration=2.0)
+    experiment = with_data(preset, slices=(1, -1), n_masks=None, data_range="slice", acs=4, acceleration=2.0)
     found = find_data(experiment, str(data), None)
     assert [e.index for e in found.training.entries] == [e.index for e in found.validation.entries] == [1, 2]
     drawn = [preparation(experiment).mask(found.training[0], np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
@@ -40,8 +39,8 @@ def test_slices_masks_and_ranges_of_a_paper(tmp_path):
     ranges = [preparation(e).data_range(part, part.target) for e in (experiment, preset)]
     assert ranges == pytest.approx([part.target.max(), 3 * part.target.max()])
     for wrong in (
-        dataclasses.replace(experiment, slices=(4, 6)),
-        dataclasses.replace(CATALOG["pgd-cine"].preset, slices=(1, 2)),
+        with_data(experiment, slices=(4, 6)),
+        with_data(CATALOG["pgd-cine"].preset, slices=(1, 2)),
     ):
         with pytest.raises(ValueError, match="expected slices from"):
             find_data(wrong, str(data), data)
@@ -54,7 +53,7 @@ def test_readout_is_cropped_to_that_of_the_training(random_complex):
     lines = line_mask(12, n_acs=4)[None]
     params = model.init(jax.random.key(0), Problem.from_numpy(kspace * lines, mask=lines))
     trained = {
-        rows: Network(Path("run"), Experiment(config, scale="none", shape=(rows, 10)), params, model)
+        rows: Network(Path("run"), Experiment(config, data=DataConfig(scale="none", shape=(rows, 10))), params, model)
         for rows in (16, 24, 32)
     }
     image, _ = trained[16].reconstruct(kspace * lines, lines, None)

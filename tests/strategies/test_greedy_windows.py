@@ -12,9 +12,8 @@ from jaxrecon import models
 from jaxrecon.experiment.catalog import CATALOG
 from jaxrecon.operators import CartesianSense
 from jaxrecon.problem import Problem
-from jaxrecon.strategies import gleam
-from jaxrecon.training import Experiment
-from jaxrecon.training.experiment import n_modules
+from jaxrecon.strategies import Gleam, PGleam, gleam
+from jaxrecon.strategies.configs import modules_of
 
 # attention's ReLU may happen to be off everywhere, which is no matter of the strategy
 TINY = CATALOG["promptmr-plus"].tiny
@@ -45,7 +44,7 @@ def latent_rows(gradients):
 def test_equals_an_explicit_loop_and_teaches_every_weight(setup, x64):
     """The default is modules of two steps: all leaves learn, and the latent of each module's first step."""
     model, params, problem, target = setup
-    modules = n_modules(Experiment(CONFIG, strategy="gleam"))
+    modules = modules_of(Gleam(), model)
     assert modules == 2
 
     def greedy_losses(params):
@@ -83,7 +82,7 @@ def test_modules_of_one_step_teach_no_latent(setup, x64):
 def test_default_number_of_modules(n_steps, expected):
     """The most that leave two steps or more; one per step where the network has no latent; a given number stands."""
     config = dataclasses.replace(CONFIG, n_steps=n_steps)
-    assert n_modules(Experiment(config, strategy="gleam")) == expected
-    assert n_modules(Experiment(config, strategy="gleam", n_modules=n_steps)) == n_steps
-    assert n_modules(Experiment(dataclasses.replace(config, n_buffers=0), strategy="p_gleam")) == n_steps
-    assert n_modules(Experiment(models.PGDConfig(n_steps=n_steps), strategy="gleam")) == n_steps
+    assert modules_of(Gleam(), config.build()) == expected
+    assert modules_of(Gleam(n_steps), config.build()) == n_steps
+    assert modules_of(PGleam(), dataclasses.replace(config, n_buffers=0).build()) == n_steps
+    assert modules_of(Gleam(), models.PGDConfig(n_steps=n_steps).build()) == n_steps

@@ -15,7 +15,7 @@ from support.toy import assert_trees_close, make_problem, mean_square, toy
 
 from jaxrecon.models import batched, run, stack_problems
 from jaxrecon.strategies import gleam, module_mesh, p_gleam, per_module
-from jaxrecon.training import fit, from_grad_fn, read_log
+from jaxrecon.training import Every, fit, from_grad_fn, read_log
 
 SCHEDULES = ("pipeline", "algorithm2", "spmd", "pmap")
 
@@ -102,7 +102,7 @@ def test_goes_on_with_other_modules_and_in_other_hands(setup, schedule):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_modules_may_have_losses_and_optimizers_of_their_own(setup, schedule):
     model, params, batches = setup
-    tx = [optax.adam(1e-2), optax.sgd(1e-2, momentum=0.9), optax.adam(1e-3), optax.sgd(0.1)]
+    tx = [optax.adam(rate) for rate in (1e-2, 3e-2, 1e-3, 1e-2)]
     losses = [mean_square, lambda x, y: 2 * mean_square(x, y), mean_square, lambda x, y: jnp.mean(jnp.abs(x - y))]
     batches = batches[:3]
     expected, seen = train(from_grad_fn(gleam(4)(model, losses), per_module(tx, 4)), params, batches)
@@ -113,6 +113,20 @@ def test_modules_may_have_losses_and_optimizers_of_their_own(setup, schedule):
         # module 0 depends on no other
         plain, _ = train(from_grad_fn(gleam(4)(model, mean_square), tx[0]), params, batches)
         assert_trees_close(*(jax.tree.map(lambda a: a[0], s.params["steps"]) for s in (own, plain)), 1e-5)
+
+
+def test_optimizers_of_modules_are_of_one_kind(setup):
+    """They may differ in their numbers; in what their states are made of one clear error says what may differ."""
+    model, params, _ = setup
+    other = [optax.sgd(1e-2), optax.adam(optax.constant_schedule(1e-2)), optax.adam(1e-2, mu_dtype="bfloat16")]
+    for tx in other:
+        mixed = [optax.adam(1e-2)] * 3 + [tx]
+        with pytest.raises(
+            ValueError, match=r"may differ in their numbers, as \[optax.adam\(rate\) for rate in rates\]"
+        ):
+            per_module(mixed, 4).init(params)
+        with pytest.raises(ValueError, match="may differ in their numbers"):
+            p_gleam(4, module_mesh(1), mixed)(model, mean_square).init(params, jax.random.key(1))
 
 
 @pytest.mark.parametrize("schedule", ["algorithm2", "spmd"])
@@ -138,15 +152,15 @@ def test_fit_takes_stacks(setup, tmp_path):
             model, mean_square
         )
         out = tmp_path / schedule
-        options = {"log_every": 2, "checkpoint_every": 3, "progress": False, "out": out, "data": batches}
-        fit(update, params, n_steps=4, **options)
-        state = fit(update, params, n_steps=6, **options)
+        options = {"every": Every(log=2, checkpoint=3), "progress": False, "out": out, "data": batches}
+        fit(update, params, n_updates=4, **options)
+        state = fit(update, params, n_updates=6, **options)
         records = [r for r in read_log(out) if r["event"] == "training"]
         ends[schedule] = jax.device_get(state.params), [r["loss"] for r in records]
         assert int(state.step) == 6 and [r["step"] for r in records if r["step"] % 2 == 0] == [2, 4, 6]
     assert_trees_close(ends["spmd"][0], ends["pipeline"][0], 1e-5)
-    with pytest.raises(ValueError, match="3 steps to go are no multiple of the 2"):
-        fit(update, params, batches, out=tmp_path / "odd", n_steps=3, progress=False)
+    with pytest.raises(ValueError, match="3 updates to go are no multiple of the 2"):
+        fit(update, params, batches, out=tmp_path / "odd", n_updates=3, progress=False)
 
 
 def test_errors_say_what_to_change(setup):

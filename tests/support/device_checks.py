@@ -163,7 +163,7 @@ def run_commands(say, out):
         "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",
         "--simulated.validation-heads", "1", "--simulated.slices", "1", "--simulated.shape", "16", "14",
         "--simulated.coils", "2", "--mask", "equispaced", "--acs", "6", "--n-masks", "2", "--model.n-steps", "2",
-        "--model.features", "2", "--log-every", "1", "--n-updates", "2", "--batch-size", "2", "--seed", "3",
+        "--model.features", "2", "--every.log", "1", "--n-updates", "2", "--batch-size", "2", "--seed", "3",
     ]  # fmt: skip
     runs = {"one": ["--strategy", "gleam"], "modules": ["--strategy", "p_gleam", "--devices", "2"]}
     weights = {}
@@ -174,7 +174,9 @@ def run_commands(say, out):
     losses = [[r["losses"] for r in read_log(out / name) if r["event"] == "training"] for name in runs]
     say("command", {"difference": difference(weights["modules"], weights["one"]), "losses": difference(*losses)})
     # the run of two devices goes on with one, and with other modules
-    assert main([*tiny, "--out", str(out / "modules"), *runs["one"], "--n-updates", "3", "--n-modules", "1"]) == 0
+    assert (
+        main([*tiny, "--out", str(out / "modules"), *runs["one"], "--n-updates", "3", "--strategy.n-modules", "1"]) == 0
+    )
     losses = [r["losses"] for r in read_log(out / "modules") if r["event"] == "training"]
     say("resumed", {"modules": [len(own) for own in losses]})
 

@@ -1,4 +1,4 @@
-"""A tiny unrolled network with data, and a run of it that a test may kill: `python -m support.toy_run OUT N_STEPS`."""
+"""A tiny unrolled network with data, and a run of it that a test may kill: `python -m support.toy_run OUT N_UPDATES`."""
 
 import sys
 
@@ -12,7 +12,7 @@ from jaxrecon.data.preparation import Preparation, combined_target, top_magnitud
 from jaxrecon.data.scan import Slice
 from jaxrecon.models import batched, unrolled
 from jaxrecon.strategies import end_to_end
-from jaxrecon.training import Scores, fit, from_grad_fn, losses
+from jaxrecon.training import Every, RunFolder, Scores, fit, from_grad_fn, losses
 
 COILS, Y, X = 2, 9, 8
 
@@ -60,25 +60,22 @@ def half_of_the_columns(part, rng):
 PREPARATION = Preparation(mask=half_of_the_columns, target=combined_target, scale=top_magnitude, keys=True)
 
 
-def train(out, n_steps, *, tx=None, **options):
+def train(out, n_updates, *, tx=None):
     """A run with everything on: EMA, evaluation, best checkpoint, keys, shuffled data read by threads."""
     model = toy()
     data = batches(slices(7), PREPARATION, batch_size=2, seed=3)
     update = from_grad_fn(end_to_end()(batched(model), losses.complex_l1), tx or optax.adam(1e-3), ema_decay=0.9)
     problem, _ = next(iter(data))
     params = batched(model).init(jax.random.key(1), problem)
-    options = {"log_every": 2, "checkpoint_every": 3, "evaluate_every": 6, **options}
     return fit(
         update,
         params,
         data,
-        out=out,
-        n_steps=n_steps,
+        out=RunFolder(out, config={"model": "toy"}, best=("a", "max")),
+        n_updates=n_updates,
         evaluate=lambda params: Scores({"a": float(params["steps"]["a"].sum())}),
-        best=("a", "max"),
-        config={"model": "toy"},
+        every=Every(evaluate=6, checkpoint=3, log=2),
         progress=False,
-        **options,
     )
 
 

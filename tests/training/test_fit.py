@@ -23,6 +23,8 @@ from jaxrecon.models import batched
 from jaxrecon.strategies import end_to_end, gleam
 from jaxrecon.training import (
     Checkpoints,
+    Every,
+    RunFolder,
     Scores,
     TrainingError,
     TrainState,
@@ -38,13 +40,13 @@ from jaxrecon.training import (
 from jaxrecon.training.checkpoints import as_json
 from jaxrecon.training.fit import caption
 
-N_STEPS = 24
+N_UPDATES = 24
 
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    return train(out, N_STEPS), out
+    return train(out, N_UPDATES), out
 
 
 def assert_equal_states(a, b):
@@ -60,9 +62,9 @@ def curve(out):
 
 def test_two_runs_are_equal_bit_for_bit(whole_run, tmp_path):
     state, out = whole_run
-    assert_equal_states(train(tmp_path, N_STEPS), state)
+    assert_equal_states(train(tmp_path, N_UPDATES), state)
     assert curve(tmp_path) == curve(out)
-    assert int(state.step) == N_STEPS and len(curve(out)) > N_STEPS // 2
+    assert int(state.step) == N_UPDATES and len(curve(out)) > N_UPDATES // 2
 
 
 def test_speed_counts_the_time_that_steps_are_waited_for(tmp_path, monkeypatch):
@@ -84,7 +86,7 @@ def test_speed_counts_the_time_that_steps_are_waited_for(tmp_path, monkeypatch):
 def test_stopped_and_resumed_equals_one_run(whole_run, tmp_path):
     state, out = whole_run
     train(tmp_path, 13)
-    assert_equal_states(train(tmp_path, N_STEPS), state)
+    assert_equal_states(train(tmp_path, N_UPDATES), state)
     # the interval that ended at step 13 makes records that the whole run does not have
     assert [r for r in curve(tmp_path) if r[0] == "evaluation" and r[1] != 13] == [
         r for r in curve(out) if r[0] == "evaluation"
@@ -110,11 +112,11 @@ def test_killed_at_any_moment_and_resumed_equals_one_run(whole_run, tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         reached = checkpoints.latest
     assert reached is not None and reached > 0
-    n_steps = max(N_STEPS, reached + 3)
-    resumed = train(tmp_path, n_steps)
-    if n_steps != N_STEPS:
+    n_updates = max(N_UPDATES, reached + 3)
+    resumed = train(tmp_path, n_updates)
+    if n_updates != N_UPDATES:
         # the machine was faster than the kill: the whole run goes on as far
-        state = train(shutil.copytree(out, tmp_path / "longer"), n_steps)
+        state = train(shutil.copytree(out, tmp_path / "longer"), n_updates)
         out = tmp_path / "longer"
     assert_equal_states(resumed, state)
     assert curve(tmp_path)[:20] == curve(out)[:20]
@@ -139,7 +141,7 @@ def test_weights_for_reconstruction_are_those_of_the_best_evaluation(whole_run):
     best = max(evaluations, key=evaluations.get)
     weights = load_params(out, like)
     assert float(weights["steps"]["a"].sum()) == evaluations[best]
-    np.testing.assert_array_equal(load_params(out, like, step=N_STEPS)["steps"]["a"], state.ema["steps"]["a"])
+    np.testing.assert_array_equal(load_params(out, like, step=N_UPDATES)["steps"]["a"], state.ema["steps"]["a"])
     assert load_config(out) == {"model": "toy"}
     with pytest.raises(ValueError, match="no run folder"):
         load_params(out / "images", like)
@@ -152,7 +154,7 @@ def test_checkpoint_of_another_model_lists_the_differences(whole_run):
     with pytest.raises(ValueError, match=r"(?s)missing steps/b.*unknown steps/t.*steps/a is float32\[3\]"):
         load_params(out, other)
     with pytest.raises(ValueError, match="another model or optimizer"):
-        train(out, N_STEPS + 1, tx=optax.sgd(1e-3))
+        train(out, N_UPDATES + 1, tx=optax.sgd(1e-3))
 
 
 def simple_parts(loss=losses.complex_l1, *, n=4, strategy=None, tx=None):
@@ -176,8 +178,8 @@ def test_compiles_once_per_shape(tmp_path):
         return losses.complex_l1(x, target)
 
     update, params, data = simple_parts(loss)
-    fit(update, params, data, out=tmp_path, n_steps=20, progress=False)
-    fit(update, params, data, out=tmp_path, n_steps=30, progress=False)
+    fit(update, params, data, out=tmp_path, n_updates=20, progress=False)
+    fit(update, params, data, out=tmp_path, n_updates=30, progress=False)
     # a restart has arrays of the disk, committed to a device: that may compile once more, never per step
     assert sorted(set(traces)) == [(2, 7, 8), (2, 9, 8)]
     assert update.step._cache_size() <= 4
@@ -197,7 +199,7 @@ def test_nan_stops_with_step_module_and_last_good_checkpoint(strategy, tmp_path)
             yield problem, target.replace(image=image)
 
     with pytest.raises(TrainingError) as caught:
-        fit(update, params, poisoned(), out=tmp_path, n_steps=20, checkpoint_every=5, log_every=10, progress=False)
+        fit(update, params, poisoned(), out=tmp_path, n_updates=20, every=Every(checkpoint=5, log=10), progress=False)
     text = str(caught.value)
     assert "step 8" in text and "the loss" in text and str(tmp_path / "checkpoints" / "5") in text
     assert ("module 0 of 3" in text) == strategy.__qualname__.startswith("gleam")
@@ -231,16 +233,16 @@ def test_unusable_folders_are_found_before_training(tmp_path, monkeypatch):
     update, params, data = simple_parts()
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write to the run folder"):
-        fit(update, params, data, out=tmp_path / "file" / "run", n_steps=1, progress=False)
+        fit(update, params, data, out=tmp_path / "file" / "run", n_updates=1, progress=False)
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OSError, match="MiB free"):
-        fit(update, params, data, out=tmp_path / "run", n_steps=1, progress=False)
+        fit(update, params, data, out=tmp_path / "run", n_updates=1, progress=False)
 
 
 def test_disk_that_fills_up_names_the_last_checkpoint(tmp_path, monkeypatch):
     update, params, data = simple_parts()
-    fit(update, params, data, out=tmp_path, n_steps=2, progress=False)
+    fit(update, params, data, out=tmp_path, n_updates=2, progress=False)
     import orbax.checkpoint as ocp
 
     def full(*args, **options):
@@ -248,24 +250,26 @@ def test_disk_that_fills_up_names_the_last_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ocp.CheckpointManager, "save", full)
     with pytest.raises(OSError, match=r"step 4 could not be written.*No space left.*step 2"):
-        fit(update, params, data, out=tmp_path, n_steps=4, progress=False)
+        fit(update, params, data, out=tmp_path, n_updates=4, progress=False)
 
 
 def test_data_that_end_and_options_that_do_not_fit(tmp_path):
     update, params, data = simple_parts()
     with pytest.raises(TrainingError, match="no data for step 3"):
-        fit(update, params, iter(data[:2]), out=tmp_path / "a", n_steps=9, progress=False)
+        fit(update, params, iter(data[:2]), out=tmp_path / "a", n_updates=9, progress=False)
     with pytest.raises(ValueError, match="give evaluate="):
-        fit(update, params, data, out=tmp_path / "b", n_steps=9, best=("psnr", "max"), progress=False)
+        fit(update, params, data, out=RunFolder(tmp_path / "b", best=("psnr", "max")), n_updates=9, progress=False)
+    with pytest.raises(ValueError, match="numbers of `every` must be 1 or more"):
+        fit(update, params, data, out=tmp_path / "b", n_updates=9, every=Every(log=0), progress=False)
     with pytest.raises(ValueError, match="TrainState"):
-        fit(lambda s, p, t: (s, {}), params, data, out=tmp_path / "c", n_steps=9, progress=False)
+        fit(lambda s, p, t: (s, {}), params, data, out=tmp_path / "c", n_updates=9, progress=False)
 
 
 def test_iterables_without_a_place_resume_exactly_too(tmp_path):
     update, params, data = simple_parts()
-    whole = fit(update, params, data, out=tmp_path / "a", n_steps=7, progress=False)
-    fit(update, params, data, out=tmp_path / "b", n_steps=3, progress=False)
-    assert_equal_states(fit(update, params, data, out=tmp_path / "b", n_steps=7, progress=False), whole)
+    whole = fit(update, params, data, out=tmp_path / "a", n_updates=7, progress=False)
+    fit(update, params, data, out=tmp_path / "b", n_updates=3, progress=False)
+    assert_equal_states(fit(update, params, data, out=tmp_path / "b", n_updates=7, progress=False), whole)
 
 
 def test_evaluation_with_pictures_and_tensorboard(tmp_path):
@@ -278,17 +282,17 @@ def test_evaluation_with_pictures_and_tensorboard(tmp_path):
         update,
         create_state(params, optax.adam(1e-3)),
         data,
-        out=tmp_path,
-        n_steps=4,
+        out=RunFolder(tmp_path, best=("psnr", "max")),
+        n_updates=4,
         evaluate=scores,
-        evaluate_every=2,
-        best=("psnr", "max"),
+        every=Every(evaluate=2),
         progress=False,
     )
     assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["step_00000002.png", "step_00000004.png"]
     assert [r["psnr"] for r in read_log(tmp_path) if r["event"] == "evaluation"] == [1.0, 1.0]
+    folder = RunFolder(tmp_path / "x", best=("ssim", "max"))
     with pytest.raises(ValueError, match="no finite 'ssim'"):
-        fit(update, params, data, out=tmp_path / "x", n_steps=1, evaluate=scores, best=("ssim", "max"), progress=False)
+        fit(update, params, data, out=folder, n_updates=1, evaluate=scores, progress=False)
 
 
 def test_caption_has_room_above_a_picture():
@@ -303,16 +307,17 @@ def test_evaluation_that_fails_costs_no_step(tmp_path):
     def scores(params):
         raise ValueError("validation data are bad")
 
-    options = dict(out=tmp_path, evaluate_every=3, log_every=1, progress=False)
+    folder = RunFolder(tmp_path, best=("psnr", "max"))
+    options = dict(out=folder, every=Every(evaluate=3, log=1), progress=False)
     with pytest.raises(ValueError, match="validation data are bad"):
-        fit(update, params, data, n_steps=9, evaluate=scores, best=("psnr", "max"), **options)
+        fit(update, params, data, n_updates=9, evaluate=scores, **options)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest == 3
     # mended, the run goes on from there and the best is of those that were evaluated
     better = lambda params: Scores({"psnr": float(params["steps"]["a"].sum())})
-    state = fit(update, params, data, n_steps=9, evaluate=better, best=("psnr", "max"), **options)
+    state = fit(update, params, data, n_updates=9, evaluate=better, **options)
     assert [r["step"] for r in read_log(tmp_path) if r["event"] == "training"] == list(range(1, 10))
-    assert_equal_states(state, fit(update, params, data, out=tmp_path / "whole", n_steps=9, progress=False))
+    assert_equal_states(state, fit(update, params, data, out=tmp_path / "whole", n_updates=9, progress=False))
     assert load_params(tmp_path, state.params)["steps"]["a"].shape == state.params["steps"]["a"].shape
 
 

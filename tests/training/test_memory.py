@@ -84,7 +84,7 @@ def test_ratios_at_full_size(name):
         kspace, image = jnp.zeros((4, 8, 320, 256), jnp.complex64), jnp.zeros((4, 320, 256), jnp.complex64)
         return Problem(kspace, CartesianSense(kspace, jnp.zeros((4, 320, 256)))), Target(image)
 
-    tx = optimizers.gleam()
+    tx = optimizers.GleamAdam().build()
     report = memory_report(model, losses.complex_l1, tx, *jax.eval_shape(batch), strategies=strategies)
     temporary = {row.name: row.memory.temporary for row in report}
     ratios = {name: temporary["loop"] / temporary[name] for name in least}

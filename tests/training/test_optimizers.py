@@ -1,23 +1,25 @@
 """Recipes against the update formulas of torch and of the papers, written out in NumPy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig
+from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig, build
 from jaxrecon.strategies import per_module
-from jaxrecon.training import Experiment, evaluation_params, freeze, from_grad_fn, optimizers, step_decay
-from jaxrecon.training.experiment import make_optimizer
+from jaxrecon.training import evaluation_params, freeze, from_grad_fn, lookahead, optimizers, step_decay
+from jaxrecon.training.optimizers import OPTIMIZERS, Course
 
-N_STEPS = 9
+N_UPDATES = 9
 
 
 @pytest.fixture
 def problem():
     rng = np.random.default_rng(0)
-    return rng.standard_normal(6), rng.standard_normal((N_STEPS, 6))
+    return rng.standard_normal(6), rng.standard_normal((N_UPDATES, 6))
 
 
 def run(tx, theta, gradients):
@@ -47,24 +49,27 @@ def close(a, b):
 
 def test_adam_cosine_falls_to_zero_over_the_run(problem):
     theta, gradients = problem
-    expected = adam(theta, gradients, lambda t: 1e-2 * (1 + np.cos(np.pi * t / N_STEPS)) / 2)
-    close(run(optimizers.adam_cosine(N_STEPS, learning_rate=1e-2), theta, gradients), expected)
+    expected = adam(theta, gradients, lambda t: 1e-2 * (1 + np.cos(np.pi * t / N_UPDATES)) / 2)
+    close(run(optimizers.AdamCosine(1e-2).build(Course(n_updates=N_UPDATES)), theta, gradients), expected)
     more = np.concatenate([gradients, gradients])
-    close(run(optimizers.adam_cosine(N_STEPS, learning_rate=1e-2), theta, more), expected)
+    close(run(optimizers.AdamCosine(1e-2).build(Course(n_updates=N_UPDATES)), theta, more), expected)
 
 
 def test_gleam_adds_the_penalty_to_the_gradient(problem):
     theta, gradients = problem
     # the penalty depends on the weights of the moment
     expected = adam(theta, [lambda w, g=g: g + 1e-2 * w for g in gradients], lambda t: 1e-2)
-    close(run(optimizers.gleam(1e-2, weight_decay=1e-2), theta, gradients), expected)
+    close(run(optimizers.GleamAdam(1e-2, weight_decay=1e-2).build(), theta, gradients), expected)
     assert not np.allclose(expected, adam(theta, gradients, lambda t: 1e-2, decoupled=1e-2), atol=1e-6)
 
 
 def test_varnet_drops_its_rate_at_epoch_40(problem):
     theta, gradients = problem
     expected = adam(np.tile(theta, 1), np.tile(gradients, (10, 1)), lambda t: 1e-3 * (0.1 if t >= 80 else 1))
-    close(run(optimizers.fastmri_varnet(2, learning_rate=1e-3), theta, np.tile(gradients, (10, 1))), expected)
+    close(
+        run(optimizers.VarNetAdam(1e-3).build(Course(updates_per_epoch=2)), theta, np.tile(gradients, (10, 1))),
+        expected,
+    )
 
 
 def test_unet_is_torch_rmsprop(problem):
@@ -73,21 +78,24 @@ def test_unet_is_torch_rmsprop(problem):
     for g in gradients:
         v = 0.99 * v + 0.01 * g**2
         expected = expected - 1e-3 * g / (np.sqrt(v) + 1e-8)
-    close(run(optimizers.fastmri_unet(100), theta, gradients), expected)
+    close(run(optimizers.UNetRMSprop().build(Course(updates_per_epoch=100)), theta, gradients), expected)
 
 
 def test_modl_clips_values(problem):
     theta, gradients = problem
     gradients = 3 * gradients
     assert (np.abs(gradients) > 1).any()
-    close(run(optimizers.modl(), theta, gradients), adam(theta, np.clip(gradients, -1, 1), lambda t: 1e-3))
+    close(run(optimizers.MoDLAdam().build(), theta, gradients), adam(theta, np.clip(gradients, -1, 1), lambda t: 1e-3))
 
 
 def test_promptmr_clips_the_norm_and_decays_apart(problem):
     theta, gradients = problem
     clipped = [g * min(1, 0.01 / np.linalg.norm(g)) for g in gradients]
     expected = adam(theta, clipped, lambda t: 2e-4 * 0.1 ** (t // 4), decoupled=0.01)
-    close(run(optimizers.promptmr(2, learning_rate=2e-4, decay_epoch=2), theta, gradients), expected)
+    close(
+        run(optimizers.PromptMRAdamW(2e-4, decay_epoch=2).build(Course(updates_per_epoch=2)), theta, gradients),
+        expected,
+    )
 
 
 @pytest.mark.parametrize("by_module", [False, True])
@@ -95,7 +103,7 @@ def test_promptmr_clips_the_norm_and_decays_apart(problem):
     ("name", "rate", "decay_epoch"),
     [("promptmr", 1e-4, 35), ("promptmr_calgary", 1e-4, 19), ("promptmr_cmrxrecon", 2e-4, 11)],
 )
-def test_promptmr_of_an_experiment_has_the_published_numbers(name, rate, decay_epoch, by_module):
+def test_promptmr_has_the_published_numbers(name, rate, decay_epoch, by_module):
     """Rate before and after its decay, the clipping norm of what is trained, and prompts that stay as they are."""
     rng, n_updates = np.random.default_rng(0), 2 * decay_epoch + 3  # two updates are an epoch
     draw = lambda *shape: {"net": {"prompt": 5 + rng.random(3 * len(shape)), "kernel": rng.standard_normal(shape)}}
@@ -103,7 +111,7 @@ def test_promptmr_of_an_experiment_has_the_published_numbers(name, rate, decay_e
     gradient = jax.tree.map(lambda a: np.where(a > 4, 100.0, a + 0.1), params)  # those of the prompts are large
     # Adam does not see the size of gradients, but that the large ones are clipped and the others not
     sizes = [1.0 if t % 3 else 1e-3 for t in range(n_updates)]
-    tx = make_optimizer(Experiment(PromptMRPlusConfig(), optimizer=name), steps_per_epoch=2)
+    tx = OPTIMIZERS[name].build(Course(updates_per_epoch=2, untrained=build(PromptMRPlusConfig()).untrained))
     tx = per_module(tx, 2) if by_module else tx
     with jax.enable_x64(True):
         own = jax.tree.map(jnp.asarray, params)
@@ -123,10 +131,10 @@ def test_promptmr_of_an_experiment_has_the_published_numbers(name, rate, decay_e
         assert not np.any(updates[part]["net"]["prompt"]) and np.all(updates[part]["net"]["kernel"])
 
 
-def test_promptmr_of_an_experiment_trains_prompts_where_they_are_to_be_learned():
-    experiment = Experiment(PromptMRConfig(learn_prompts=True), optimizer="promptmr")
+def test_promptmr_trains_prompts_where_they_are_to_be_learned():
+    untrained = build(PromptMRConfig(learn_prompts=True)).untrained
     params = {"start": {"net": {"prompt": jnp.ones(3)}}, "steps": {}}
-    tx = make_optimizer(experiment, steps_per_epoch=1)
+    tx = OPTIMIZERS["promptmr"].build(Course(updates_per_epoch=1, untrained=untrained))
     updates, _ = tx.update(params, tx.init(params), params)
     assert np.all(updates["start"]["net"]["prompt"])
 
@@ -140,20 +148,27 @@ def test_deep_jsense_has_both_ways_of_clipping(clip, problem):
         clipped = [g * min(1, 1 / np.linalg.norm(g)) for g in gradients]
     long = np.concatenate([clipped] * 3)
     expected = adam(theta, long, lambda t: 2e-4 * 0.5 ** (t // 10))
-    close(run(optimizers.deep_jsense(1, clip=clip), theta, np.concatenate([gradients] * 3)), expected)
+    close(
+        run(
+            optimizers.DeepJSenseAdam(clip=clip).build(Course(updates_per_epoch=1)),
+            theta,
+            np.concatenate([gradients] * 3),
+        ),
+        expected,
+    )
     with pytest.raises(ValueError, match="'value' or by 'norm'"):
-        optimizers.deep_jsense(1, clip="l1")
+        optimizers.DeepJSenseAdam(clip="l1").build(Course(updates_per_epoch=1))
 
 
 def test_benchmark_clips_each_variable(problem):
     theta, gradients = problem
     clipped = [g * min(1, 1 / np.linalg.norm(g)) for g in gradients]
-    close(run(optimizers.benchmark(), theta, gradients), adam(theta, clipped, lambda t: 1e-3))
+    close(run(optimizers.BenchmarkAdam().build(), theta, gradients), adam(theta, clipped, lambda t: 1e-3))
     thirds = adam(theta, clipped, lambda t: 1e-3 * 0.1 ** (t // 3))
-    close(run(optimizers.benchmark(N_STEPS), theta, gradients), thirds)
+    close(run(optimizers.BenchmarkAdam(in_thirds=True).build(Course(n_updates=N_UPDATES)), theta, gradients), thirds)
     # stacked weights: each step's variable by itself
     each = [np.concatenate([h * min(1, 1 / np.linalg.norm(h)) for h in np.split(g, 3)]) for g in gradients]
-    stacked = run(per_module(optimizers.benchmark(), 3), theta.reshape(3, 2), gradients.reshape(-1, 3, 2))
+    stacked = run(per_module(optimizers.BenchmarkAdam().build(), 3), theta.reshape(3, 2), gradients.reshape(-1, 3, 2))
     close(stacked.ravel(), adam(theta, each, lambda t: 1e-3))
 
 
@@ -169,7 +184,7 @@ def test_ramzi_is_rectified_adam(problem):
             r = np.sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))
             step = r * step / (np.sqrt(v / (1 - b2**t)) + 1e-7)
         expected = expected - 1e-4 * step
-    close(run(optimizers.ramzi(), theta, gradients), expected)
+    close(run(optimizers.RamziRAdam().build(), theta, gradients), expected)
 
 
 def test_lookahead_moves_slow_weights_at_each_kth_step():
@@ -178,7 +193,7 @@ def test_lookahead_moves_slow_weights_at_each_kth_step():
     params = {"start": {"frozen": jnp.ones(2)}, "steps": {"w": jnp.asarray(theta)}}
     stack = iter(gradients)
     feed = [{"start": {"frozen": jnp.zeros(2)}, "steps": {"w": jnp.asarray(g)}} for g in stack]
-    tx = freeze(optimizers.lookahead(optax.sgd(0.1), sync_period=3, slow_step=0.5), lambda name: "frozen" in name)
+    tx = freeze(lookahead(optax.sgd(0.1), sync_period=3, slow_step=0.5), lambda name: "frozen" in name)
     update = from_grad_fn(lambda params, g, target: ((jnp.zeros(()), {}), g), tx)
     state = update.init(params, jax.random.key(0))
     fast = slow = theta
@@ -200,6 +215,19 @@ def test_frozen_leaves_have_no_part_in_decay_and_norm():
     updates, _ = tx.update(gradients, tx.init(params), params)
     np.testing.assert_array_equal(updates["start"]["prompt"], 0)
     np.testing.assert_allclose(updates["steps"]["w"], 0.501, rtol=1e-6)
+
+
+def test_what_an_optimizer_has_to_be_told():
+    """Every name of the table builds at the published rate; without the length of an epoch or a run one error says so."""
+    told = Course(n_updates=N_UPDATES, updates_per_epoch=2)
+    for name, optimizer in OPTIMIZERS.items():
+        assert isinstance(optimizer.build(told), optax.GradientTransformation), name
+        with pytest.raises(ValueError, match="learning rate must be positive, but it is -1"):
+            dataclasses.replace(optimizer, learning_rate=-1.0).build(told)
+    with pytest.raises(ValueError, match=r"counts epochs: .*Course\(updates_per_epoch=1000\)"):
+        OPTIMIZERS["promptmr"].build()
+    with pytest.raises(ValueError, match=r"falls over the run: .*Course\(n_updates=1000\)"):
+        OPTIMIZERS["adam_cosine"].build(Course(updates_per_epoch=2))
 
 
 def test_step_decay():

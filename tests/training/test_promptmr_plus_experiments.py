@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrecon.experiment import load_experiment, make_update
 from jaxrecon.models import PROMPTMR_PLUS_BASELINE, PROMPTMR_PLUS_KNEE, abstract_params
-from jaxrecon.training.experiment import load_experiment, make_update
+from jaxrecon.training.optimizers import OPTIMIZERS
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "promptmr_plus"
 BENCHMARKS = {
@@ -39,11 +40,12 @@ def n_parameters(experiment):
 @pytest.mark.parametrize("method", ("promptmr", "promptmr_plus"))
 def test_benchmark(benchmark, method):
     full, small = (load_experiment(FOLDER / f"{benchmark}_{method}.py", small=small) for small in (False, True))
-    found = (full.n_updates, full.optimizer, full.mask, full.acceleration, full.acs)
-    assert found == BENCHMARKS[benchmark]
-    assert (full.loss, full.scale, full.batch_size, full.seed, full.model.n_steps) == ("ssim", "none", 2, 42, 12)
-    assert full.n_masks is None and full.n_updates % full.evaluate_every == 0
-    assert (small.mask, small.loss, small.scale) == (full.mask, full.loss, full.scale)
+    n_updates, optimizer, *of_mask = BENCHMARKS[benchmark]
+    assert (full.n_updates, full.optimizer) == (n_updates, OPTIMIZERS[optimizer])
+    assert [full.data.mask, full.data.acceleration, full.data.acs] == of_mask
+    assert (full.loss, full.data.scale, full.batch_size, full.seed, full.model.n_steps) == ("ssim", "none", 2, 42, 12)
+    assert full.data.n_masks is None and full.n_updates % full.every.evaluate == 0
+    assert (small.data.mask, small.loss, small.data.scale) == (full.data.mask, full.loss, full.data.scale)
     assert type(small.model) is type(full.model)
 
 
@@ -71,9 +73,10 @@ def test_varnet_at_equal_parameters():
     for small in (False, True):
         ours, other = (load_experiment(FOLDER / f"{row}.py", small=small) for row in rows)
         assert abs(n_parameters(ours) / n_parameters(other) - 1) < 0.02
-        same = ("mask", "acceleration", "acs", "loss", "optimizer", "n_updates", "batch_size", "simulated", "seed")
+        assert ours.data == other.data and type(ours.optimizer) is type(other.optimizer)
+        same = ("loss", "n_updates", "batch_size", "simulated", "seed")
         assert [getattr(ours, name) for name in same] == [getattr(other, name) for name in same]
-        make_update(other, steps_per_epoch=1)
+        make_update(other, updates_per_epoch=1)
 
 
 def test_equal_memory_is_of_the_small_size():

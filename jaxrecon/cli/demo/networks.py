@@ -14,13 +14,15 @@ from ...data import Slice
 from ...data.pipeline import batches
 from ...data.preparation import Preparation
 from ...data.recipes import SCALES
-from ...experiment.as_json import to_json
+from ...experiment.as_json import kind_of, to_json
+from ...experiment.experiment import DataConfig, Experiment, make_update
 from ...metrics import evaluate
 from ...models import MoDLConfig, batched, build
 from ...recon import Network
+from ...strategies.configs import EndToEnd, Gleam, StrategyConfig
 from ...strategies.update import copy_state
-from ...training import Experiment, compiled_memory, evaluation_params, fit, read_log
-from ...training.experiment import make_update
+from ...training import Every, RunFolder, compiled_memory, evaluation_params, fit, read_log
+from ...training.optimizers import Adam
 from ..train import check_resume
 from .cases import VARIANT
 
@@ -31,7 +33,7 @@ MODEL = MoDLConfig(
     n_steps=4, features=24, layers=4, norm="none", shared=False, lam=0.05, cg_iters=4, warm_start=True
 )  # fmt: skip
 """MoDL as GLEAM has it, with separate weights, but small."""
-NETWORKS = {"MoDL, end to end": "end_to_end", "MoDL, GLEAM": "gleam"}
+NETWORKS: dict[str, StrategyConfig] = {"MoDL, end to end": EndToEnd(), "MoDL, GLEAM": Gleam()}
 """Name -> strategy; nothing else differs."""
 
 
@@ -68,26 +70,26 @@ class Trained(NamedTuple):
         }
 
 
-def experiment_for(options: "Options", strategy) -> Experiment:
+def experiment_for(options: "Options", strategy: StrategyConfig) -> Experiment:
     """The experiment of one network."""
     return Experiment(
         MODEL,
         strategy=strategy,
         loss="complex_l1",
-        optimizer="adam",
-        learning_rate=options.learning_rate,
+        optimizer=Adam(options.learning_rate),
         ema_decay=0.98,
         n_updates=options.updates,
-        mask=options.mask,
-        acceleration=options.acceleration,
-        n_masks=1,
-        target="combined",
-        scale="top_magnitude",
-        log_every=min(10, options.updates),
-        checkpoint_every=100,
+        data=DataConfig(
+            mask=options.mask,
+            acceleration=options.acceleration,
+            n_masks=1,
+            target="combined",
+            scale="top_magnitude",
+            shape=options.shape,
+            n_coils=options.coils,
+        ),
+        every=Every(checkpoint=100, log=min(10, options.updates)),
         seed=options.seed,
-        shape=options.shape,
-        n_coils=options.coils,
     )
 
 
@@ -101,7 +103,7 @@ def train_networks(
     slices = [Slice(kspace=case.kspace, maps=case.maps, target=case.target, index=i) for i, case in enumerate(training)]
     trained = {}
     for name, strategy in NETWORKS.items():
-        experiment, out = experiment_for(options, strategy), options.out / "runs" / strategy
+        experiment, out = experiment_for(options, strategy), options.out / "runs" / kind_of(strategy)
         if options.overwrite and out.is_dir():
             shutil.rmtree(out)
         first = options.validation_slices + options.test_slices
@@ -124,7 +126,7 @@ def early_exit(network: Network, cases: Sequence["Case"], mask: np.ndarray) -> l
 def _train(
     experiment: Experiment, out: Path, slices: list[Slice], mask: np.ndarray, *, data: dict[str, str]
 ) -> Trained:
-    scale = SCALES[experiment.scale]
+    scale = SCALES[experiment.data.scale]
     how = Preparation(mask=lambda part, rng: mask.astype(np.float32), scale=scale)
     feed = batches(slices, how, batch_size=experiment.batch_size, seed=experiment.seed)
     iterator = iter(feed)
@@ -132,17 +134,15 @@ def _train(
     iterator.close()
     params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
     params = jax.jit(batched(build(experiment.model)).init)(params_key, problem)
-    update = make_update(experiment, steps_per_epoch=feed.per_epoch)
+    update = make_update(experiment, updates_per_epoch=feed.per_epoch)
     started = time.perf_counter()
     state = fit(
         update,
         params,
         feed,
-        out=out,
-        n_steps=experiment.n_updates,
-        checkpoint_every=experiment.checkpoint_every,
-        log_every=experiment.log_every,
-        config=to_json(experiment, data=data),
+        out=RunFolder(out, config=to_json(experiment, learned_from=data)),
+        n_updates=experiment.n_updates,
+        every=experiment.every,
         key=training_key,
         progress=Console().is_terminal,
     )

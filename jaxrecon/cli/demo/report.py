@@ -18,6 +18,7 @@ from ... import plots
 from ...classical.methods import METHODS
 from ...files import atomic
 from ...metrics import summarize
+from ...strategies.configs import Gleam
 from ..common import say, show
 from . import page
 from .cases import GRIDS, VARIANT
@@ -128,7 +129,7 @@ def _remarks(results):
     for name, one in results.trained.items():
         if _mean_psnr(results, name) <= _mean_psnr(results, "l1-wavelet"):
             remarks.append(f"{name}: not better than l1-wavelet; train it longer: --updates, --training-slices")
-        if one.network.experiment.strategy == "gleam" and not rises(one.psnr_by_step):
+        if isinstance(one.network.experiment.strategy, Gleam) and not rises(one.psnr_by_step):
             remarks.append(f"{name}: the PSNR does not rise from step to step; train it longer: --updates")
     return remarks
 

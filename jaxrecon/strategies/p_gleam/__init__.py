@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from ..models.unrolled import Unrolled
-from .devices import DATA, MODULE, put, state_shardings
-from .modules import ModuleOptimizers, check_modules, one_per_module, per_module
-from .p_gleam_dispatch import dispatched_step
-from .p_gleam_spmd import spmd_step
-from .types import Loss
-from .update import Update, UpdateStrategy, check_decay, create_state
+from ...models.unrolled import Unrolled
+from ..devices import DATA, MODULE, put, state_shardings
+from ..modules import ModuleOptimizers, check_modules, one_per_module, per_module
+from ..types import Loss
+from ..update import Update, UpdateStrategy, check_decay, create_state
+from .dispatch import dispatched_step
+from .spmd import spmd_step
 
 Schedule = Literal["pipeline", "algorithm2", "spmd", "pmap"]
 """How `p_gleam` divides the work among devices."""
@@ -62,7 +61,7 @@ def p_gleam(
     Args:
       n_modules: M, a divisor of the number of steps.
       mesh: axes "data" (K) and "module" (D, a divisor of M), as `module_mesh` makes it.
-      tx: the optimizer of each module, or a sequence of M (e.g. one learning rate each).
+      tx: the optimizer of each module, or a sequence of M, e.g. `[optax.adam(rate) for rate in rates]` (see `per_module`).
       schedule: one of the above.
       n_batches: T, mini-batches in one call. T > 1: problem, target and metrics have a leading axis of T.
       ema_decay: decay of a moving average of the weights, as in `from_grad_fn`; None: no average.
@@ -109,7 +108,7 @@ def p_gleam(
         def step(state, problem, target):
             if n_batches == 1:
                 problem, target = _stack_of_one((problem, target))
-            _check_batches(problem, n_batches, n_data)
+            _check_batches(target, n_batches, n_data)
             state, metrics = inner(put(state, shardings), problem, target)
             return state, metrics if n_batches > 1 else _only(metrics)
 
@@ -132,9 +131,9 @@ def _only(stack):
     return jax.tree.map(lambda a: a[0], stack)
 
 
-def _check_batches(problem: Any, n_batches: int, n_data: int) -> None:
-    shape = jnp.shape(problem.kspace)
+def _check_batches(target: Any, n_batches: int, n_data: int) -> None:
+    shape = jax.tree.leaves(target)[0].shape
     if shape[0] != n_batches:
-        raise ValueError(f"p_gleam takes {n_batches} mini-batches in a call, but got {shape[0]}: kspace is {shape}")
+        raise ValueError(f"p_gleam takes {n_batches} mini-batches in a call, but got {shape[0]}: the target is {shape}")
     if n_data > 1 and shape[1] % n_data:
         raise ValueError(f"{n_data} data shards do not divide a batch of {shape[1]} evenly")

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ..models.unrolled import Unrolled
-from .devices import DATA, MODULE, put, state_shardings
-from .modules import (
+from ...models.unrolled import Unrolled
+from ..devices import DATA, MODULE, put, state_shardings
+from ..modules import (
     Learner,
     ModuleOptimizers,
     choose,
@@ -22,8 +22,9 @@ from .modules import (
     report,
     with_learners,
 )
-from .types import Loss, group_steps, has_parameters
-from .update import conjugated, keep_where, with_fresh_keys
+from ..start import has_parameters
+from ..types import Loss, group_steps
+from ..update import conjugated, keep_where, with_fresh_keys
 
 
 def spmd_step(
@@ -40,7 +41,7 @@ def spmd_step(
     Args:
       model: the network.
       losses: the loss of each module.
-      tx: the optimizers of the modules; where they differ, their states have one structure or each module has one of each.
+      tx: the optimizers of the modules.
       mesh: a mesh of any devices.
       ema_decay: decay of the moving average of the weights; None: there is none.
       schedule: spmd or pmap.
@@ -57,7 +58,7 @@ def spmd_step(
         )
 
     def step(state, problems, targets):
-        n_batches = problems.kspace.shape[0]
+        n_batches = jax.tree.leaves(targets)[0].shape[0]
         fresh = jax.vmap(with_fresh_keys, (0, None, 0))
         problems = fresh(problems, state.key, state.step + jnp.arange(n_batches))
         start, steps = learners_of(state)
