@@ -141,7 +141,9 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
       small: call the function with small=True.
 
     Raises:
-      ValueError: the file does not run, or has no such function.
+      FileNotFoundError: there is no such file.
+      ValueError: the file does not run, has no such function, or is written for an earlier version: then the message has the
+        new words.
     """
     path = Path(path)
     if not path.is_file():

@@ -55,23 +55,34 @@ class StrategyConfig(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class EndToEnd:
-    """Ordinary reverse mode: see `end_to_end`."""
+class _ByGradient:
+    """A configuration whose `strategy` is a function to a gradient."""
 
     def build(
         self, model: Unrolled, loss: Loss, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
     ) -> Update:
-        """See `StrategyConfig`."""
-        return _update(end_to_end(), model, loss, tx, ema_decay, mesh)
+        """See `StrategyConfig.build`."""
+        return _step(self.strategy(model), model, loss, tx, ema_decay, mesh)
+
+    def strategy(self, model: Unrolled) -> Strategy:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class EndToEnd(_ByGradient):
+    """Ordinary reverse mode: see `end_to_end`."""
+
+    def strategy(self, model: Unrolled) -> Strategy:
+        """The function that this configures."""
+        return end_to_end()
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         return "end_to_end"
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkpointed:
+class Checkpointed(_ByGradient):
     """Reverse mode that computes steps again: see `checkpointed`.
 
     Attributes:
@@ -80,53 +91,46 @@ class Checkpointed:
 
     every: int = 1
 
-    def build(
-        self, model: Unrolled, loss: Loss, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
-    ) -> Update:
-        """See `StrategyConfig`."""
-        return _update(checkpointed(every=self.every), model, loss, tx, ema_decay, mesh)
+    def strategy(self, model: Unrolled) -> Strategy:
+        """The function that this configures."""
+        return checkpointed(every=self.every)
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         return "checkpointed" + (f", every {self.every} steps" if self.every != 1 else "")
 
 
 @dataclasses.dataclass(frozen=True)
-class Invertible:
+class Invertible(_ByGradient):
     """Reverse mode that rebuilds activations from the output: see `invertible`.
 
     Attributes:
-      n_checkpoints: carries that are kept, 0 .. N - 1; None: those before all steps but the last.
+      n_checkpoints: number of carries that are kept, 0 .. N - 1; None: those before all steps but the last.
     """
 
     n_checkpoints: int | None = None
 
-    def build(
-        self, model: Unrolled, loss: Loss, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
-    ) -> Update:
-        """See `StrategyConfig`."""
-        return _update(invertible(self.n_checkpoints), model, loss, tx, ema_decay, mesh)
+    def strategy(self, model: Unrolled) -> Strategy:
+        """The function that this configures."""
+        return invertible(self.n_checkpoints)
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         if self.n_checkpoints is None:
             return "invertible"
         return "invertible, " + ("all steps" if self.n_checkpoints == 0 else f"{self.n_checkpoints} checkpoints")
 
 
 @dataclasses.dataclass(frozen=True)
-class DeepSupervision:
+class DeepSupervision(_ByGradient):
     """The mean of the losses after every step, end to end: see `deep_supervision`."""
 
-    def build(
-        self, model: Unrolled, loss: Loss, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
-    ) -> Update:
-        """See `StrategyConfig`."""
-        weights = [1 / model.n_steps] * model.n_steps
-        return _update(deep_supervision(weights), model, loss, tx, ema_decay, mesh)
+    def strategy(self, model: Unrolled) -> Strategy:
+        """The function that this configures, for the number of steps that the network has."""
+        return deep_supervision([1 / model.n_steps] * model.n_steps)
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         return "deep_supervision"
 
 
@@ -135,8 +139,8 @@ class Gleam:
     """Greedy learning of modules, each with a state of the optimizer of its own: see `gleam` and `per_module`.
 
     Attributes:
-      n_modules: modules that the steps are divided into; None: one for each step, or as many as leave each the steps that
-        the network wants of a module (`Wants.steps_per_module`).
+      n_modules: number of modules that the steps are divided into; None: one for each step, or as many as leave each of them
+        the steps that the network wants of a module (`Wants.steps_per_module`).
     """
 
     n_modules: int | None = None
@@ -150,12 +154,20 @@ class Gleam:
         ema_decay: float | None = None,
         mesh: Mesh | None = None,
     ) -> Update:
-        """See `StrategyConfig`."""
+        """One training step: see `StrategyConfig.build`.
+
+        Args:
+          model: the network over a batch.
+          loss: the loss over a batch, or one for each module.
+          tx: the optimizer, or one for each module.
+          ema_decay: decay of a moving average of the weights; None: there is none.
+          mesh: devices to spread the examples of a batch over; None: one device.
+        """
         n = modules_of(self, model)
-        return _update(gleam(n), model, loss, per_module(tx, n), ema_decay, mesh)
+        return _step(gleam(n), model, loss, per_module(tx, n), ema_decay, mesh)
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         return f"gleam, {modules_of(self, model)} modules"
 
 
@@ -164,7 +176,7 @@ class GleamShared:
     """Greedy learning of shared weights, updated after each module: see `gleam_shared`.
 
     Attributes:
-      n_modules: as in `Gleam`.
+      n_modules: number of modules, as in `Gleam`.
     """
 
     n_modules: int | None = None
@@ -178,24 +190,32 @@ class GleamShared:
         ema_decay: float | None = None,
         mesh: Mesh | None = None,
     ) -> Update:
-        """See `StrategyConfig`."""
+        """One training step: see `StrategyConfig.build`.
+
+        Args:
+          model: the network over a batch.
+          loss: the loss over a batch, or one for each module.
+          tx: the optimizer.
+          ema_decay: decay of a moving average of the weights; None: there is none.
+          mesh: devices to spread the examples of a batch over; None: one device.
+        """
         update = gleam_shared(modules_of(self, model), tx, ema_decay=ema_decay)(model, loss)
         return update if mesh is None else data_parallel(update, mesh)
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         return f"gleam_shared, {modules_of(self, model)} modules"
 
 
 @dataclasses.dataclass(frozen=True)
 class PGleam:
-    """Greedy learning of modules side by side on several devices: see `p_gleam`; on one device (mesh None) it is `Gleam`.
+    """Greedy learning of modules side by side on several devices: see `p_gleam`.
 
     Attributes:
-      n_modules: as in `Gleam`.
+      n_modules: number of modules, as in `Gleam`.
       schedule: how the devices are used; None: pipeline, with several hosts spmd.
-      n_batches: mini-batches that are handed over at once; None: 1, of schedules that are one program up to four times the
-        devices (see `on`): of T on D devices T / (T + D - 1) of the time is used.
+      n_batches: mini-batches that are handed over at once; None: 1, for schedules that are one program up to four times the
+        devices (see `on`): with T of them on D devices T / (T + D - 1) of the time is used.
     """
 
     n_modules: int | None = None
@@ -225,7 +245,15 @@ class PGleam:
         ema_decay: float | None = None,
         mesh: Mesh | None = None,
     ) -> Update:
-        """See `StrategyConfig`."""
+        """One training step: see `StrategyConfig.build`; on one device it is that of `Gleam`.
+
+        Args:
+          model: the network over a batch.
+          loss: the loss over a batch, or one for each module.
+          tx: the optimizer, or one for each module.
+          ema_decay: decay of a moving average of the weights; None: there is none.
+          mesh: devices to spread modules and examples over; None: one device.
+        """
         if mesh is None:
             return Gleam(self.n_modules).build(model, loss, tx, ema_decay=ema_decay)
         strategy = p_gleam(
@@ -239,7 +267,7 @@ class PGleam:
         return strategy(model, loss)
 
     def label(self, model: Unrolled) -> str:
-        """See `StrategyConfig`."""
+        """The strategy in a few words."""
         return f"p_gleam, {modules_of(self, model)} modules"
 
 
@@ -265,7 +293,7 @@ def modules_of(strategy: StrategyConfig, model: Unrolled) -> int:
     return max((m for m in range(1, n_steps + 1) if n_steps % m == 0 and n_steps // m >= least), default=1)
 
 
-def _update(
+def _step(
     strategy: Strategy, model: Unrolled, loss: Any, tx: Any, ema_decay: float | None, mesh: Mesh | None
 ) -> Update:
     """The training step of a strategy that is a function to a gradient."""

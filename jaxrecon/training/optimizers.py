@@ -219,7 +219,11 @@ class DeepJSenseAdam:
     clip: Literal["value", "norm"] = "value"
 
     def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
-        """See `OptimizerConfig`."""
+        """See `OptimizerConfig`.
+
+        Raises:
+          ValueError: another way of clipping.
+        """
         if self.clip not in ("value", "norm"):
             raise ValueError(f"DeepJSenseAdam clips by 'value' or by 'norm', not by '{self.clip}'")
         clipping = optax.clip(0.1) if self.clip == "value" else optax.clip_by_global_norm(1.0)
