@@ -33,6 +33,7 @@ class Options:
       jaxrecon recon scan.h5 --out recon.h5
       jaxrecon recon brain.cfl --method cg-sense --out recon.nii.gz
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5
+      jaxrecon recon scan.h5 --checkpoint runs/own --experiment my_experiment.py --out recon.h5
       jaxrecon recon scan.h5 --slices 10:15 --lam 0.002 --iterations 60 --out recon.npy
       jaxrecon recon full.h5 --undersample poisson --acceleration 6 --out try.png
       jaxrecon recon scan.npy --maps maps.npy --mask mask.npy --out recon.cfl
@@ -48,6 +49,8 @@ class Options:
     checkpoint: Path | None = None
     """A run folder of jaxrecon train or convert: its network reconstructs, in place of --method. A network of frames
     (2D + time) sees all frames of one slice position, (frame, coil, y, x), at once."""
+    experiment: Path | None = None
+    """The configuration file that --checkpoint was trained with, where its network is one of your own."""
     lam: float | None = None
     """Weight of the regularization, in units of --scale: smaller is sharper and noisier."""
     iterations: int | None = None
@@ -93,9 +96,15 @@ def run(options: Options) -> None:
     if options.checkpoint and options.method != Options.method:
         raise ValueError("--method and --checkpoint both choose the reconstruction: give one of them")
     from ..data import open
+    from ..experiment import load_experiment
     from ..recon import load_network
 
-    network = None if options.checkpoint is None else load_network(options.checkpoint)
+    if options.experiment and not options.checkpoint:
+        raise ValueError("--experiment says what the network of --checkpoint is: give both")
+    network = None
+    if options.checkpoint is not None:
+        own = None if options.experiment is None else load_experiment(options.experiment)
+        network = load_network(options.checkpoint, experiment=own)
     with open(options.file) as scan:
         _reconstruct(options, scan, _settings(options, network), figure)
 

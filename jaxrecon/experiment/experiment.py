@@ -5,10 +5,12 @@ its options from the fields; a run folder keeps them as JSON, from which `jaxrec
 """
 
 import dataclasses
+import re
 import runpy
 import sys
+import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from jax.sharding import Mesh
@@ -137,7 +139,8 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
     """Run a configuration file and return the experiment of its function `experiment`.
 
     Args:
-      path: a Python file of your own: it is executed. Files beside it can be imported, as from any script.
+      path: a Python file of your own: it is executed. Files beside it can be imported, as from any script. A network of your
+        own in it is a frozen dataclass with a method build() -> Unrolled.
       small: call the function with small=True.
 
     Raises:
@@ -151,7 +154,7 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
     beside = str(path.resolve().parent)
     sys.path.insert(0, beside)
     try:
-        found = runpy.run_path(str(path)).get("experiment")
+        found = _run(path).get("experiment")
         if callable(found):
             found = found(small=True) if small else found()
     except Exception as error:
@@ -170,6 +173,14 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
             f"{found!r}"
         )
     return found
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """The names of a file that is run; it stays a module, where annotations of its dataclasses find the names they use."""
+    module = types.ModuleType(re.sub(r"\W", "_", str(path.resolve().with_suffix(""))))
+    vars(module).update(runpy.run_path(str(path), run_name=module.__name__))
+    sys.modules[module.__name__] = module
+    return vars(module)
 
 
 def make_update(experiment: Experiment, *, updates_per_epoch: int, mesh: Mesh | None = None) -> Update:

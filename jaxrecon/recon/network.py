@@ -127,14 +127,19 @@ class Network:
         return np.asarray(_run(self.params, problem, model=self.model, every_step=every_step)) * scale, float(scale)
 
 
-def load_network(path: str | Path) -> Network:
+def load_network(path: str | Path, *, experiment: Experiment | None = None) -> Network:
     """The network of a run folder, built from the configuration and the best weights in it.
+
+    Args:
+      path: the run folder.
+      experiment: the experiment of your own file, where the network is one of your own: a run folder holds no code. Sizes that
+        were chosen in the training are those of the run all the same.
 
     Raises:
       ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
     """
     path = Path(path)
-    experiment = from_json(load_config(path), where=path)
+    experiment = from_json(load_config(path), where=path, own=experiment)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
     return Network(path, experiment, jax.tree.map(jnp.asarray, params), model.frozen or model)
