@@ -4,7 +4,6 @@ A configuration is a frozen dataclass whose `build` makes the training step of a
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -19,10 +18,8 @@ from .gleam_shared import gleam_shared
 from .invertible import invertible
 from .modules import per_module
 from .p_gleam import Schedule, p_gleam
-from .types import Loss, Strategy
+from .types import Strategy
 from .update import Update, from_grad_fn
-
-Optimizers = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 
 
 @runtime_checkable
@@ -55,26 +52,26 @@ class StrategyConfig(Protocol):
         ...
 
 
-class _ByGradient:
-    """A configuration whose `strategy` is a function to a gradient."""
+class _Config:
+    """What strategies have in common but p_gleam: other devices than one share the examples of a batch."""
 
     def build(
-        self, model: Unrolled, loss: Loss, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
+        self, model: Unrolled, loss: Any, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
     ) -> Update:
         """See `StrategyConfig.build`."""
-        return _step(self.strategy(model), model, loss, tx, ema_decay, mesh)
+        update = self._update(model, loss, tx, ema_decay)
+        return update if mesh is None else data_parallel(update, mesh)
 
-    def strategy(self, model: Unrolled) -> Strategy:
+    def _update(self, model, loss, tx, ema_decay) -> Update:
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
-class EndToEnd(_ByGradient):
+class EndToEnd(_Config):
     """Ordinary reverse mode: see `end_to_end`."""
 
-    def strategy(self, model: Unrolled) -> Strategy:
-        """The function that this configures."""
-        return end_to_end()
+    def _update(self, model, loss, tx, ema_decay):
+        return _by_gradient(end_to_end(), model, loss, tx, ema_decay)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -82,7 +79,7 @@ class EndToEnd(_ByGradient):
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkpointed(_ByGradient):
+class Checkpointed(_Config):
     """Reverse mode that computes steps again: see `checkpointed`.
 
     Attributes:
@@ -91,9 +88,8 @@ class Checkpointed(_ByGradient):
 
     every: int = 1
 
-    def strategy(self, model: Unrolled) -> Strategy:
-        """The function that this configures."""
-        return checkpointed(every=self.every)
+    def _update(self, model, loss, tx, ema_decay):
+        return _by_gradient(checkpointed(every=self.every), model, loss, tx, ema_decay)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -101,7 +97,7 @@ class Checkpointed(_ByGradient):
 
 
 @dataclasses.dataclass(frozen=True)
-class Invertible(_ByGradient):
+class Invertible(_Config):
     """Reverse mode that rebuilds activations from the output: see `invertible`.
 
     Attributes:
@@ -110,9 +106,8 @@ class Invertible(_ByGradient):
 
     n_checkpoints: int | None = None
 
-    def strategy(self, model: Unrolled) -> Strategy:
-        """The function that this configures."""
-        return invertible(self.n_checkpoints)
+    def _update(self, model, loss, tx, ema_decay):
+        return _by_gradient(invertible(self.n_checkpoints), model, loss, tx, ema_decay)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -122,12 +117,12 @@ class Invertible(_ByGradient):
 
 
 @dataclasses.dataclass(frozen=True)
-class DeepSupervision(_ByGradient):
+class DeepSupervision(_Config):
     """The mean of the losses after every step, end to end: see `deep_supervision`."""
 
-    def strategy(self, model: Unrolled) -> Strategy:
-        """The function that this configures, for the number of steps that the network has."""
-        return deep_supervision([1 / model.n_steps] * model.n_steps)
+    def _update(self, model, loss, tx, ema_decay):
+        weights = [1 / model.n_steps] * model.n_steps
+        return _by_gradient(deep_supervision(weights), model, loss, tx, ema_decay)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -135,7 +130,7 @@ class DeepSupervision(_ByGradient):
 
 
 @dataclasses.dataclass(frozen=True)
-class Gleam:
+class Gleam(_Config):
     """Greedy learning of modules, each with a state of the optimizer of its own: see `gleam` and `per_module`.
 
     Attributes:
@@ -145,26 +140,9 @@ class Gleam:
 
     n_modules: int | None = None
 
-    def build(
-        self,
-        model: Unrolled,
-        loss: Loss | Sequence[Loss],
-        tx: Optimizers,
-        *,
-        ema_decay: float | None = None,
-        mesh: Mesh | None = None,
-    ) -> Update:
-        """One training step: see `StrategyConfig.build`.
-
-        Args:
-          model: the network over a batch.
-          loss: the loss over a batch, or one for each module.
-          tx: the optimizer, or one for each module.
-          ema_decay: decay of a moving average of the weights; None: there is none.
-          mesh: devices to spread the examples of a batch over; None: one device.
-        """
+    def _update(self, model, loss, tx, ema_decay):
         n = modules_of(self, model)
-        return _step(gleam(n), model, loss, per_module(tx, n), ema_decay, mesh)
+        return _by_gradient(gleam(n), model, loss, per_module(tx, n), ema_decay)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -172,7 +150,7 @@ class Gleam:
 
 
 @dataclasses.dataclass(frozen=True)
-class GleamShared:
+class GleamShared(_Config):
     """Greedy learning of shared weights, updated after each module: see `gleam_shared`.
 
     Attributes:
@@ -181,26 +159,8 @@ class GleamShared:
 
     n_modules: int | None = None
 
-    def build(
-        self,
-        model: Unrolled,
-        loss: Loss | Sequence[Loss],
-        tx: optax.GradientTransformation,
-        *,
-        ema_decay: float | None = None,
-        mesh: Mesh | None = None,
-    ) -> Update:
-        """One training step: see `StrategyConfig.build`.
-
-        Args:
-          model: the network over a batch.
-          loss: the loss over a batch, or one for each module.
-          tx: the optimizer.
-          ema_decay: decay of a moving average of the weights; None: there is none.
-          mesh: devices to spread the examples of a batch over; None: one device.
-        """
-        update = gleam_shared(modules_of(self, model), tx, ema_decay=ema_decay)(model, loss)
-        return update if mesh is None else data_parallel(update, mesh)
+    def _update(self, model, loss, tx, ema_decay):
+        return gleam_shared(modules_of(self, model), tx, ema_decay=ema_decay)(model, loss)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -237,13 +197,7 @@ class PGleam:
         return dataclasses.replace(self, schedule=schedule, n_batches=n_batches)
 
     def build(
-        self,
-        model: Unrolled,
-        loss: Loss | Sequence[Loss],
-        tx: Optimizers,
-        *,
-        ema_decay: float | None = None,
-        mesh: Mesh | None = None,
+        self, model: Unrolled, loss: Any, tx: Any, *, ema_decay: float | None = None, mesh: Mesh | None = None
     ) -> Update:
         """One training step: see `StrategyConfig.build`; on one device it is that of `Gleam`.
 
@@ -293,9 +247,8 @@ def modules_of(strategy: StrategyConfig, model: Unrolled) -> int:
     return max((m for m in range(1, n_steps + 1) if n_steps % m == 0 and n_steps // m >= least), default=1)
 
 
-def _step(
-    strategy: Strategy, model: Unrolled, loss: Any, tx: Any, ema_decay: float | None, mesh: Mesh | None
+def _by_gradient(
+    strategy: Strategy, model: Unrolled, loss: Any, tx: optax.GradientTransformation, ema_decay: float | None
 ) -> Update:
     """The training step of a strategy that is a function to a gradient."""
-    update = from_grad_fn(strategy(model, loss), tx, ema_decay=ema_decay, absorb=model.absorb)
-    return update if mesh is None else data_parallel(update, mesh)
+    return from_grad_fn(strategy(model, loss), tx, ema_decay=ema_decay, absorb=model.absorb)
