@@ -26,7 +26,7 @@ from pathlib import Path
 TOP = Path(__file__).parents[1]
 UNUSED_DAYS = 10
 """What no run has used for so long is removed."""
-LARGEST = 3 * 2**30
+LARGEST = 2 * 2**30
 """Bytes of compiled programs that are kept; those of several versions of the code lie side by side."""
 PYTHON = "bin/python"
 WHOLE = "whole"
