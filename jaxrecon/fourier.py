@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Complex, Inexact, Shaped
 
 from .checks import check_at_least
+from .typing import AnyArray
 
 
-def fftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Array, "..."]:
+def fftc(x: Inexact[AnyArray, "*axes"], axes: Sequence[int] = (-2, -1)) -> Complex[Array, "*axes"]:
     """Centred unitary FFT over `axes`: fftshift(fft(ifftshift(x))) / sqrt(n), DC at index n // 2 for even and odd n.
 
     Even axes use signs in place of the two shifts: with n even, shifting by n / 2 in one domain is multiplying by
@@ -29,7 +30,7 @@ def fftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Ar
     return _centred(x, axes, jnp.fft.fft, jnp.fft.fft2, jnp.fft.fftn)
 
 
-def ifftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Array, "..."]:
+def ifftc(x: Inexact[AnyArray, "*axes"], axes: Sequence[int] = (-2, -1)) -> Complex[Array, "*axes"]:
     """Centred unitary inverse FFT over `axes`: the inverse and the adjoint of `fftc`."""
     return _centred(x, axes, jnp.fft.ifft, jnp.fft.ifft2, jnp.fft.ifftn)
 
@@ -63,7 +64,7 @@ def _signs(x, axes, dtype):
     return signs
 
 
-def crop_or_pad(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array, "..."]:
+def crop_or_pad(x: Shaped[AnyArray, "..."], shape: Sequence[int]) -> Shaped[Array, "..."]:
     """Crop or zero-pad the last axes to `shape` so that index N // 2 lands on index n // 2 (as sigpy's resize).
 
     Args:
@@ -80,7 +81,7 @@ def crop_or_pad(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array
     return jnp.pad(x, [(max(lo, 0), max(hi, 0)) for lo, hi in pads])
 
 
-def center_crop(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array, "..."]:
+def center_crop(x: Shaped[AnyArray, "..."], shape: Sequence[int]) -> Shaped[Array, "..."]:
     """Crop the last axes to `shape`, starting at floor((N - n) / 2): fastMRI's rule, for images.
 
     Differs from `crop_or_pad` where N is even and n odd.

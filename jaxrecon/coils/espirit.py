@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ..checks import check_at_least, check_calibration
 from ..fourier import crop_or_pad
+from ..typing import AnyArray
 
 Phase = Literal["first_coil", "principal"]
 
@@ -29,7 +30,7 @@ class EspiritResult(NamedTuple):
 
 
 def espirit(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     calib_size: int = 24,
     kernel_size: int = 6,
@@ -40,7 +41,7 @@ def espirit(
     phase: Phase = "first_coil",
     n_iter: int = 128,
     chunk: int | None = None,
-) -> Complex[Array, "*set coil y x"]:
+) -> Complex[Array, "coil *z y x"] | Complex[Array, "set coil *z y x"]:
     """Coil sensitivity maps of unit norm from the fully sampled center of k-space.
 
     S(r) is the eigenvector of G(r) = sum_k q_k(r) q_k(r)^H with eigenvalue 1, where q_k are the coil images of the
@@ -89,7 +90,7 @@ def espirit(
 
 
 def espirit_eigen(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     calib_size: int = 24,
     kernel_size: int = 6,
@@ -192,7 +193,7 @@ def _espirit(kspace, threshold, crop, *, calib_size, kernel_size, n_maps, soft, 
 
 
 def calibration_matrix(
-    calib: Complex[Array, "coil *z y x"], kernel_size: int
+    calib: Complex[AnyArray, "coil *z y x"], kernel_size: int
 ) -> Complex[Array, "block coil_and_position"]:
     """All kernel_size^d blocks of the calibration region (stride 1) as rows, columns coil-major.
 
@@ -212,7 +213,7 @@ def calibration_matrix(
     return jnp.moveaxis(blocks, 0, n_space).reshape(n_blocks, -1)
 
 
-def soft_weight(eigenvalues: Float[Array, "..."], crop: float) -> Float[Array, "..."]:
+def soft_weight(eigenvalues: Float[AnyArray, "*axes"], crop: float) -> Float[Array, "*axes"]:
     """The S-curve of soft-SENSE: 0 where sqrt(eigenvalue) <= 2 crop - 1, 1/2 at crop, 1 at 1.
 
     w = 1/2 + t / (1 + t^2), t = (sqrt(eigenvalue) - crop) / (1 - crop), clipped to [-1, 1].

@@ -11,6 +11,7 @@ from ..checks import check_at_least, check_calibration
 from ..classical.cg import cg
 from ..complex_ops import rss
 from ..fourier import crop_or_pad, ifftc
+from ..typing import AnyArray
 
 
 class JsenseResult(NamedTuple):
@@ -29,7 +30,7 @@ class JsenseResult(NamedTuple):
 
 
 def jsense(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     kernel_width: int = 16,
     calib_size: int = 24,
@@ -77,7 +78,7 @@ def jsense(
 
 
 def jsense_kernels(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     kernel_width: int = 16,
     calib_size: int = 24,

@@ -20,7 +20,7 @@ _NUMPY_NAME = {"reflect": "reflect", "edge": "edge", "circular": "wrap"}
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def pad_border(x: Float[Array, "..."], pad: tuple[int, ...], mode: Mode) -> Float[Array, "..."]:
+def pad_border(x: Float[Array, "batch *space c"], pad: tuple[int, ...], mode: Mode) -> Float[Array, "batch *padded c"]:
     """Pad the spatial axes by pad pixels on both sides.
 
     Args:

@@ -40,7 +40,7 @@ def prelu(x: Features, slope: Slope) -> Features:
     return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
 
-def upsample_2x(x: Features) -> Features:
+def upsample_2x(x: Features) -> Float[Array, "*batch 2*y 2*x c"]:
     """Twice the size in y and x by bilinear interpolation; pixels are areas, the border is repeated."""
     return _double(_double(x, x.ndim - 3), x.ndim - 2)
 
@@ -110,7 +110,9 @@ class EncoderLevel(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Features, slope: Slope) -> tuple[Features, Features]:
+    def __call__(
+        self, x: Features, slope: Slope
+    ) -> tuple[Float[Array, "*batch (y+1)//2 (x+1)//2 {self.features}"], Features]:
         """(..., y, x, channel) to (the next level's (..., ceil(y/2), ceil(x/2), features), what the skip block sees)."""
         x = CABs(self.number, self.attention, self.first_slope, self.dtype, name="encoder")(x, slope)
         return Conv(self.features, stride=2, dtype=self.dtype, name="down")(x), x
@@ -136,7 +138,7 @@ class PromptBlock(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Features) -> Features:
+    def __call__(self, x: Features) -> Float[Array, "*batch y x {self.features}"]:
         """(..., y, x, channel) to (..., y, x, features)."""
         dtype = parameter_dtype(x)
         shape = (self.length, self.size, self.size, self.features)
@@ -154,7 +156,7 @@ class PromptWeights(linen.Module):
     length: int
 
     @linen.compact
-    def __call__(self, x: Features) -> Float[Array, "*batch length"]:
+    def __call__(self, x: Features) -> Float[Array, "*batch {self.length}"]:
         """(..., y, x, channel) to (..., length), in at least single precision."""
         dtype, n = parameter_dtype(x), x.shape[-1]
         bound = n**-0.5
@@ -188,8 +190,13 @@ class DecoderLevel(linen.Module):
 
     @linen.compact
     def __call__(
-        self, x: Features, prompt: Features, skip: Features, slope: Slope, history: Features | None = None
-    ) -> Features:
+        self,
+        x: Features,
+        prompt: Float[Array, "*batch y x p"],
+        skip: Float[Array, "*batch 2*y 2*x {self.features}"],
+        slope: Slope,
+        history: Float[Array, "*batch y x {self.n_history}*c"] | None = None,
+    ) -> Float[Array, "*batch 2*y 2*x {self.features}"]:
         """Features (..., y, x, channel), history (..., y, x, n_history channel) newest first, to (..., 2y, 2x, features)."""
         n = x.shape[-1]
         layer = lambda features, name: Conv(features, 1, bias=False, dtype=self.dtype, name=name)

@@ -43,7 +43,7 @@ class UNet(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch y x o"]:
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x {self.out_features}"]:
         """(..., y, x, in) to (..., y, x, out_features); any size of at least 2^pools."""
         if min(x.shape[-3:-1]) < 2**self.pools:
             raise ValueError(f"an image of {x.shape[-3:-1]} pixels is too small for {self.pools} poolings: pad it")
@@ -75,7 +75,7 @@ class ConvBlock(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x {self.features}"]:
         """(..., y, x, in) to (..., y, x, features)."""
         drop = linen.Dropout(self.drop_rate, broadcast_dims=(-3, -2), deterministic=not self.has_rng("dropout"))
         for i in range(2):
@@ -161,7 +161,7 @@ def pad_to_multiple(x: Float[Array, "*batch y x c"], multiple: int = 16) -> Floa
     return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(e // 2, e - e // 2) for e in extra] + [(0, 0)])
 
 
-def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch y x c"]:
+def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch {height} {width} c"]:
     """The inverse of `pad_to_multiple` for an image of `height` (y) by `width` (x)."""
     top, left = (x.shape[-3] - height) // 2, (x.shape[-2] - width) // 2
     return x[..., top : top + height, left : left + width, :]

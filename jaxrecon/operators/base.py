@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float, Inexact
 
 from ..complex_ops import abs2
-from ..typing import Key
+from ..typing import AnyArray, Key
 
 Tree = Any
 
@@ -85,7 +86,7 @@ class Compose(LinearOperator):
 class Scale(LinearOperator):
     """s A, with s a number or an array that broadcasts against A's output (then a diagonal operator after A)."""
 
-    factor: jax.Array | complex
+    factor: Inexact[AnyArray, "..."] | complex
     op: LinearOperator
 
     def forward(self, x: Tree) -> Tree:
@@ -145,12 +146,12 @@ def adjoint_of(forward: Callable[[Tree], Tree], x: Tree) -> Callable[[Tree], Tre
     return adjoint
 
 
-def vdot(x: Tree, y: Tree) -> jax.Array:
+def vdot(x: Tree, y: Tree) -> Inexact[Array, ""]:
     """Inner product <x, y> = sum conj(x) y over all leaves of two PyTrees."""
     return _sum([jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)])
 
 
-def real_vdot(x: Tree, y: Tree) -> jax.Array:
+def real_vdot(x: Tree, y: Tree) -> Float[Array, ""]:
     """Re <x, y> in real arithmetic, on a CPU a third faster than `vdot`; the inner product of iterative solvers."""
 
     def leaf(a, b):
@@ -159,7 +160,7 @@ def real_vdot(x: Tree, y: Tree) -> jax.Array:
     return _sum(list(map(leaf, jax.tree.leaves(x), jax.tree.leaves(y))))
 
 
-def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30) -> jax.Array:
+def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30) -> Float[Array, ""]:
     """Largest eigenvalue of a Hermitian positive semi-definite map by power iteration.
 
     Args:
@@ -181,7 +182,7 @@ def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30)
     return eigenvalue
 
 
-def operator_norm(op: LinearOperator, x: Tree, *, n_iter: int = 30) -> jax.Array:
+def operator_norm(op: LinearOperator, x: Tree, *, n_iter: int = 30) -> Float[Array, ""]:
     """Spectral norm ||A||: the root of the largest eigenvalue of A^H A; arguments as `max_eigenvalue`."""
     return jnp.sqrt(max_eigenvalue(op.normal, x, n_iter=n_iter))
 

@@ -10,17 +10,25 @@ the other, with the maps of s, maps x to.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
 
 from ..fourier import crop_or_pad, fftc, ifftc
-from ..typing import Image, KSpace, Mask
+from ..typing import KSpace, Mask
 from .base import LinearOperator
 from .cartesian import CartesianSense
 from .convolution_by_columns import image_normal, map_gram, pays
-from .kspace_kernels import Kernels, kernels_to_maps, maps_to_kernels, matmul, pad_mask, to_grid
+from .kspace_kernels import (
+    GridCoilImages,
+    GridImage,
+    Kernels,
+    kernels_to_maps,
+    maps_to_kernels,
+    matmul,
+    pad_mask,
+    to_grid,
+)
 
 
 @struct.dataclass
@@ -36,28 +44,28 @@ class ImageConvolution(LinearOperator):
       grid: (P, Q), `linear_grid` or larger.
     """
 
-    kernels: Any
+    kernels: Kernels | None
     mask: Mask | None
     shape: tuple[int, int] = struct.field(pytree_node=False)
     grid: tuple[int, int] = struct.field(pytree_node=False)
 
-    def forward(self, x: Image) -> KSpace:
+    def forward(self, x: GridImage) -> KSpace:
         """Image (..., [set,] P, Q) to k-space (..., coil, y, x)."""
         return crop_or_pad(self._sense.forward(x), self.shape)
 
-    def adjoint(self, y: KSpace) -> Image:
+    def adjoint(self, y: KSpace) -> GridImage:
         """K-space (..., coil, y, x) to image (..., [set,] P, Q)."""
         return self._sense.adjoint(crop_or_pad(y, self.grid))
 
-    def normal(self, x: Image) -> Image:
+    def normal(self, x: GridImage) -> GridImage:
         """The normal operator of SENSE on the grid, with the mask that ends where the data end."""
         return self._sense.normal(x)
 
-    def combine(self, coil_images: Image) -> Image:
+    def combine(self, coil_images: GridCoilImages) -> GridImage:
         """S^H: A^H y from the coil images of `to_grid`."""
         return self._sense.combine(coil_images)
 
-    def prepared_normal(self, *, by_transforms: bool = False) -> Callable[[Image], Image]:
+    def prepared_normal(self, *, by_transforms: bool = False) -> Callable[[GridImage], GridImage]:
         """`normal` for many applications to an image ([set,] P, Q): the maps once, or without coils where that pays."""
         n_coils, ky, kx = self.kernels.shape[-3:]
         n_sets = self.kernels.shape[0] if self.kernels.ndim == 4 else 1
@@ -87,7 +95,7 @@ class MapConvolution(LinearOperator):
       kernel: (ky, kx).
     """
 
-    image: Any
+    image: GridImage | None
     mask: Mask | None
     shape: tuple[int, int] = struct.field(pytree_node=False)
     kernel: tuple[int, int] = struct.field(pytree_node=False)
@@ -107,7 +115,7 @@ class MapConvolution(LinearOperator):
         coil_images = CartesianSense(kernels_to_maps(x, grid)).expand(self.image)
         return self.combine(ifftc(mask**2 * fftc(coil_images)))
 
-    def combine(self, coil_images: Image) -> Kernels:
+    def combine(self, coil_images: GridCoilImages) -> Kernels:
         """Crop F of conj(x) times the coil images (coil, P, Q) of `to_grid`: A^H y."""
         image = jnp.expand_dims(self.image, -3)
         coil_images = coil_images.reshape((1,) * (image.ndim - 3) + coil_images.shape)

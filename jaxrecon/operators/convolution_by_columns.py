@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from ..fourier import fftc, ifftc
-from ..typing import Image, Mask
-from .kspace_kernels import Kernels, dft_matrices, matmul, pad_mask
+from ..typing import Mask
+from .kspace_kernels import GridImage, Kernels, dft_matrices, matmul, pad_mask
 
 
-def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tuple[int, int]) -> Complex[Array, "n n"]:
+def map_gram(
+    image: GridImage, mask: Mask | None, shape: tuple[int, int], kernel: tuple[int, int]
+) -> Complex[Array, "n n"]:
     """The normal operator on map kernels as a matrix on one coil's ([set,] ky, kx), raveled: the same for all coils.
 
     With X_i(y, w) = M(w) x(y, w - i), rows of the kernels enter by phases and the full circular correlation is
@@ -58,7 +60,7 @@ def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tu
 
 def image_normal(
     kernels: Kernels, mask: Mask | None, shape: tuple[int, int], grid: tuple[int, int]
-) -> Callable[[Image], Image]:
+) -> Callable[[GridImage], GridImage]:
     """The normal operator on the image ([set,] P, Q), all coils together; of each application its gradient keeps x alone.
 
     The kernels at a column together are a matrix with 2 kx - 1 diagonals for each y:

@@ -69,7 +69,7 @@ class Wavelet(LinearOperator):
             x = x[(..., *(slice(n) for n in shape))]
         return crop_or_pad(x, self.shape)
 
-    def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def normal(self, x: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
         """The identity: W^H W = 1 for both boundary rules."""
         return x
 
