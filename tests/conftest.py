@@ -36,14 +36,6 @@ def x64():
 
 
 @pytest.fixture
-def as_user():
-    """Without the type check, as users call the library: for tests of the errors that explain a wrong input."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
+from support.type_check import as_user
 
 from jaxrecon.coils import whiten
 from jaxrecon.complex_ops import from_channels, to_channels
@@ -36,6 +37,6 @@ def test_a_wrong_option_is_refused():
         Conv("3")
 
 
-def test_as_user_lifts_the_check(as_user):
-    with pytest.raises(ValueError, match="same coils"):
+def test_as_user_lifts_it():
+    with as_user(), pytest.raises(ValueError, match="same coils"):
         whiten(jnp.ones((3, 5), jnp.complex64), jnp.ones((4, 4), jnp.complex64))

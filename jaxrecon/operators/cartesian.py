@@ -64,7 +64,7 @@ class CartesianSense(LinearOperator):
             coil_images = coil_images * mask**2
         return self.combine(coil_images)
 
-    def expand(self, x: Image) -> CoilImages:
+    def expand(self, x: Image) -> CoilImages | Image:
         """Coil images sum_e S_ec x_e, (..., coil, y, x), of an image (..., [set,] y, x); without maps x itself."""
         if self.maps is None:
             return x
@@ -78,7 +78,7 @@ class CartesianSense(LinearOperator):
         x = jnp.expand_dims(x, -self.ndim - 1)
         return jnp.sum(self._broadcast(self.maps, x.ndim) * x, -self.ndim - 2)
 
-    def combine(self, coil_images: CoilImages) -> Image:
+    def combine(self, coil_images: CoilImages | Image) -> Image:
         """S^H: sum_c conj(S_ec) u_c, (..., [set,] y, x), of coil images (..., coil, y, x); without maps u itself."""
         if self.maps is None:
             return coil_images

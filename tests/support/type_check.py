@@ -1,23 +1,35 @@
-"""The type check of the suite: beartype holds every annotated function of the package to its signature, shapes and dtypes too."""
+"""The type check of the suite: beartype holds every function of the package to its signature, shapes and dtypes included."""
 
+import contextlib
 import functools
 
 import beartype
+import jaxtyping
 
-# as type checkers have it, an int is a float and both are complex
+# as static checkers have it: an int may stand for a float, both for a complex number
 _CONFIG = beartype.BeartypeConf(is_pep484_tower=True)
 
 
 def checked(function):
-    """The decorator that jaxtyping's import hook puts on each function of the package, and on `__init__` of each dataclass."""
+    """What jaxtyping's import hook puts on each function of the package, and on `__init__` of each dataclass."""
     check = beartype.beartype(function, conf=_CONFIG)
     if function.__name__ != "__init__":
         return check
 
     @functools.wraps(function)
     def init(self, *args, **kwargs):
-        # jax rebuilds PyTrees with anything as leaves: axes of vmap, shapes, shardings
+        # a PyTree is no subject: jax rebuilds it with anything as leaves, axes of vmap or shapes
         if not hasattr(self, "_flax_dataclass"):
             check(self, *args, **kwargs)
 
     return init
+
+
+@contextlib.contextmanager
+def as_user():
+    """Without the check, as users call the library: for tests of the errors that explain a wrong input."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
