@@ -21,7 +21,7 @@ def magnitude(x: Inexact[AnyArray, "*axes"]) -> Float[Array, "*axes"]:
     return _safe_sqrt(abs2(x))
 
 
-def abs2(x: Inexact[AnyArray, "*axes"]) -> Float[Array, "*axes"]:
+def abs2(x: Inexact[AnyArray, "*axes"]) -> Float[AnyArray, "*axes"]:
     """|x|^2 without a square root, hence smooth."""
     return jnp.real(x) ** 2 + jnp.imag(x) ** 2 if jnp.iscomplexobj(x) else x**2
 

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import jax
 import jaxtyping
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, Real
 
 AnyArray: TypeAlias = jax.Array | np.ndarray
 """An array of JAX or of NumPy, what functions of jax.numpy take; `Array` alone is one of JAX."""
-Scalar: TypeAlias = Float[AnyArray, ""] | float
+Scalar: TypeAlias = Real[AnyArray, ""] | np.floating | np.integer | float
 """A real number, traced or not."""
 Image: TypeAlias = Complex[AnyArray, "*leading y x"]
 """Complex image (..., y, x); frames, map sets or z lead. All images of a signature have one shape."""

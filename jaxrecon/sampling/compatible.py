@@ -222,7 +222,7 @@ def kt_gaussian_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float,
     return mask.astype(MASK_DTYPE)
 
 
-def kt_shear_lines(seed: Seed, n: int, n_frames: int, *, acceleration: int, n_acs: int = 10) -> Frames:
+def kt_shear_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float, n_acs: int = 10) -> Frames:
     """Deep cascade: `jaxrecon.sampling.kt_shear_lines` from randint(0, R)."""
     acceleration = check_acceleration(acceleration, integer=True)
     start = random_state(seed).randint(0, acceleration)

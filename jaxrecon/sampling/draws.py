@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Real
 
 from ..typing import AnyArray, Key
 from .acs import RANDOM_DTYPE
@@ -26,7 +26,7 @@ def draw_weighted(key: Key, log_weight: Float[np.ndarray, "*axes"], excluded, co
     return first_ranks(-score, excluded, count)
 
 
-def first_ranks(score: Float[Array, "*axes"], excluded: Bool[AnyArray, "*axes"], count) -> Bool[Array, "*axes"]:
+def first_ranks(score: Real[Array, "*axes"], excluded: Bool[AnyArray, "*axes"], count) -> Bool[Array, "*axes"]:
     """The `count` positions (traced or not) of lowest score, none of `excluded`."""
     order = jnp.argsort(jnp.where(excluded, jnp.inf, score).reshape(-1), stable=True)
     rank = jnp.zeros(score.size, jnp.int32).at[order].set(jnp.arange(score.size, dtype=jnp.int32))

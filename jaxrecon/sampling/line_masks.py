@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..typing import Key
+from ..typing import Key, Scalar
 from .acs import (
     MASK_DTYPE,
     RANDOM_DTYPE,
@@ -32,7 +32,7 @@ Lines = Float[Array, " x"]
 
 
 def random_lines(
-    key: Key, n: int, *, acceleration: float, center_fraction: float, padding: tuple[int, int] | None = None
+    key: Key, n: int, *, acceleration: Scalar, center_fraction: float, padding: tuple[int, int] | None = None
 ) -> Lines:
     """Random columns and a fully sampled centre: each outer column with p = (n/R - n_low)/(n - n_low).
 
@@ -67,7 +67,7 @@ def equispaced_lines(
     key: Key,
     n: int,
     *,
-    acceleration: int,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -97,7 +97,7 @@ def equispaced_fraction_lines(
     key: Key,
     n: int,
     *,
-    acceleration: float,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -127,7 +127,7 @@ def magic_lines(
     key: Key,
     n: int,
     *,
-    acceleration: int,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -157,7 +157,7 @@ def magic_fraction_lines(
     key: Key,
     n: int,
     *,
-    acceleration: float,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -186,7 +186,7 @@ def integer_spaced_lines(
     key: Key,
     n: int,
     *,
-    acceleration: float,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -213,7 +213,7 @@ def integer_spaced_lines(
 
 
 def gaussian_lines(
-    key: Key, n: int, *, acceleration: float, center_fraction: float, padding: tuple[int, int] | None = None
+    key: Key, n: int, *, acceleration: Scalar, center_fraction: float, padding: tuple[int, int] | None = None
 ) -> Lines:
     """Columns drawn without repetition from Normal(n//2, 6 sqrt(n//2)) until n/R are sampled, and an ACS.
 
@@ -238,7 +238,7 @@ def gaussian_lines(
 
 
 def fixed_count_lines(
-    key: Key, n: int, *, acceleration: float, n_acs: int, padding: tuple[int, int] | None = None
+    key: Key, n: int, *, acceleration: Scalar, n_acs: int, padding: tuple[int, int] | None = None
 ) -> Lines:
     """Exactly floor(n/R) columns: the ACS [(n - n_acs)//2, (n + n_acs)//2), the others drawn without replacement.
 
@@ -262,7 +262,9 @@ def fixed_count_lines(
     return _finish(first_ranks(jax.random.uniform(key, (n,), RANDOM_DTYPE), acs, count), acs, padding)
 
 
-def outer_equispaced_lines(n: int, *, acceleration: int, n_acs: int, padding: tuple[int, int] | None = None) -> Lines:
+def outer_equispaced_lines(
+    n: int, *, acceleration: Scalar, n_acs: int, padding: tuple[int, int] | None = None
+) -> Lines:
     """Every R-th entry of the list of the columns outside the ACS [(n - n_acs)//2, (n + n_acs)//2), and the ACS.
 
     Args:
@@ -285,7 +287,7 @@ def outer_equispaced_lines(n: int, *, acceleration: int, n_acs: int, padding: tu
 
 
 def cmrxrecon_lines(
-    n: int, *, acceleration: int, n_acs: int = 24, offset: int = 0, padding: tuple[int, int] | None = None
+    n: int, *, acceleration: Scalar, n_acs: int = 24, offset: int = 0, padding: tuple[int, int] | None = None
 ) -> Lines:
     """CMRxRecon's columns offset, offset + R, ..., and the ACS [pad, pad + n_acs), pad = (n - n_acs + 1)//2.
 
