@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ..checks import check_at_least, check_calibration
 from ..fourier import crop_or_pad
-from ..typing import AnyArray
+from ..typing import AnyArray, Scalar
 
 Phase = Literal["first_coil", "principal"]
 
@@ -213,7 +213,7 @@ def calibration_matrix(
     return jnp.moveaxis(blocks, 0, n_space).reshape(n_blocks, -1)
 
 
-def soft_weight(eigenvalues: Float[AnyArray, "*axes"], crop: float) -> Float[Array, "*axes"]:
+def soft_weight(eigenvalues: Float[AnyArray, "*axes"], crop: Scalar) -> Float[Array, "*axes"]:
     """The S-curve of soft-SENSE: 0 where sqrt(eigenvalue) <= 2 crop - 1, 1/2 at crop, 1 at 1.
 
     w = 1/2 + t / (1 + t^2), t = (sqrt(eigenvalue) - crop) / (1 - crop), clipped to [-1, 1].
