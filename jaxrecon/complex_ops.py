@@ -11,7 +11,7 @@ def to_channels(x: Complex[AnyArray, "*axes"]) -> Float[Array, "*axes 2"]:
     return jnp.stack([x.real, x.imag], -1)
 
 
-def from_channels(x: Float[AnyArray, "*axes 2"]) -> Complex[Array, "*axes"]:
+def from_channels(x: Float[AnyArray, "*axes 2"]) -> Complex[AnyArray, "*axes"]:
     """Real (..., 2) to complex (...): the inverse of `to_channels`."""
     return x[..., 0] + 1j * x[..., 1]
 

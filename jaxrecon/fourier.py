@@ -81,7 +81,7 @@ def crop_or_pad(x: Shaped[AnyArray, "..."], shape: Sequence[int]) -> Shaped[Arra
     return jnp.pad(x, [(max(lo, 0), max(hi, 0)) for lo, hi in pads])
 
 
-def center_crop(x: Shaped[AnyArray, "..."], shape: Sequence[int]) -> Shaped[Array, "..."]:
+def center_crop(x: Shaped[Array, "..."], shape: Sequence[int]) -> Shaped[Array, "..."]:
     """Crop the last axes to `shape`, starting at floor((N - n) / 2): fastMRI's rule, for images.
 
     Differs from `crop_or_pad` where N is even and n odd.

@@ -19,6 +19,7 @@ from ..complex_ops import rss
 from ..data import BartScan, Scan, read_cfl
 from ..data.files import check_file, reading
 from ..problem import Problem
+from ..typing import AnyArray, Scalar
 from .common import SMALLEST_CALIBRATION, complete_square
 
 if TYPE_CHECKING:
@@ -150,14 +151,14 @@ def reconstruct_slice(
 @functools.partial(jax.jit, static_argnames=("method", "n_iter", "wavelet", "rule", "calib_size"))
 def reconstruct(
     problem: Problem,
-    lam: Float[Array, ""] | float,
+    lam: Scalar,
     *,
     method: Method,
     n_iter: int,
     wavelet: str,
     rule: Rule,
     calib_size: tuple[int, int],
-) -> tuple[Inexact[Array, "y x"], Float[Array, ""]]:
+) -> tuple[Inexact[AnyArray, "y x"], Float[Array, ""]]:
     """Image in the units of the data, and their scale: data / scale are reconstructed, the result is multiplied by it.
 
     All arrays are arguments, so that slices of one shape share one compilation.

@@ -1,13 +1,18 @@
 """What every reader asks of a file before it believes it: that it is there, and holds what its header claims."""
 
 import contextlib
+import io
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, TypeAlias
 
 from ..checks import DataError
+
+Stream: TypeAlias = IO[bytes] | io.BufferedIOBase
+"""An open binary file, a member of an archive (which is no IO when the types are checked) or bytes in memory."""
 
 MAX_EXPANSION = 100
 """Measured data do not compress a hundredfold: above SMALL_BYTES, a file that claims so is wrong or hostile."""

@@ -10,6 +10,7 @@ the other, with the maps of s, maps x to.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
@@ -44,7 +45,7 @@ class ImageConvolution(LinearOperator):
       grid: (P, Q), `linear_grid` or larger.
     """
 
-    kernels: Kernels | None
+    kernels: Any
     mask: Mask | None
     shape: tuple[int, int] = struct.field(pytree_node=False)
     grid: tuple[int, int] = struct.field(pytree_node=False)
@@ -95,7 +96,7 @@ class MapConvolution(LinearOperator):
       kernel: (ky, kx).
     """
 
-    image: GridImage | None
+    image: Any
     mask: Mask | None
     shape: tuple[int, int] = struct.field(pytree_node=False)
     kernel: tuple[int, int] = struct.field(pytree_node=False)

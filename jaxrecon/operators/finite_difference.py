@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Inexact
 
+from ..typing import AnyArray
 from .base import LinearOperator
 
 
@@ -19,18 +20,18 @@ class FiniteDifference(LinearOperator):
     """
 
     axes: tuple[int, ...] = struct.field(pytree_node=False, default=(-2, -1))
-    weights: Float[Array, " axis"] | None = None
+    weights: Float[AnyArray, " axis"] | None = None
 
-    def forward(self, x: Inexact[Array, "*shape"]) -> Inexact[Array, " axis *shape"]:
+    def forward(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[Array, " axis *shape"]:
         """(...) to (axis, ...)."""
         return jnp.stack([w * (x - jnp.roll(x, 1, a)) for a, w in self._weighted(x)])
 
-    def adjoint(self, y: Inexact[Array, " axis *shape"]) -> Inexact[Array, "*shape"]:
+    def adjoint(self, y: Inexact[AnyArray, " axis *shape"]) -> Inexact[Array, "*shape"]:
         """(axis, ...) to (...)."""
         parts = [w * (d - jnp.roll(d, -1, a)) for d, (a, w) in zip(y, self._weighted(y), strict=True)]
         return sum(parts[1:], parts[0])
 
-    def normal(self, x: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
+    def normal(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[Array, "*shape"]:
         """Sum over the axes of w^2 (2 x - roll(x, 1) - roll(x, -1))."""
         parts = [w**2 * (2 * x - jnp.roll(x, 1, a) - jnp.roll(x, -1, a)) for a, w in self._weighted(x)]
         return sum(parts[1:], parts[0])

@@ -80,7 +80,7 @@ def dft_matrices(kernels, grid: Sequence[int]) -> list[Complex[Array, "n k"]]:
     return matrices
 
 
-def matmul(a: Inexact[Array, "..."], b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+def matmul(a: Inexact[AnyArray, "..."], b: Inexact[AnyArray, "..."]) -> Inexact[Array, "..."]:
     """A b in full precision; the one with fewer axes is the same for all of the other's leading ones."""
     ndim = max(a.ndim, b.ndim)
     a, b = (m.reshape((1,) * (ndim - m.ndim) + m.shape) for m in (a, b))

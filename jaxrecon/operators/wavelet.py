@@ -14,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, Inexact
 
 from ..fourier import crop_or_pad
+from ..typing import AnyArray
 from .base import LinearOperator
 
 Coefficients = tuple
@@ -42,7 +43,7 @@ class Wavelet(LinearOperator):
     level: int | None = struct.field(pytree_node=False, default=None)
     periodic: bool = struct.field(pytree_node=False, default=False)
 
-    def forward(self, x: Inexact[Array, "..."]) -> Coefficients:
+    def forward(self, x: Inexact[AnyArray, "..."]) -> Coefficients:
         """Image (..., *shape) to coefficients."""
         if x.shape[-len(self.shape) :] != self.shape:
             raise ValueError(f"Wavelet was made for images (..., {self.shape}), but x has shape {x.shape}")
@@ -69,7 +70,7 @@ class Wavelet(LinearOperator):
             x = x[(..., *(slice(n) for n in shape))]
         return crop_or_pad(x, self.shape)
 
-    def normal(self, x: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
+    def normal(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[AnyArray, "*shape"]:
         """The identity: W^H W = 1 for both boundary rules."""
         return x
 

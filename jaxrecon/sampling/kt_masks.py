@@ -67,7 +67,7 @@ def kt_random_lines(key: Key, n: int, n_frames: int, *, acceleration: Scalar, n_
     return jnp.asarray((drawn < 1 / check_acceleration(acceleration)) | acs[None], MASK_DTYPE)
 
 
-def kt_gaussian_lines(key: Key, n: int, n_frames: int, *, acceleration: Scalar, n_acs: int = 10) -> Frames:
+def kt_gaussian_lines(key: Key, n: int, n_frames: int, *, acceleration: float, n_acs: int = 10) -> Frames:
     """floor(n/R) columns in each frame: the ACS, the others without replacement from a Gaussian plus constant density.
 
     p(i) ~ exp(-(0.5/(n/10)^2)(i - n/2)^2) + 1/(2R) outside the ACS [n//2 - n_acs//2, ... + n_acs).
@@ -129,7 +129,7 @@ def kt_variable_density(
     n: int,
     n_frames: int,
     *,
-    acceleration: Scalar,
+    acceleration: float,
     n_cal: int = 1,
     vd_degree: float = 1.5,
     perturb: float = 0.4,

@@ -127,7 +127,7 @@ def magic_lines(
     key: Key,
     n: int,
     *,
-    acceleration: Scalar,
+    acceleration: float,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -213,7 +213,7 @@ def integer_spaced_lines(
 
 
 def gaussian_lines(
-    key: Key, n: int, *, acceleration: Scalar, center_fraction: float, padding: tuple[int, int] | None = None
+    key: Key, n: int, *, acceleration: float, center_fraction: float, padding: tuple[int, int] | None = None
 ) -> Lines:
     """Columns drawn without repetition from Normal(n//2, 6 sqrt(n//2)) until n/R are sampled, and an ACS.
 
@@ -330,7 +330,7 @@ def fraction_columns(n: int, spacing: float, offset: int) -> Bool[np.ndarray, " 
     return outer
 
 
-def magic_columns(n: int, acceleration: int, offset: int) -> Bool[np.ndarray, " x"]:
+def magic_columns(n: int, acceleration: float, offset: int) -> Bool[np.ndarray, " x"]:
     """Every R-th column of the positive and of the flipped negative half, in centred order."""
     positive, negative = (offset + 2, offset - 1) if offset % 2 else (offset + 1, offset + 2)
     halves = np.zeros((n + 1) // 2, bool), np.zeros(n // 2, bool)

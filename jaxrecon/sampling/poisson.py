@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..typing import Key, Scalar
+from ..typing import Key
 from .acs import MASK_DTYPE, acquired, block, check_acceleration, check_budget
 from .bridson import check_plane, distance
 from .draws import draw_weighted, first_ranks, normal_log_mass, outer_count
@@ -38,7 +38,7 @@ def poisson_disc(
     key: Key,
     shape: tuple[int, int],
     *,
-    acceleration: Scalar,
+    acceleration: float,
     calib_size: tuple[int, int] = (20, 20),
     crop_corner: bool = True,
     tol: float = 0.1,
@@ -83,7 +83,7 @@ def calgary_poisson(
     key: Key,
     shape: tuple[int, int] = (218, 170),
     *,
-    acceleration: Scalar,
+    acceleration: float,
     acs_radius: float = 16,
     acquired_share: float = 0.85,
     tol: float = 0.1,
@@ -122,7 +122,7 @@ def calgary_poisson(
 
 
 def gaussian_2d(
-    key: Key, shape: tuple[int, int], *, acceleration: Scalar, calib_size: tuple[int, int] = (20, 20)
+    key: Key, shape: tuple[int, int], *, acceleration: float, calib_size: tuple[int, int] = (20, 20)
 ) -> Plane:
     """Positions drawn without repetition from Normal(n//2, 6 sqrt(n//2)) in both axes, and a fully sampled rectangle.
 
