@@ -1,13 +1,14 @@
 """Centred unitary Fourier transforms of any size, and centred cropping and padding."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Inexact, Shaped
 
 from .checks import check_at_least
-from .typing import AnyArray
+from .typing import AnyArray, ArrayKind
 
 
 def fftc(x: Inexact[AnyArray, "*axes"], axes: Sequence[int] = (-2, -1)) -> Complex[Array, "*axes"]:
@@ -81,7 +82,7 @@ def crop_or_pad(x: Shaped[AnyArray, "..."], shape: Sequence[int]) -> Shaped[Arra
     return jnp.pad(x, [(max(lo, 0), max(hi, 0)) for lo, hi in pads])
 
 
-def center_crop(x: Shaped[Array, "..."], shape: Sequence[int]) -> Shaped[Array, "..."]:
+def center_crop(x: Shaped[ArrayKind, "..."], shape: Sequence[int]) -> Shaped[ArrayKind, "..."]:
     """Crop the last axes to `shape`, starting at floor((N - n) / 2): fastMRI's rule, for images.
 
     Differs from `crop_or_pad` where N is even and n odd.
@@ -93,5 +94,6 @@ def center_crop(x: Shaped[Array, "..."], shape: Sequence[int]) -> Shaped[Array, 
     last = x.shape[x.ndim - len(shape) :]
     if any(n > size or n < 1 for size, n in zip(last, shape, strict=True)):
         raise ValueError(f"cannot crop {tuple(last)} to {tuple(shape)}: each size must be within 1 and the array's")
-    starts = [(size - n) // 2 for size, n in zip(last, shape, strict=True)]
-    return x[(..., *(slice(s, s + n) for s, n in zip(starts, shape, strict=True)))]
+    starts: list[int] = [(size - n) // 2 for size, n in zip(last, shape, strict=True)]
+    index: Any = (..., *(slice(s, s + n) for s, n in zip(starts, shape, strict=True)))
+    return x[index]

@@ -4,7 +4,7 @@ Axes of one name have one size within a signature; `*name` stands for any number
 The tests check every signature at every call; users' calls are not checked.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jaxtyping
@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Complex, Float, Real
 
 AnyArray: TypeAlias = jax.Array | np.ndarray
 """An array of JAX or of NumPy, what functions of jax.numpy take; `Array` alone is one of JAX."""
+ArrayKind = TypeVar("ArrayKind", jax.Array, np.ndarray)
+"""An array of JAX or of NumPy, of the same kind throughout a signature."""
 Scalar: TypeAlias = Real[AnyArray, ""] | np.floating | np.integer | float
 """A real number, traced or not."""
 Image: TypeAlias = Complex[AnyArray, "*leading y x"]
