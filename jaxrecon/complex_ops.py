@@ -3,28 +3,30 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact
 
+from .typing import AnyArray
 
-def to_channels(x: Complex[Array, "*axes"]) -> Float[Array, "*axes two"]:
+
+def to_channels(x: Complex[AnyArray, "*axes"]) -> Float[Array, "*axes 2"]:
     """Complex (...) to real (..., 2): real and imaginary part as the last axis."""
     return jnp.stack([x.real, x.imag], -1)
 
 
-def from_channels(x: Float[Array, "*axes two"]) -> Complex[Array, "*axes"]:
+def from_channels(x: Float[AnyArray, "*axes 2"]) -> Complex[AnyArray, "*axes"]:
     """Real (..., 2) to complex (...): the inverse of `to_channels`."""
     return x[..., 0] + 1j * x[..., 1]
 
 
-def magnitude(x: Inexact[Array, "..."]) -> Float[Array, "..."]:
+def magnitude(x: Inexact[AnyArray, "*axes"]) -> Float[Array, "*axes"]:
     """|x|, with gradient 0 (not NaN) where x is 0."""
     return _safe_sqrt(abs2(x))
 
 
-def abs2(x: Inexact[Array, "..."]) -> Float[Array, "..."]:
+def abs2(x: Inexact[AnyArray, "*axes"]) -> Float[AnyArray, "*axes"]:
     """|x|^2 without a square root, hence smooth."""
     return jnp.real(x) ** 2 + jnp.imag(x) ** 2 if jnp.iscomplexobj(x) else x**2
 
 
-def rss(x: Inexact[Array, "..."], axis: int = -3) -> Float[Array, "..."]:
+def rss(x: Inexact[AnyArray, "..."], axis: int = -3) -> Float[Array, "..."]:
     """Root of the sum of squares over the coil axis, with gradient 0 (not NaN) where it is 0.
 
     Args:

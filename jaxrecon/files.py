@@ -1,6 +1,7 @@
 """What every reader asks of a file before it believes it, and how every writer leaves either a whole file or none."""
 
 import contextlib
+import io
 import os
 import secrets
 import stat
@@ -8,8 +9,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, TypeAlias
 
 from .checks import DataError
+
+Stream: TypeAlias = IO[bytes] | io.BufferedIOBase
+"""An open binary file, a member of an archive (which is no IO when the types are checked) or bytes in memory."""
 
 MAX_EXPANSION = 100
 """Measured data do not compress a hundredfold: above SMALL_BYTES, a file that claims so is wrong or hostile."""

@@ -1,15 +1,17 @@
 """Centred unitary Fourier transforms of any size, and centred cropping and padding."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Complex, Inexact, Shaped
 
 from .checks import check_at_least
+from .typing import AnyArray, ArrayKind
 
 
-def fftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Array, "..."]:
+def fftc(x: Inexact[AnyArray, "*axes"], axes: Sequence[int] = (-2, -1)) -> Complex[Array, "*axes"]:
     """Centred unitary FFT over `axes`: fftshift(fft(ifftshift(x))) / sqrt(n), DC at index n // 2 for even and odd n.
 
     Even axes use signs in place of the two shifts: with n even, shifting by n / 2 in one domain is multiplying by
@@ -29,7 +31,7 @@ def fftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Ar
     return _centred(x, axes, jnp.fft.fft, jnp.fft.fft2, jnp.fft.fftn)
 
 
-def ifftc(x: Inexact[Array, "..."], axes: Sequence[int] = (-2, -1)) -> Inexact[Array, "..."]:
+def ifftc(x: Inexact[AnyArray, "*axes"], axes: Sequence[int] = (-2, -1)) -> Complex[Array, "*axes"]:
     """Centred unitary inverse FFT over `axes`: the inverse and the adjoint of `fftc`.
 
     Args:
@@ -71,7 +73,7 @@ def _signs(x, axes, dtype):
     return signs
 
 
-def crop_or_pad(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array, "..."]:
+def crop_or_pad(x: Shaped[AnyArray, "..."], shape: Sequence[int]) -> Shaped[Array, "..."]:
     """Crop or zero-pad the last axes to `shape` so that index N // 2 lands on index n // 2 (as sigpy's resize).
 
     Args:
@@ -92,7 +94,7 @@ def crop_or_pad(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array
     return jnp.pad(x, [(max(lo, 0), max(hi, 0)) for lo, hi in pads])
 
 
-def center_crop(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array, "..."]:
+def center_crop(x: Shaped[ArrayKind, "..."], shape: Sequence[int]) -> Shaped[ArrayKind, "..."]:
     """Crop the last axes to `shape`, starting at floor((N - n) / 2): fastMRI's rule, for images.
 
     Differs from `crop_or_pad` where N is even and n odd.
@@ -108,5 +110,6 @@ def center_crop(x: Inexact[Array, "..."], shape: Sequence[int]) -> Inexact[Array
     last = x.shape[x.ndim - len(shape) :]
     if any(n > size or n < 1 for size, n in zip(last, shape, strict=True)):
         raise ValueError(f"cannot crop {tuple(last)} to {tuple(shape)}: each size must be within 1 and the array's")
-    starts = [(size - n) // 2 for size, n in zip(last, shape, strict=True)]
-    return x[(..., *(slice(s, s + n) for s, n in zip(starts, shape, strict=True)))]
+    starts: list[int] = [(size - n) // 2 for size, n in zip(last, shape, strict=True)]
+    index: Any = (..., *(slice(s, s + n) for s, n in zip(starts, shape, strict=True)))
+    return x[index]

@@ -1,4 +1,4 @@
-"""Strict flags for the whole suite, and the summary of the golden files."""
+"""Strict flags and the type check for the whole suite, and the summary of the golden files."""
 
 import os
 from importlib import metadata
@@ -13,8 +13,13 @@ os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
+import support.type_check
+
+# before the first import of the package; the check by its name, from which jaxtyping imports it
+jaxtyping.install_import_hook("jaxrecon", f"{support.type_check.__name__}.checked")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 _cache = os.environ.get("JAXRECON_TEST_CACHE", str(Path.home() / ".cache" / "jaxrecon-tests"))

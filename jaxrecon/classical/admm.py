@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..operators import LinearOperator
+from ..typing import Scalar
 from .cg import cg
 
 Tree = Any
@@ -30,10 +31,10 @@ def admm_step(
     normal: Callable[[Tree], Tree],
     adjoint_data: Tree,
     op: LinearOperator,
-    prox: Callable[[Tree, jax.Array | float], Tree],
+    prox: Callable[[Tree, Scalar], Tree],
     state: AdmmState,
     *,
-    rho: jax.Array | float,
+    rho: Scalar,
     n_cg: int = 10,
 ) -> AdmmState:
     """x+ = (A^H A + rho G^H G)^-1 (A^H y + rho G^H (z - u)) by CG; z+ = prox_{g / rho}(G x+ + u); u+ = u + G x+ - z+.

@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ..complex_ops import abs2, magnitude
 from ..operators import FiniteDifference, LinearOperator, Stack, Wavelet, max_eigenvalue, random_like
 from ..problem import Problem
-from ..typing import Image, Key
+from ..typing import AnyArray, Image, Key, Scalar
 from .admm import admm_start, admm_step
 from .fista import fista_start, fista_step
 from .iterate import iterate
@@ -24,11 +25,11 @@ from .sense import zero_filled
 def l1_wavelet(
     problem: Problem,
     *,
-    lam: jax.Array | float,
+    lam: Scalar,
     n_iter: int = 100,
     wavelet: str = "db4",
     level: int | None = None,
-    step: jax.Array | float | None = None,
+    step: Scalar | None = None,
 ) -> Image:
     """Minimise 1/2 ||A x - y||^2 + lam ||W x||_1 by FISTA from zero, W sigpy's zero-padded wavelet transform.
 
@@ -102,12 +103,12 @@ def wavelet_prox(transform: Wavelet, x: Image, step, *, lam, keep_approximation:
 def l1_wavelet_cycle_spun(
     problem: Problem,
     *,
-    lam: jax.Array | float,
+    lam: Scalar,
     key: Key,
     n_iter: int = 100,
     wavelet: str = "db2",
     level: int | None = None,
-    step: jax.Array | float | None = None,
+    step: Scalar | None = None,
 ) -> Image:
     """As `l1_wavelet` with an orthogonal (periodized) transform, shifted at random in each iteration to hide its block grid.
 
@@ -151,10 +152,10 @@ def l1_wavelet_cycle_spun(
 def total_variation(
     problem: Problem,
     *,
-    lam: jax.Array | float,
+    lam: Scalar,
     n_iter: int = 300,
     axes: tuple[int, ...] = (-2, -1),
-    weights: jax.Array | None = None,
+    weights: Float[AnyArray, " axis"] | None = None,
     isotropic: bool = False,
 ) -> Image:
     """Minimise 1/2 ||A x - y||^2 + lam ||G x||_1 by the primal-dual hybrid gradient method from zero.
@@ -206,12 +207,12 @@ def total_variation_iteration(problem: Problem, *, lam, axes=(-2, -1), weights=N
 def total_variation_admm(
     problem: Problem,
     *,
-    lam: jax.Array | float,
-    rho: jax.Array | float = 1.0,
+    lam: Scalar,
+    rho: Scalar = 1.0,
     n_iter: int = 30,
     n_cg: int = 10,
     axes: tuple[int, ...] = (-2, -1),
-    weights: jax.Array | None = None,
+    weights: Float[AnyArray, " axis"] | None = None,
     isotropic: bool = False,
 ) -> Image:
     """As `total_variation`, by ADMM: fewer and dearer iterations, each with CG steps of its own.
@@ -239,7 +240,7 @@ def total_variation_admm(
     return iterate(one_step, admm_start(op, jnp.zeros_like(adjoint_data)), n_iter=n_iter)[0].x
 
 
-def objective(problem: Problem, x: Image, penalty: Any) -> jax.Array:
+def objective(problem: Problem, x: Image, penalty: Any) -> Float[Array, ""]:
     """1/2 ||A x - y||^2 + penalty: what the methods of this file minimise.
 
     Args:
@@ -253,7 +254,7 @@ def objective(problem: Problem, x: Image, penalty: Any) -> jax.Array:
     return 0.5 * jnp.sum(abs2(problem.op.forward(x) - problem.kspace)) + penalty
 
 
-def l1_norm(x: Any) -> jax.Array:
+def l1_norm(x: Any) -> Float[Array, ""]:
     """Sum of magnitudes over all leaves of a PyTree, a real number ()."""
     return sum((jnp.sum(magnitude(leaf)) for leaf in jax.tree.leaves(x)), start=jnp.zeros(()))
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..typing import Scalar
+
 Tree = Any
 
 
@@ -24,10 +26,10 @@ def fista_start(x: Tree) -> FistaState:
 
 def fista_step(
     gradient: Callable[[Tree], Tree],
-    prox: Callable[[Tree, jax.Array | float], Tree],
+    prox: Callable[[Tree, Scalar], Tree],
     state: FistaState,
     *,
-    step: jax.Array | float,
+    step: Scalar,
 ) -> FistaState:
     """x+ = prox(z - step grad(z)); t+ = (1 + sqrt(1 + 4 t^2)) / 2; z+ = x+ + (t - 1) / t+ (x+ - x).
 
@@ -47,10 +49,10 @@ def fista_step(
 
 def ista_step(
     gradient: Callable[[Tree], Tree],
-    prox: Callable[[Tree, jax.Array | float], Tree],
+    prox: Callable[[Tree, Scalar], Tree],
     x: Tree,
     *,
-    step: jax.Array | float,
+    step: Scalar,
 ) -> Tree:
     """x+ = prox(x - step grad(x)).
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..operators import LinearOperator
+from ..typing import Scalar
 
 Tree = Any
 
@@ -27,12 +28,12 @@ def pdhg_start(op: LinearOperator, x: Tree) -> PdhgState:
 
 def pdhg_step(
     op: LinearOperator,
-    prox_conjugate: Callable[[Tree, jax.Array | float], Tree],
+    prox_conjugate: Callable[[Tree, Scalar], Tree],
     state: PdhgState,
     *,
-    tau: jax.Array | float,
-    sigma: jax.Array | float = 1.0,
-    theta: jax.Array | float = 1.0,
+    tau: Scalar,
+    sigma: Scalar = 1.0,
+    theta: Scalar = 1.0,
 ) -> PdhgState:
     """u+ = prox_{sigma f*}(u + sigma A x_ext); x+ = x - tau A^H u+; x_ext+ = x+ + theta (x+ - x).
 

@@ -1,15 +1,13 @@
 """Proximal maps and projections: thresholds, balls, low rank."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Inexact
 
 from ..complex_ops import abs2, magnitude
-
-Any = Inexact[Array, "..."]
-Scalar = Float[Array, ""] | float
+from ..typing import Scalar
 
 
-def soft_threshold(x: Any, threshold: Scalar) -> Any:
+def soft_threshold(x: Inexact[Array, "*axes"], threshold: Scalar) -> Inexact[Array, "*axes"]:
     """Prox of t ||x||_1: x max(1 - t / |x|, 0); complex values shrink in magnitude and keep their phase.
 
     Example:
@@ -20,35 +18,35 @@ def soft_threshold(x: Any, threshold: Scalar) -> Any:
     return x * (jnp.maximum(size - threshold, 0) / jnp.where(size > 0, size, 1))
 
 
-def group_soft_threshold(x: Any, threshold: Scalar, *, axis: int = 0) -> Any:
+def group_soft_threshold(x: Inexact[Array, "*axes"], threshold: Scalar, *, axis: int = 0) -> Inexact[Array, "*axes"]:
     """Prox of t sum ||x||_2 with the 2-norm along `axis`: for isotropic total variation and joint sparsity."""
     size = jnp.sqrt(jnp.sum(abs2(x), axis, keepdims=True))
     return x * (jnp.maximum(size - threshold, 0) / jnp.where(size > 0, size, 1))
 
 
-def hard_threshold(x: Any, threshold: Scalar) -> Any:
+def hard_threshold(x: Inexact[Array, "*axes"], threshold: Scalar) -> Inexact[Array, "*axes"]:
     """x where |x| > t, else 0: prox of t^2 / 2 ||x||_0."""
     return jnp.where(abs2(x) > threshold**2, x, 0)
 
 
-def project_magnitude(x: Any, radius: Scalar) -> Any:
+def project_magnitude(x: Inexact[Array, "*axes"], radius: Scalar) -> Inexact[Array, "*axes"]:
     """Projection of each element on |x| <= radius: prox of the conjugate of radius ||x||_1."""
     size = magnitude(x)
     return x / jnp.maximum(size / radius, 1)
 
 
-def project_group(x: Any, radius: Scalar, *, axis: int = 0) -> Any:
+def project_group(x: Inexact[Array, "*axes"], radius: Scalar, *, axis: int = 0) -> Inexact[Array, "*axes"]:
     """Projection of the vectors along `axis` on 2-norm <= radius: prox of the conjugate of isotropic total variation."""
     return x / jnp.maximum(jnp.sqrt(jnp.sum(abs2(x), axis, keepdims=True)) / radius, 1)
 
 
-def project_l2(x: Any, radius: Scalar) -> Any:
+def project_l2(x: Inexact[Array, "*axes"], radius: Scalar) -> Inexact[Array, "*axes"]:
     """Projection on the ball ||x||_2 <= radius."""
     norm = jnp.sqrt(jnp.sum(abs2(x)))
     return x / jnp.maximum(norm / radius, 1)
 
 
-def project_l1(x: Any, radius: Scalar) -> Any:
+def project_l1(x: Inexact[Array, "*axes"], radius: Scalar) -> Inexact[Array, "*axes"]:
     """Projection on the ball ||x||_1 <= radius, by the threshold that meets it.
 
     Source: Duchi et al. 2008, figure 1, applied to the magnitudes.
@@ -61,7 +59,7 @@ def project_l1(x: Any, radius: Scalar) -> Any:
     return soft_threshold(x, threshold)
 
 
-def singular_value_threshold(x: Inexact[Array, "... m n"], threshold: Scalar) -> Inexact[Array, "... m n"]:
+def singular_value_threshold(x: Inexact[Array, "*batch m n"], threshold: Scalar) -> Inexact[Array, "*batch m n"]:
     """Prox of t ||X||_* (nuclear norm): the singular values of the last two axes shrink by t."""
     u, s, vh = jnp.linalg.svd(x, full_matrices=False)
     # X minus what is cut off, not U S V^H rebuilt: rounding then scales with the threshold, not with X

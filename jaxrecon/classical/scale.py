@@ -6,17 +6,18 @@ Source: BART (pics) and sigpy, whose rules these are.
 import dataclasses
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ..complex_ops import rss
 from ..problem import Problem
+from ..typing import Scalar
 from .sense import rss_image
 
 Rule = Literal["none", "max", "p95", "bart"]
 
 
-def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, ...] = (24, 24)) -> jax.Array:
+def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, ...] = (24, 24)) -> Float[Array, ""]:
     """A number s such that lambda = 0.01 means the same for y / s whatever the scanner's units; from the measured data only.
 
     Args:
@@ -49,7 +50,7 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
     return jnp.where(scale > 0, scale, 1)
 
 
-def scale_problem(problem: Problem, scale: jax.Array) -> Problem:
+def scale_problem(problem: Problem, scale: Scalar) -> Problem:
     """The same problem in units of a scale; multiply the reconstruction by it to undo.
 
     Args:

@@ -3,13 +3,11 @@
 Source: Roemer et al. 1990 for the root of the sum of squares; Pruessmann et al. 1999 and 2001 for SENSE.
 """
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from ..complex_ops import rss
 from ..problem import Problem
-from ..typing import Image
+from ..typing import Image, Magnitude, Scalar
 from .cg import cg, cg_implicit
 
 
@@ -18,15 +16,13 @@ def zero_filled(problem: Problem) -> Image:
     return problem.op.adjoint(problem.kspace)
 
 
-def rss_image(problem: Problem) -> Float[Array, "*batch y x"]:
+def rss_image(problem: Problem) -> Magnitude:
     """Root of the sum of squares of the coil images, F^-1 y of k-space: (..., y, x), real; needs no maps."""
     encoding = problem.op.encoding
     return rss(encoding.coil_images(problem.kspace), axis=-encoding.ndim - 1)
 
 
-def cg_sense(
-    problem: Problem, *, lam: jax.Array | float = 0.0, n_iter: int = 30, implicit_gradient: bool = False
-) -> Image:
+def cg_sense(problem: Problem, *, lam: Scalar = 0.0, n_iter: int = 30, implicit_gradient: bool = False) -> Image:
     """Solve (A^H A + lam) x = A^H y by conjugate gradients from zero.
 
     Args:
@@ -50,7 +46,7 @@ def cg_sense(
     return solve(lambda x: problem.op.normal(x) + lam * x, zero_filled(problem), n_iter=n_iter)
 
 
-def sense(problem: Problem, *, acceleration: tuple[int, int], lam: jax.Array | float = 0.0) -> Image:
+def sense(problem: Problem, *, acceleration: tuple[int, int], lam: Scalar = 0.0) -> Image:
     """Solve (A^H A + lam) x = A^H y exactly for uniform undersampling: one small system per group of aliased pixels.
 
     The point spread function of a uniform mask is a comb, so that A^H A couples only the R_y R_x pixels that fold together:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, Float
 from ..checks import check_at_least, check_calibration, check_same_coils
 from ..complex_ops import abs2, magnitude, rss
 from ..fourier import crop_or_pad, ifftc
+from ..typing import AnyArray
 
 # Entries of the coil covariances that `walsh` holds at a time.
 _BAND_ENTRIES = 2**23
@@ -45,7 +46,9 @@ class InatiResult(NamedTuple):
     image: Complex[Array, "*z y x"]
 
 
-def combine_coils(images: Complex[Array, "*batch coil y x"], maps: Complex[Array, "*batch coil y x"]):
+def combine_coils(
+    images: Complex[AnyArray, "*batch coil y x"], maps: Complex[AnyArray, "*batch coil y x"]
+) -> Complex[Array, "*batch y x"]:
     """Roemer's combination sum_c conj(S_c) I_c / sum_c |S_c|^2, 0 where all maps are.
 
     Args:
@@ -69,7 +72,7 @@ def combine_coils(images: Complex[Array, "*batch coil y x"], maps: Complex[Array
 
 
 def adaptive_combine(
-    images: Complex[Array, "coil *z y x"], *, window: int | Sequence[int] = 5, n_iter: int = 3
+    images: Complex[AnyArray, "coil *z y x"], *, window: int | Sequence[int] = 5, n_iter: int = 3
 ) -> Complex[Array, "*z y x"]:
     """Adaptive combination sum_c conj(S_c) I_c with the maps S of `walsh`.
 
@@ -87,7 +90,7 @@ def adaptive_combine(
     return (maps.conj() * images).sum(0)
 
 
-def walsh(images: Complex[Array, "coil *z y x"], *, window: int | Sequence[int] = 5, n_iter: int = 3) -> WalshResult:
+def walsh(images: Complex[AnyArray, "coil *z y x"], *, window: int | Sequence[int] = 5, n_iter: int = 3) -> WalshResult:
     """Maps as the leading eigenvector of the local coil covariance.
 
     R_pq(r) = mean of I_p conj(I_q) over a box around r; v <- R v / ||R v||, from v = sum_p R_pq.
@@ -137,7 +140,7 @@ def _walsh(images, *, window, n_iter):
 
 
 def inati(
-    images: Complex[Array, "coil *z y x"],
+    images: Complex[AnyArray, "coil *z y x"],
     *,
     window: int | Sequence[int] = 5,
     n_iter: int = 5,
@@ -198,7 +201,7 @@ def _inati(images, threshold, *, window, n_iter):
 
 
 def low_resolution_maps(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     calib_size: int = 24,
     window: Literal["hann", "kaiser", "none"] = "hann",

@@ -11,10 +11,11 @@ from jaxtyping import Array, Complex
 
 from ..checks import check_at_least, check_calibration
 from ..fourier import crop_or_pad, fftc, ifftc
+from ..typing import AnyArray
 
 
 def svd_compression(
-    kspace: Complex[Array, "coil *z y x"], *, n_virtual: int, calib_size: int = 24
+    kspace: Complex[AnyArray, "coil *z y x"], *, n_virtual: int, calib_size: int = 24
 ) -> Complex[Array, "virtual coil"]:
     """The compression matrix U^H: u_v the first left singular vectors of the calibration data (coil, samples).
 
@@ -43,7 +44,7 @@ def svd_compression(
 
 
 def gcc_compression(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     n_virtual: int,
     calib_size: int = 24,
@@ -104,8 +105,8 @@ def _gcc(kspace, *, n_virtual, calib_size, readout_axis, window):
 
 
 def compress(
-    kspace: Complex[Array, "coil *z y x"],
-    matrix: Complex[Array, "virtual coil *readout"],
+    kspace: Complex[AnyArray, "coil *z y x"],
+    matrix: Complex[AnyArray, "virtual coil *readout"],
     *,
     readout_axis: int = -2,
 ) -> Complex[Array, "virtual *z y x"]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ..checks import check_at_least, check_calibration
 from ..fourier import crop_or_pad
+from ..typing import AnyArray, Scalar
 
 Phase = Literal["first_coil", "principal"]
 
@@ -82,7 +83,7 @@ def espirit(
 
 
 def espirit_eigen(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     calib_size: int = 24,
     kernel_size: int = 6,
@@ -188,7 +189,7 @@ def _maps(correlation, reference, crop, *, shape, n_maps, soft, n_iter, chunk):
 
 
 def calibration_matrix(
-    calib: Complex[Array, "coil *z y x"], kernel_size: int
+    calib: Complex[AnyArray, "coil *z y x"], kernel_size: int
 ) -> Complex[Array, "block coil_and_position"]:
     """All kernel_size^d blocks of the calibration region (stride 1) as rows, columns coil-major.
 
@@ -210,7 +211,7 @@ def calibration_matrix(
     return jnp.moveaxis(blocks, 0, n_space).reshape(n_blocks, -1)
 
 
-def soft_weight(eigenvalues: Float[Array, "..."], crop: float) -> Float[Array, "..."]:
+def soft_weight(eigenvalues: Float[AnyArray, "*axes"], crop: Scalar) -> Float[Array, "*axes"]:
     """The S-curve of soft-SENSE: 0 where sqrt(eigenvalue) <= 2 crop - 1, 1/2 at crop, 1 at 1.
 
     w = 1/2 + t / (1 + t^2), t = (sqrt(eigenvalue) - crop) / (1 - crop), clipped to [-1, 1].

@@ -11,6 +11,7 @@ from ..checks import check_at_least, check_calibration
 from ..classical.cg import cg
 from ..complex_ops import rss
 from ..fourier import crop_or_pad, ifftc
+from ..typing import AnyArray
 
 
 class JsenseResult(NamedTuple):
@@ -68,7 +69,7 @@ def jsense(kspace: Complex[Array, "coil *z y x"], **options: Unpack[JsenseOption
 
 
 def jsense_kernels(
-    kspace: Complex[Array, "coil *z y x"],
+    kspace: Complex[AnyArray, "coil *z y x"],
     *,
     kernel_width: int = 16,
     calib_size: int = 24,

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from ..checks import check_at_least
+from ..typing import AnyArray
 
 
-def noise_covariance(noise: Complex[Array, "coil *more sample"]) -> Complex[Array, "coil coil"]:
+def noise_covariance(noise: Complex[AnyArray, "coil *more sample"]) -> Complex[Array, "coil coil"]:
     """Psi = N N^H / (M - 1) of M noise samples per coil, whose mean is taken to be zero.
 
     Args:
@@ -37,7 +38,7 @@ def noise_covariance(noise: Complex[Array, "coil *more sample"]) -> Complex[Arra
 
 
 def whitening_matrix(
-    noise: Complex[Array, "coil *more sample"],
+    noise: Complex[AnyArray, "coil *more sample"],
     *,
     form: Literal["ismrmrd", "bart"] = "ismrmrd",
     scale_factor: float = 1.0,
@@ -70,7 +71,7 @@ def whitening_matrix(
 
 
 def whiten(
-    kspace: Complex[Array, "coil *more last"], matrix: Complex[Array, "coil coil"]
+    kspace: Complex[AnyArray, "coil *more last"], matrix: Complex[AnyArray, "coil coil"]
 ) -> Complex[Array, "coil *more last"]:
     """W y over the coil axis, which is the first one: k-space, noise and maps alike.
 

@@ -1,7 +1,7 @@
 """Tissue maps from brain atlases: the MNI152 template, or probability maps of grey and white matter of your own."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from .phantoms import HEAD_TISSUES
@@ -38,9 +38,9 @@ def tissues_from_probabilities(
     grey: Float[np.ndarray, "y x"],
     white: Float[np.ndarray, "y x"],
     *,
-    support: np.ndarray,
+    support: Bool[np.ndarray, "y x"],
     pixel: float = 1.0,
-) -> Float[np.ndarray, "tissue y x"]:
+) -> Float[np.ndarray, "tissue Y X"]:
     """Tissue fractions of a head around the brain of an atlas.
 
     Within the support what is neither grey nor white is CSF; around it lie CSF (2 mm), bone with marrow (6 mm), fat

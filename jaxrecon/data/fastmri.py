@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Inexact
+from jaxtyping import Num
 
 from ..checks import DataError
 from ..files import check_file, reading
 from ..fourier import center_crop
+from ..typing import AnyArray, ArrayKind
 from .hdf5 import attributes, dataset, is_complex, opened, to_complex
 from .ismrmrd_header import Encoding, parse_header
 from .scan import Header, Scan, Slice, check_shape
@@ -130,8 +131,8 @@ def _matrix(size):
 
 
 def crop_to_recon_size(
-    image: Inexact[np.ndarray, "*batch y x"], header: Header, *, target: Inexact[np.ndarray, "*batch h w"] | None = None
-) -> Inexact[np.ndarray, "*batch h w"]:
+    image: Num[ArrayKind, "*batch y x"], header: Header, *, target: Num[AnyArray, "... target_y target_x"] | None = None
+) -> Num[ArrayKind, "*batch h w"]:
     """Crop an image of the encoded matrix to the size that is evaluated: the target's, else the header's recon matrix.
 
     Rows are the readout: the header's (x, y) is (rows, columns). Where the image has fewer columns than the recon
@@ -157,4 +158,4 @@ def crop_to_recon_size(
         return image
     if image.shape[-1] < size[1]:
         size = (image.shape[-1], image.shape[-1])
-    return center_crop(image, (min(size[0], image.shape[-2]), size[1]))  # type: ignore[return-value,arg-type]
+    return center_crop(image, (min(size[0], image.shape[-2]), size[1]))

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -264,6 +265,17 @@ def _patient(path: str) -> str | None:
     if prefix := re.match(r"P\d{3}(?=_)", name):
         return prefix[0]
     return next((folder for folder in reversed(folders) if re.fullmatch(r"P\d{3}", folder)), None)
+
+
+@runtime_checkable
+class Slices(Protocol):
+    """Slices by their number: a list of them, a `Source`, or what computes them."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, position: int, /) -> Slice:
+        """One of them."""
 
 
 class Source:

@@ -6,12 +6,12 @@ import tokenize
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..checks import DataError, check_bytes
-from ..files import check_expansion, check_file, reading
+from ..files import Stream, check_expansion, check_file, reading
 from .scan import Header, Scan, Slice, check_shape, sampled
 
 IMAGES = ("reconstruction", "image", "images")
@@ -168,7 +168,7 @@ class NumpyScan(Scan):
         return array.shape[:-1]
 
     @contextlib.contextmanager
-    def _stream(self, name) -> Iterator[IO[bytes]]:
+    def _stream(self, name) -> Iterator[Stream]:
         with contextlib.ExitStack() as stack, reading(self.path, name, expected="the array's data"):
             if self._zipped:
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
@@ -221,7 +221,7 @@ class NumpyScan(Scan):
         return Slice(kspace=kspace, mask=sampled(kspace) if mask is None else mask, target=target, maps=maps)
 
 
-def _array_header(file: IO[bytes]) -> Array:
+def _array_header(file: Stream) -> Array:
     """Parse the header of a stored array; the data that follow are not touched."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..typing import Key
+from ..typing import Key, Scalar
 
 HEAD_TISSUES = ("muscle", "fat", "bone", "marrow", "csf", "grey", "white", "deep_grey", "lesion", "vessel")
 """Order of the tissue axis of `head_phantom`; muscle stands for skin too."""
@@ -23,7 +23,7 @@ _MM = 1 / 95  # the head is 190 mm long
 
 
 def head_phantom(
-    key: Key, *, shape: tuple[int, int], position: Float[Array, ""] | float = 0.2, n_lesions: int = 4
+    key: Key, *, shape: tuple[int, int], position: Scalar = 0.2, n_lesions: int = 4
 ) -> Float[Array, "tissue y x"]:
     """Random brain-like axial slice: scalp, skull, CSF, folded cortex, white matter, ventricles, deep nuclei, lesions.
 
@@ -199,7 +199,7 @@ def draws(key: Key, **shapes: tuple[int, ...]) -> dict[str, Float[Array, "..."]]
 
 
 def random_field(
-    numbers: Float[Array, "4 wave"], coordinates: tuple, wavenumber: float
+    numbers: Float[Array, "4 wave"], coordinates: tuple, wavenumber: Scalar
 ) -> tuple[Float[Array, "y x"], Float[Array, "y x"]]:
     """Random field of unit variance with waves of about one length, and the length of its in-plane gradient.
 

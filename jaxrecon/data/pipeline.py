@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,9 +16,8 @@ import numpy as np
 
 from ..operators import CARTESIAN, EncodingRecord
 from ..problem import Problem, Target
-from .index import scan_name
+from .index import Slices, scan_name
 from .preparation import EmptySlice, Example, Preparation, name_of, prepare
-from .scan import Slice
 
 
 def to_problem(example: Example, encoding: EncodingRecord = CARTESIAN) -> tuple[Problem, Target]:
@@ -57,7 +56,7 @@ class Batches:
 
 
 def batches(
-    source: Sequence[Slice],
+    source: Slices,
     how: Preparation,
     *,
     batch_size: int,
@@ -132,7 +131,7 @@ class BatchIterator(Iterator[tuple[Problem, Target]]):
         self._grain = self._finalizer = None
 
 
-def labelled(source: Sequence[Slice], how: Preparation) -> "Labelled":
+def labelled(source: Slices, how: Preparation) -> "Labelled":
     """(file, slice, problem, target) of each slice in the order of the source, for `jaxrecon.training.evaluator`.
 
     The randomness of a slice comes from the name of its scan (`scan_name`): a volume has one mask, the same in each
@@ -148,7 +147,7 @@ def labelled(source: Sequence[Slice], how: Preparation) -> "Labelled":
 class Labelled:
     """What `labelled` gives: read anew in each iteration."""
 
-    def __init__(self, source: Sequence[Slice], how: Preparation):
+    def __init__(self, source: Slices, how: Preparation):
         self._source, self._how = source, how
 
     def __len__(self) -> int:

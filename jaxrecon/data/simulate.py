@@ -15,7 +15,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Complex, Float
 
 from ..fourier import fftc
-from ..typing import Key
+from ..typing import Key, Scalar
 from .phantoms import CHEST_TISSUES, HEAD_TISSUES, chest_phantom, draws, head_phantom, random_field
 
 TISSUE_PROPERTIES = {
@@ -85,7 +85,7 @@ def simulate(
     *,
     shape: tuple[int, int] = (256, 256),
     n_coils: int = 8,
-    position: Float[Array, ""] | float = 0.2,
+    position: Scalar = 0.2,
     contrast: Contrast = CONTRASTS["t1"],
     snr: float = 30.0,
     phase: float = 1.0,
@@ -212,9 +212,7 @@ def tissue_signals(contrast: Contrast, tissues: tuple[str, ...]) -> np.ndarray:
     return signal / signal.max()
 
 
-def smooth_phase(
-    key: Key, *, shape: tuple[int, int], size: Float[Array, ""] | float = 1.0, order: int = 3
-) -> Float[Array, "y x"]:
+def smooth_phase(key: Key, *, shape: tuple[int, int], size: Scalar = 1.0, order: int = 3) -> Float[Array, "y x"]:
     """Random polynomial of low order: sum_{i + j <= order} c_ij P_i(y) P_j(x), Legendre polynomials over the image.
 
     Args:
@@ -237,7 +235,7 @@ def smooth_phase(
 
 
 def coil_maps(
-    key: Key, *, shape: tuple[int, int], n_coils: int, z: Float[Array, ""] | float = 0.0, n_segments: int = 32
+    key: Key, *, shape: tuple[int, int], n_coils: int, z: Scalar = 0.0, n_segments: int = 32
 ) -> Complex[Array, "coil y x"]:
     """Sensitivities of circular loops around the object by the law of Biot and Savart, of unit root sum of squares.
 
@@ -301,7 +299,7 @@ def complex_noise(key: Key, shape: tuple[int, ...], *, std: Float[Array, ""] | f
 
 
 def deform(
-    key: Key, maps: Float[Array, "tissue y x"], *, shape: tuple[int, int], amount: float = 1.0
+    key: Key, maps: Float[Array, "tissue y x"], *, shape: tuple[int, int], amount: Scalar = 1.0
 ) -> Float[Array, "tissue y2 x2"]:
     """Scale maps to a new shape, turned, shifted, stretched and warped at random, by linear interpolation.
 

@@ -10,13 +10,14 @@ from jaxtyping import Inexact
 
 from ..checks import check_finite
 from ..files import atomic
+from ..typing import AnyArray
 from .bart import DIMENSIONS, cfl_paths
 from .fastmri import crop_to_recon_size
 from .nifti import import_nibabel
 from .scan import Header
 
 SUFFIXES = (".h5", ".hdf5", ".npy", ".npz", ".cfl", ".nii.gz", ".nii", ".png")
-Images = Inexact[np.ndarray, "*frame slice y x"] | Sequence[Any] | Mapping[int, Any]
+Images = Inexact[AnyArray, "*frame_and_slice y x"] | Sequence[Any] | Mapping[int, Any]
 
 
 def write_reconstruction(

@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Inexact
 
 from ..checks import check_same_shape
 from ..complex_ops import abs2
+from ..typing import AnyArray, Scalar
 
 
-def mse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"]) -> Float[Array, ""]:
+def mse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "*shape"]) -> Float[Array, ""]:
     """Mean squared error: mean |reference - prediction|^2.
 
     Args:
@@ -30,7 +31,7 @@ def mse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"
     return jnp.mean(abs2(reference - prediction))
 
 
-def rmse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"]) -> Float[Array, ""]:
+def rmse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "*shape"]) -> Float[Array, ""]:
     """Root of the mean squared error: sqrt(mse(reference, prediction)).
 
     Args:
@@ -43,7 +44,7 @@ def rmse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape
     return jnp.sqrt(mse(reference, prediction))
 
 
-def nmse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape"]) -> Float[Array, ""]:
+def nmse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "*shape"]) -> Float[Array, ""]:
     """Normalised squared error: ||reference - prediction||^2 / ||reference||^2 (squared, no root).
 
     Args:
@@ -66,8 +67,8 @@ def nmse(reference: Inexact[Array, "*shape"], prediction: Inexact[Array, "*shape
 
 
 def nrmse(
-    reference: Inexact[Array, "*shape"],
-    prediction: Inexact[Array, "*shape"],
+    reference: Inexact[AnyArray, "*shape"],
+    prediction: Inexact[AnyArray, "*shape"],
     *,
     normalization: Literal["euclidean", "range", "mean"] = "euclidean",
 ) -> Float[Array, ""]:
@@ -98,10 +99,10 @@ def nrmse(
 
 
 def psnr(
-    reference: Inexact[Array, "*shape"],
-    prediction: Inexact[Array, "*shape"],
+    reference: Inexact[AnyArray, "*shape"],
+    prediction: Inexact[AnyArray, "*shape"],
     *,
-    data_range: Float[Array, ""] | float,
+    data_range: Scalar,
 ) -> Float[Array, ""]:
     """Peak signal-to-noise ratio in dB: 10 log10(data_range^2 / mse(reference, prediction)).
 

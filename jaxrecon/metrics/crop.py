@@ -1,14 +1,13 @@
 """Cropping a reconstruction to its target, with the rounding of each source work; all shapes are static."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import jax
-import numpy as np
+from jaxtyping import Shaped
 
 from ..checks import check_at_least
+from ..typing import ArrayKind
 
-AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
 Rounding = Literal["floor", "ceil", "center"]
 """Where a crop from N to n starts: floor((N - n) / 2), ceil((N - n) / 2), or N // 2 - n // 2."""
 
@@ -19,7 +18,9 @@ _STARTS: dict[str, Callable[[int, int], int]] = {
 }
 
 
-def crop_to_target(reconstruction: AnyArray, target_shape: Sequence[int], *, rounding: Rounding = "floor") -> AnyArray:
+def crop_to_target(
+    reconstruction: Shaped[ArrayKind, "..."], target_shape: Sequence[int], *, rounding: Rounding = "floor"
+) -> Shaped[ArrayKind, "..."]:
     """Centre crop of the last axes of a reconstruction to the shape of its target.
 
     The three roundings differ only where N - n is odd:
@@ -59,7 +60,9 @@ def crop_to_target(reconstruction: AnyArray, target_shape: Sequence[int], *, rou
     return reconstruction[index]
 
 
-def crop_to_smallest(reference: AnyArray, prediction: AnyArray) -> tuple[AnyArray, AnyArray]:
+def crop_to_smallest(
+    reference: Shaped[ArrayKind, "*batch y x"], prediction: Shaped[ArrayKind, "*batch2 y2 x2"]
+) -> tuple[Shaped[ArrayKind, "*batch h w"], Shaped[ArrayKind, "*batch2 h w"]]:
     """Centre crop of both images to the smaller of the two in each of the last two axes (fastMRI's rounding).
 
     For targets that are wider than the acquired image, such as some FLAIR volumes of fastMRI.

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..checks import check_axes, check_same_shape
+from ..typing import AnyArray
 
 
 def log_kernel(size: int = 15, sigma: float = 1.5) -> np.ndarray:
@@ -34,7 +35,7 @@ def log_kernel(size: int = 15, sigma: float = 1.5) -> np.ndarray:
 
 
 def hfen(
-    reference: Float[Array, "y x"], prediction: Float[Array, "y x"], *, size: int = 15, sigma: float = 1.5
+    reference: Float[AnyArray, "y x"], prediction: Float[AnyArray, "y x"], *, size: int = 15, sigma: float = 1.5
 ) -> Float[Array, ""]:
     """High-frequency error norm: ||LoG(prediction) - LoG(reference)|| / ||LoG(reference)||, zero padding.
 
@@ -67,8 +68,8 @@ def hfen(
 
 
 def hfen_direct(
-    reference: Float[Array, "*slice y x"],
-    prediction: Float[Array, "*slice y x"],
+    reference: Float[AnyArray, "*slice y x"],
+    prediction: Float[AnyArray, "*slice y x"],
     *,
     order: Literal[1, 2],
     normalize: bool = False,

@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..checks import check_at_least, check_same_shape
+from ..typing import AnyArray, Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +61,10 @@ UNIFORM_3D = SSIMVariant(ndim=3)
 
 
 def ssim_map(
-    reference: Float[Array, "*shape"],
-    prediction: Float[Array, "*shape"],
+    reference: Float[AnyArray, "*shape"],
+    prediction: Float[AnyArray, "*shape"],
     *,
-    data_range: Float[Array, ""] | float,
+    data_range: Scalar,
     variant: SSIMVariant = UNIFORM,
 ) -> Float[Array, "..."]:
     """Local structural similarity where the whole window fits into the image.
@@ -107,10 +108,10 @@ def ssim_map(
 
 
 def ssim(
-    reference: Float[Array, "*shape"],
-    prediction: Float[Array, "*shape"],
+    reference: Float[AnyArray, "*shape"],
+    prediction: Float[AnyArray, "*shape"],
     *,
-    data_range: Float[Array, ""] | float,
+    data_range: Scalar,
     variant: SSIMVariant = UNIFORM,
 ) -> Float[Array, ""]:
     """Mean structural similarity: the mean of `ssim_map`, over leading axes too.

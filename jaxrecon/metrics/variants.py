@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from ..complex_ops import magnitude
+from ..typing import AnyArray
 from .crop import crop_to_smallest, crop_to_target
 from .ssim import GAUSSIAN, UNIFORM, SSIMVariant
 
@@ -57,7 +58,7 @@ class Variant:
     normalization: str = "none"
 
 
-def top_magnitude_scale(image: Inexact[Array, "..."], *, percentile: float = 0.95) -> Float[Array, ""]:
+def top_magnitude_scale(image: Inexact[AnyArray, "..."], *, percentile: float = 0.95) -> Float[Array, ""]:
     """The smallest of the round((1 - percentile) n) largest magnitudes: GLEAM's scale of a zero-filled image.
 
     An order statistic, not an interpolated percentile.

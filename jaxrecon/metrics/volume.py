@@ -11,9 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Inexact
 
 from ..checks import check_at_least, check_finite
+from ..typing import AnyArray
 from .hfen import hfen
 from .ssim import ssim
 from .variants import VARIANTS
@@ -72,8 +73,8 @@ class Statistics:
 
 
 def evaluate(
-    reference: Inexact[Array | np.ndarray, "*slices y x"],
-    prediction: Inexact[Array | np.ndarray, "*slices y2 x2"],
+    reference: Inexact[AnyArray, "*slices y x"],
+    prediction: Inexact[AnyArray, "*slices y2 x2"],
     *,
     variant: str,
     data_range: float | None = None,

@@ -204,7 +204,7 @@ def _check_index(step, theta, carry, context):
 def run(
     model: Unrolled,
     params: Params,
-    problem: Problem,
+    problem: Problem | tuple[Problem, Any],  # the second where `deep_supervision` calls: its model takes the target too
     *,
     n_steps: int | None = None,
     every_step: bool = False,
@@ -231,7 +231,7 @@ def run(
     n_steps = model.n_steps if n_steps is None else n_steps
     if n_steps < 1 or (n_steps > model.n_steps and not model.shared):
         raise ValueError(f"n_steps must be within 1 and the model's {model.n_steps} steps, not {n_steps}")
-    state, context = model.start(params["start"], problem)
+    state, context = model.start(params["start"], problem)  # type: ignore[arg-type]
     state, pictures = iterate_steps(
         model,
         params["steps"] if model.shared else jax.tree.map(lambda a: a[:n_steps], params["steps"]),

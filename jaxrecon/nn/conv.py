@@ -33,13 +33,13 @@ lecun_normal: Initializer = linen.initializers.lecun_normal()
 
 
 def conv(
-    x: Float[Array, "..."],
-    kernel: Float[Array, "..."],
+    x: Float[Array, "*batch_and_space i"],
+    kernel: Float[Array, "*size i o"],
     *,
     padding: Padding = "zeros",
     dilation: int = 1,
     stride: int = 1,
-) -> Float[Array, "..."]:
+) -> Float[Array, "*batch_and_space_out o"]:
     """Convolution (cross-correlation) that keeps the size, or every `stride`-th pixel of it from the first.
 
     y[p, o] = sum_q,i kernel[q, i, o] x[stride p + dilation (q - centre), i]
@@ -211,7 +211,7 @@ def _input_gradient(kernel, cotangent, pad, dilation):
 
 def conv_transpose_2x2(
     x: Float[Array, "*batch y x i"], kernel: Float[Array, "2 2 i o"]
-) -> Float[Array, "*batch Y X o"]:
+) -> Float[Array, "*batch 2*y 2*x o"]:
     """Transposed convolution 2x2 of stride 2: out[2i + a, 2j + b, o] = sum_c x[i, j, c] kernel[a, b, c, o].
 
     One matrix product and a pixel shuffle: the same map as lax.conv_transpose (with a flipped kernel), whose
@@ -230,7 +230,7 @@ def conv_transpose_2x2(
     return y.reshape(*x.shape[:-3], 2 * x.shape[-3], 2 * x.shape[-2], -1)
 
 
-def average_pool_2x2(x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch Y X c"]:
+def average_pool_2x2(x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch y//2 x//2 c"]:
     """Mean over 2x2 blocks; the last row or column of an odd size is dropped.
 
     Args:
@@ -244,7 +244,7 @@ def average_pool_2x2(x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch Y 
     return jnp.mean(x.reshape(*x.shape[:-3], height, 2, width, 2, x.shape[-1]), (-4, -2))
 
 
-def instance_norm(x: Float[Array, "..."], *, ndim: int = 2, eps: float = 1e-5) -> Float[Array, "..."]:
+def instance_norm(x: Float[Array, "*axes c"], *, ndim: int = 2, eps: float = 1e-5) -> Float[Array, "*axes c"]:
     """(x - mean) / sqrt(var + eps) per example and channel; biased variance, statistics in float32 or better.
 
     Args:
@@ -262,7 +262,7 @@ def instance_norm(x: Float[Array, "..."], *, ndim: int = 2, eps: float = 1e-5) -
     return (centred * lax.rsqrt(variance + eps)).astype(x.dtype)
 
 
-def leaky_relu(x: Float[Array, "..."], slope: float = 0.2) -> Float[Array, "..."]:
+def leaky_relu(x: Float[Array, "*axes"], slope: float = 0.2) -> Float[Array, "*axes"]:
     """x where positive, slope x elsewhere; the derivative at 0 is the slope, as in PyTorch.
 
     Args:
@@ -316,7 +316,7 @@ class Conv(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*axes i"]) -> Float[Array, "*axes_out {self.features}"]:
         """(..., y, x, in) to (..., y, x, features)."""
         dtype = self.dtype or x.dtype
         shape = (*[self.kernel_size] * self.ndim, x.shape[-1], self.features)
@@ -345,7 +345,7 @@ class ConvTranspose2x2(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch 2*y 2*x {self.features}"]:
         """(..., y, x, in) to (..., 2 y, 2 x, features)."""
         dtype = self.dtype or x.dtype
         init = _uniform(1 / math.sqrt(4 * self.features))

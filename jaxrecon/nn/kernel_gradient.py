@@ -15,14 +15,14 @@ LEAST_PIXELS = 384
 
 
 def kernel_gradient(
-    x: Float[Array, "..."],
-    cotangent: Float[Array, "..."],
+    x: Float[Array, "example *space i"],
+    cotangent: Float[Array, "example *space_out o"],
     *,
     sizes: Sequence[int],
     pad: Sequence[int],
     dilation: int,
     stride: int,
-) -> Float[Array, "..."]:
+) -> Float[Array, "*sizes i o"]:
     """g[q, i, o] = sum_p x[stride p + dilation q - pad, i] cotangent[p, o], with x zero outside its borders.
 
     XLA's own gradient is 20 to 50 times slower inside a loop (scan, while) than outside.

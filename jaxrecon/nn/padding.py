@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ..typing import AnyArray
+
 Mode = Literal["reflect", "edge", "circular"]
 MODES = ("reflect", "edge", "circular")
 
@@ -20,7 +22,9 @@ _NUMPY_NAME = {"reflect": "reflect", "edge": "edge", "circular": "wrap"}
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def pad_border(x: Float[Array, "..."], pad: tuple[int, ...], mode: Mode) -> Float[Array, "..."]:
+def pad_border(
+    x: Float[AnyArray, "batch *space c"], pad: tuple[int, ...], mode: Mode
+) -> Float[Array, "batch *padded c"]:
     """Pad the spatial axes by pad pixels on both sides.
 
     Args:

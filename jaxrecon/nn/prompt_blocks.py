@@ -48,7 +48,7 @@ def prelu(x: Features, slope: Slope) -> Features:
     return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
 
-def upsample_2x(x: Features) -> Features:
+def upsample_2x(x: Features) -> Float[Array, "*batch 2*y 2*x c"]:
     """Twice the size in y and x by bilinear interpolation; pixels are areas, the border is repeated.
 
     Args:
@@ -144,7 +144,9 @@ class EncoderLevel(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Features, slope: Slope) -> tuple[Features, Features]:
+    def __call__(
+        self, x: Features, slope: Slope
+    ) -> tuple[Float[Array, "*batch (y+1)//2 (x+1)//2 {self.features}"], Features]:
         """(..., y, x, channel) to (the next level's (..., ceil(y/2), ceil(x/2), features), what the skip block sees)."""
         x = CABs(self.number, self.attention, self.first_slope, self.dtype, name="encoder")(x, slope)
         return Conv(self.features, stride=2, dtype=self.dtype, name="down")(x), x
@@ -170,7 +172,7 @@ class PromptBlock(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Features) -> Features:
+    def __call__(self, x: Features) -> Float[Array, "*batch y x {self.features}"]:
         """(..., y, x, channel) to (..., y, x, features)."""
         dtype = parameter_dtype(x)
         shape = (self.length, self.size, self.size, self.features)
@@ -192,7 +194,7 @@ class PromptWeights(linen.Module):
     length: int
 
     @linen.compact
-    def __call__(self, x: Features) -> Float[Array, "*batch length"]:
+    def __call__(self, x: Features) -> Float[Array, "*batch {self.length}"]:
         """(..., y, x, channel) to (..., length), in at least single precision."""
         dtype, n = parameter_dtype(x), x.shape[-1]
         bound = n**-0.5

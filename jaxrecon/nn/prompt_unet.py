@@ -17,13 +17,13 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen
-from jaxtyping import Array, Bool, Complex
+from jaxtyping import Array, Bool, Complex, Float
 
 from .conv import Conv
 from .prompt_blocks import CABs, DecoderLevel, EncoderLevel, Features, PromptBlock, Slope
 from .unet import pad_to_multiple, standardize, unpad
 
-History = tuple[Features, ...]
+History = tuple[Float[Array, "*batch _ _ _"], ...]
 """Past features of each decoder level, the coarsest first: (..., y, x, n_history channel), the newest first."""
 
 

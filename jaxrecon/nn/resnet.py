@@ -73,7 +73,7 @@ class ResidualBlock(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x {self.features}"]:
         """(..., y, x, in) to (..., y, x, features)."""
         h = x
         for j in range(2):
@@ -124,7 +124,7 @@ class BiasFreeBlock(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x {self.out_features}"]:
         """(..., y, x, in) to (..., y, x, out_features)."""
 
         def layer(features, name, kernel_size=3):
@@ -206,7 +206,7 @@ class BatchNorm(linen.Module):
     momentum: float = 0.99
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*axes c"]) -> Float[Array, "*axes c"]:
         """(..., channel) to the same shape: all other axes are one example's."""
         dtype = parameter_dtype(x)
         n_features = (x.shape[-1],)

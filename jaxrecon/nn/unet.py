@@ -43,7 +43,7 @@ class UNet(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch y x o"]:
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x {self.out_features}"]:
         """(..., y, x, in) to (..., y, x, out_features); any size of at least 2^pools.
 
         Raises:
@@ -79,7 +79,7 @@ class ConvBlock(linen.Module):
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x {self.features}"]:
         """(..., y, x, in) to (..., y, x, features)."""
         drop = linen.Dropout(self.drop_rate, broadcast_dims=(-3, -2), deterministic=not self.has_rng("dropout"))
         for i in range(2):
@@ -177,7 +177,7 @@ def pad_to_multiple(x: Float[Array, "*batch y x c"], multiple: int = 16) -> Floa
     return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(e // 2, e - e // 2) for e in extra] + [(0, 0)])
 
 
-def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch y x c"]:
+def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch {height} {width} c"]:
     """The inverse of `pad_to_multiple`.
 
     Args:

@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
 
 from .. import struct
 from ..complex_ops import abs2
-from ..typing import Key
+from ..typing import AnyArray, Key
 
 Tree = Any
 
@@ -108,7 +109,7 @@ class Scale(LinearOperator):
       op: A.
     """
 
-    factor: jax.Array | complex
+    factor: Inexact[AnyArray, "..."] | complex
     op: LinearOperator
 
     def forward(self, x: Tree) -> Tree:
@@ -177,12 +178,12 @@ def adjoint_of(forward: Callable[[Tree], Tree], x: Tree) -> Callable[[Tree], Tre
     return adjoint
 
 
-def vdot(x: Tree, y: Tree) -> jax.Array:
+def vdot(x: Tree, y: Tree) -> Inexact[Array, ""]:
     """Inner product <x, y> = sum conj(x) y over all leaves of two PyTrees, a number ()."""
     return _sum([jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)])
 
 
-def real_vdot(x: Tree, y: Tree) -> jax.Array:
+def real_vdot(x: Tree, y: Tree) -> Float[Array, ""]:
     """Re <x, y>, a number (), in real arithmetic: a third faster than `vdot` on a CPU; the iterative solvers use it."""
 
     def leaf(a, b):
@@ -191,7 +192,7 @@ def real_vdot(x: Tree, y: Tree) -> jax.Array:
     return _sum(list(map(leaf, jax.tree.leaves(x), jax.tree.leaves(y))))
 
 
-def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30) -> jax.Array:
+def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30) -> Float[Array, ""]:
     """Largest eigenvalue of a Hermitian positive semi-definite map by power iteration.
 
     Args:
@@ -217,7 +218,7 @@ def max_eigenvalue(normal: Callable[[Tree], Tree], x: Tree, *, n_iter: int = 30)
     return eigenvalue
 
 
-def operator_norm(op: LinearOperator, x: Tree, *, n_iter: int = 30) -> jax.Array:
+def operator_norm(op: LinearOperator, x: Tree, *, n_iter: int = 30) -> Float[Array, ""]:
     """Spectral norm ||A||: the root of the largest eigenvalue of A^H A, by `max_eigenvalue`.
 
     Args:

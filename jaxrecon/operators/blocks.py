@@ -44,6 +44,6 @@ class Blocks(LinearOperator):
         batch = y.shape[: y.ndim - 2 * len(self.shape)]
         return adjoint_of(self.forward, jax.ShapeDtypeStruct((*batch, *self.shape), y.dtype))(y)
 
-    def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def normal(self, x: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
         """Each pixel of (..., *shape) times the number of blocks that hold it."""
         return self.adjoint(self.forward(x))

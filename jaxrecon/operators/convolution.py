@@ -16,12 +16,21 @@ import jax.numpy as jnp
 
 from .. import struct
 from ..fourier import crop_or_pad, fftc, ifftc
-from ..typing import Image, KSpace, Mask
+from ..typing import KSpace, Mask
 from .base import LinearOperator
 from .cartesian import CartesianFFT
 from .convolution_by_columns import image_normal, map_gram
 from .cpu import faster_by_columns
-from .kspace_kernels import Kernels, kernels_to_maps, maps_to_kernels, matmul, pad_mask, to_grid
+from .kspace_kernels import (
+    GridCoilImages,
+    GridImage,
+    Kernels,
+    kernels_to_maps,
+    maps_to_kernels,
+    matmul,
+    pad_mask,
+    to_grid,
+)
 from .sense import Sense
 
 
@@ -43,23 +52,23 @@ class ImageConvolution(LinearOperator):
     shape: tuple[int, int] = struct.static()
     grid: tuple[int, int] = struct.static()
 
-    def forward(self, x: Image) -> KSpace:
+    def forward(self, x: GridImage) -> KSpace:
         """Image (..., [set,] P, Q) to k-space (..., coil, y, x)."""
         return crop_or_pad(self._sense.forward(x), self.shape)
 
-    def adjoint(self, y: KSpace) -> Image:
+    def adjoint(self, y: KSpace) -> GridImage:
         """K-space (..., coil, y, x) to image (..., [set,] P, Q)."""
         return self._sense.adjoint(crop_or_pad(y, self.grid))
 
-    def normal(self, x: Image) -> Image:
+    def normal(self, x: GridImage) -> GridImage:
         """The normal operator of SENSE on the grid, (..., [set,] P, Q), with the mask that ends where the data end."""
         return self._sense.normal(x)
 
-    def combine(self, coil_images: Image) -> Image:
+    def combine(self, coil_images: GridCoilImages) -> GridImage:
         """S^H: A^H y, (..., [set,] P, Q), from the coil images (..., coil, P, Q) of `to_grid`."""
         return self._sense.combine(coil_images)
 
-    def prepared_normal(self, *, by_transforms: bool = False) -> Callable[[Image], Image]:
+    def prepared_normal(self, *, by_transforms: bool = False) -> Callable[[GridImage], GridImage]:
         """`normal` for many applications to an image ([set,] P, Q): the maps once, or without coils where that is faster."""
         n_coils, ky, kx = self.kernels.shape[-3:]
         n_sets = self.kernels.shape[0] if self.kernels.ndim == 4 else 1
@@ -106,7 +115,7 @@ class MapConvolution(LinearOperator):
         coil_images = _sense(x, None, grid).expand(self.image)
         return self.combine(ifftc(mask**2 * fftc(coil_images)))
 
-    def combine(self, coil_images: Image) -> Kernels:
+    def combine(self, coil_images: GridCoilImages) -> Kernels:
         """A^H y = Crop F (conj(x) u), kernels ([set,] coil, ky, kx), from the coil images u (coil, P, Q) of `to_grid`."""
         image = jnp.expand_dims(self.image, -3)
         coil_images = coil_images.reshape((1,) * (image.ndim - 3) + coil_images.shape)

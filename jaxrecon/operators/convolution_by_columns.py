@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from ..fourier import fftc, ifftc
-from ..typing import Image, Mask
-from .kspace_kernels import Kernels, dft_matrices, matmul, pad_mask
+from ..typing import Mask
+from .kspace_kernels import GridImage, Kernels, dft_matrices, matmul, pad_mask
 
 
 class Sizes(NamedTuple):
@@ -43,7 +43,9 @@ class Sizes(NamedTuple):
         return self.grid[0] - self.data[0] + self.kernel[0] - 1
 
 
-def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tuple[int, int]) -> Complex[Array, "n n"]:
+def map_gram(
+    image: GridImage, mask: Mask | None, shape: tuple[int, int], kernel: tuple[int, int]
+) -> Complex[Array, "n n"]:
     """The normal operator on map kernels as a matrix on one coil's ([set,] ky, kx), raveled: the same for all coils.
 
     With X_i(y, w) = M(w) x(y, w - i), rows of the kernels enter by phases and the full circular correlation is
@@ -84,7 +86,7 @@ def map_gram(image: Image, mask: Mask | None, shape: tuple[int, int], kernel: tu
 
 def image_normal(
     kernels: Kernels, mask: Mask | None, shape: tuple[int, int], grid: tuple[int, int]
-) -> Callable[[Image], Image]:
+) -> Callable[[GridImage], GridImage]:
     """The normal operator on the image ([set,] P, Q), all coils together; its gradient keeps only x of each application.
 
     Args:

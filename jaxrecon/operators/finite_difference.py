@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from .. import struct
+from ..typing import AnyArray
 from .base import LinearOperator
 
 
@@ -23,18 +24,18 @@ class FiniteDifference(LinearOperator):
     """
 
     axes: tuple[int, ...] = struct.static(default=(-2, -1))
-    weights: Inexact[Array, " axes"] | None = None
+    weights: Inexact[AnyArray, " axes"] | None = None
 
-    def forward(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def forward(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[Array, " axis *shape"]:
         """(...) to (axis, ...)."""
         return jnp.stack([w * (x - jnp.roll(x, 1, a)) for a, w in self._weighted(x)])
 
-    def adjoint(self, y: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def adjoint(self, y: Inexact[AnyArray, " axis *shape"]) -> Inexact[Array, "*shape"]:
         """(axis, ...) to (...)."""
         parts = [w * (d - jnp.roll(d, -1, a)) for d, (a, w) in zip(y, self._weighted(y), strict=True)]
         return sum(parts[1:], parts[0])
 
-    def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def normal(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[Array, "*shape"]:
         """sum_a w_a^2 (2 x - roll(x, 1, a) - roll(x, -1, a)), of the shape of x (...)."""
         parts = [w**2 * (2 * x - jnp.roll(x, 1, a) - jnp.roll(x, -1, a)) for a, w in self._weighted(x)]
         return sum(parts[1:], parts[0])

@@ -1,6 +1,7 @@
 """Short k-space kernels, as those of coil maps, on the grid of an image: sizes, transforms and masks."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,14 @@ from jaxtyping import Array, Complex, Inexact
 
 from ..checks import check_broadcasts
 from ..fourier import crop_or_pad, ifftc
-from ..typing import Image, KSpace, Mask
+from ..typing import AnyArray, KSpace, Mask
 
-Kernels = Complex[Array, "*batch ky kx"]
+Kernels: TypeAlias = Complex[AnyArray, "*set coil ky kx"]
+"""Map kernels ([set,] coil, ky, kx)."""
+GridImage: TypeAlias = Complex[AnyArray, "*leading P Q"]
+"""Image on the grid, (..., [set,] P, Q)."""
+GridCoilImages: TypeAlias = Complex[AnyArray, "*batch coil P Q"]
+"""The image of each coil on the grid, (..., coil, P, Q)."""
 
 
 def linear_grid(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
@@ -32,7 +38,7 @@ def linear_grid(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, i
     return height, width
 
 
-def kernels_to_maps(kernels: Kernels, grid: Sequence[int]) -> Complex[Array, "*batch P Q"]:
+def kernels_to_maps(kernels: Kernels, grid: Sequence[int]) -> Complex[Array, "*set coil P Q"]:
     """F^-1 Pad s: k-space kernels to maps, by two small DFT matrices.
 
     Args:
@@ -46,7 +52,7 @@ def kernels_to_maps(kernels: Kernels, grid: Sequence[int]) -> Complex[Array, "*b
     return matmul(matmul(rows, kernels), columns.T)
 
 
-def maps_to_kernels(maps: Complex[Array, "*batch P Q"], kernel: Sequence[int]) -> Kernels:
+def maps_to_kernels(maps: Complex[AnyArray, "*set coil P Q"], kernel: Sequence[int]) -> Kernels:
     """Crop F S, the adjoint of `kernels_to_maps`.
 
     Args:
@@ -86,7 +92,7 @@ def pad_mask(mask: Mask | None, shape: Sequence[int], grid: Sequence[int], dtype
     return crop_or_pad(jnp.broadcast_to(mask, shape), grid)
 
 
-def to_grid(kspace: KSpace, mask: Mask | None, grid: Sequence[int]) -> Image:
+def to_grid(kspace: KSpace, mask: Mask | None, grid: Sequence[int]) -> GridCoilImages:
     """F^-1 Pad M y: coil images on the grid, from which both operators' `combine` makes A^H y.
 
     Args:
@@ -112,7 +118,7 @@ def dft_matrices(kernels, grid: Sequence[int]) -> list[Complex[Array, "n k"]]:
     return matrices
 
 
-def matmul(a: Inexact[Array, "..."], b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+def matmul(a: Inexact[AnyArray, "..."], b: Inexact[AnyArray, "..."]) -> Inexact[Array, "..."]:
     """A b in full precision; the one with fewer axes is the same for all of the other's leading ones."""
     ndim = max(a.ndim, b.ndim)
     a, b = (m.reshape((1,) * (ndim - m.ndim) + m.shape) for m in (a, b))

@@ -3,11 +3,11 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Inexact
+from jaxtyping import Complex, Inexact
 
 from .. import struct
 from ..checks import check_at_least, check_same_coils
-from ..typing import Image, Maps
+from ..typing import AnyArray, CoilImages, Image, Maps, Mask
 from .base import LinearOperator
 from .cpu import coil_parts
 
@@ -29,11 +29,11 @@ class Encoding(LinearOperator):
         """Whether the normal operator may be applied to some of the coils alone, and gains from it on a CPU."""
         return False
 
-    def coil_images(self, y: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def coil_images(self, y: Inexact[AnyArray, "..."]) -> Inexact[AnyArray, "..."]:
         """The first picture that samples (..., coil, *samples) give, (..., coil, *space): E^H y, where nothing better is known."""
         return self.adjoint(y)
 
-    def low_resolution(self, y: Inexact[Array, "..."], size: tuple[int, ...]) -> Inexact[Array, "..."]:
+    def low_resolution(self, y: Inexact[AnyArray, "..."], size: tuple[int, ...]) -> Inexact[AnyArray, "..."]:
         """Coil images (..., coil, *size) of the central `size` of k-space, in the units of the full ones.
 
         Where samples (..., coil, *samples) have no central part, as here, the first picture at its full size.
@@ -72,11 +72,11 @@ class Sense(LinearOperator):
         sets = self.maps.ndim == self.ndim + 2 if self.sets is None else self.sets
         return self.maps.shape[-self.ndim - 2] if sets else None
 
-    def forward(self, x: Image) -> Complex[Array, "..."]:
+    def forward(self, x: Image) -> Complex[AnyArray, "..."]:
         """Image (..., y, x), with map sets (..., set, y, x), to samples (..., coil, *samples)."""
         return self.encoding.forward(self.expand(x))
 
-    def adjoint(self, y: Complex[Array, "..."]) -> Image:
+    def adjoint(self, y: Complex[AnyArray, "..."]) -> Image:
         """Samples (..., coil, *samples) to image (..., y, x), with map sets (..., set, y, x): for k-space the zero-filled image."""
         coil_images = self.encoding.adjoint(y)
         if self.maps is not None:
@@ -91,7 +91,7 @@ class Sense(LinearOperator):
         first, *others = (part.combine(self.encoding.normal(part.expand(x))) for part in parts)
         return sum(others, first)
 
-    def expand(self, x: Image) -> Complex[Array, "*batch coil y x"]:
+    def expand(self, x: Image) -> CoilImages | Image:
         """Coil images sum_e S_ec x_e, (..., coil, y, x), of an image (..., [set,] y, x); without maps x itself.
 
         Raises:
@@ -109,7 +109,7 @@ class Sense(LinearOperator):
         x = jnp.expand_dims(x, -self.ndim - 1)
         return jnp.sum(with_ndim(self.maps, x.ndim) * x, -self.ndim - 2)
 
-    def combine(self, coil_images: Complex[Array, "*batch coil y x"]) -> Image:
+    def combine(self, coil_images: CoilImages | Image) -> Image:
         """S^H: sum_c conj(S_ec) u_c, (..., [set,] y, x), of coil images (..., coil, y, x); without maps u itself."""
         if self.maps is None:
             return coil_images
@@ -119,6 +119,6 @@ class Sense(LinearOperator):
         return jnp.sum(jnp.conj(maps) * coil_images, -self.ndim - 1)
 
 
-def with_ndim(a: Inexact[Array, "..."], ndim: int) -> Inexact[Array, "..."]:
+def with_ndim(a: Mask, ndim: int) -> Inexact[AnyArray, "..."]:
     """An array with leading axes of size 1 up to `ndim` axes."""
     return a.reshape((1,) * (ndim - a.ndim) + a.shape)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Inexact
 
 from .. import struct
 from ..fourier import crop_or_pad
+from ..typing import AnyArray
 from .base import LinearOperator
 
 Coefficients = tuple
@@ -48,7 +49,7 @@ class Wavelet(LinearOperator):
     level: int | None = struct.static(default=None)
     periodic: bool = struct.static(default=False)
 
-    def forward(self, x: Inexact[Array, "..."]) -> Coefficients:
+    def forward(self, x: Inexact[AnyArray, "..."]) -> Coefficients:
         """Image (..., *shape) to coefficients.
 
         Raises:
@@ -79,7 +80,7 @@ class Wavelet(LinearOperator):
             x = x[(..., *(slice(n) for n in shape))]
         return crop_or_pad(x, self.shape)
 
-    def normal(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def normal(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[AnyArray, "*shape"]:
         """The identity, of the shape of x: W^H W = 1 for both boundary rules."""
         return x
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..typing import Mask
+from ..typing import AnyArray, Mask
 
 MASK_DTYPE = np.float32
 """Masks hold 0 and 1 as float32 in either precision: a product with complex64 or complex128 keeps that type."""
@@ -39,7 +39,7 @@ def measured_acceleration(mask: Mask, *, padding: tuple[int, int] | None = None)
     return mask.size / jnp.sum(jnp.asarray(mask) != 0)
 
 
-def detect_acs_lines(mask: Float[Array, " x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def detect_acs_lines(mask: Bool[AnyArray, " x"] | Float[AnyArray, " x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """Start and size of the fully sampled block of columns around the centre; start + jnp.arange(n) are its columns.
 
     n = max(2 min(left, right), 1), left = run of samples that ends at x//2 - 1, right = run that starts at x//2;
@@ -62,7 +62,7 @@ def detect_acs_lines(mask: Float[Array, " x"]) -> tuple[Int[Array, ""], Int[Arra
     return (width - n + 1) // 2, n
 
 
-def detect_acs_rectangle(mask: Float[Array, "y x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def detect_acs_rectangle(mask: Bool[AnyArray, "y x"] | Float[AnyArray, "y x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """Size (cy, cx) of the largest centred rectangle that is completely sampled; the squarest of those of equal area.
 
     The rectangle is [y//2 - cy//2, y//2 - cy//2 + cy) and the same in x: what `crop_or_pad(kspace, (cy, cx))` cuts out.

@@ -4,6 +4,7 @@ import functools
 import math
 import operator
 import random
+import typing
 
 import numpy as np
 
@@ -88,6 +89,7 @@ def kernel():
         return numba.njit(sample_numba)
 
 
+@typing.no_type_check  # a checked function cannot be compiled
 def sample_numba(seed, mask, radius_x, radius_y, max_attempts):
     """Bridson's algorithm with varying radii; written for numba, whose generator draws as numpy's RandomState does.
 

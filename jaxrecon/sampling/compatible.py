@@ -183,7 +183,7 @@ def magic_fraction_lines(
     return _finish(outer, acs_columns(n, n_low), padding)
 
 
-def benchmark_lines(seed: int, n: int, *, acceleration: int) -> Lines:
+def benchmark_lines(seed: int, n: int, *, acceleration: float) -> Lines:
     """The benchmark's random columns (Ramzi et al. 2020): center_fraction = (32 // R)/100, drawn by default_rng.
 
     Args:
@@ -272,14 +272,14 @@ def kt_gaussian_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float,
     return mask.astype(MASK_DTYPE)
 
 
-def kt_shear_lines(seed: Seed, n: int, n_frames: int, *, acceleration: int, n_acs: int = 10) -> Frames:
+def kt_shear_lines(seed: Seed, n: int, n_frames: int, *, acceleration: float, n_acs: int = 10) -> Frames:
     """Deep cascade, (frame, x): `jaxrecon.sampling.kt_shear_lines` from randint(0, R).
 
     Args:
       seed, n, n_frames, acceleration, n_acs: see the module and the counterpart.
     """
     acceleration = check_acceleration(acceleration, integer=True)
-    start = random_state(seed).randint(0, acceleration)
+    start = random_state(seed).randint(0, int(acceleration))
     n_acs = check_n_acs(n, n_acs)
     acs = block(n, n // 2 - n_acs // 2, n_acs)
     return kt_masks.shear_lattice(n, n_frames, acceleration, acs, start).astype(MASK_DTYPE)

@@ -5,9 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Real
 
-from ..typing import Key
+from ..typing import AnyArray, Key
 from .acs import RANDOM_DTYPE
 
 
@@ -20,13 +20,13 @@ def normal_log_mass(n: int) -> Float[np.ndarray, " x"]:
     return np.log(np.maximum(mass, np.finfo(float).tiny))
 
 
-def draw_weighted(key: Key, log_weight: Float[np.ndarray, "..."], excluded, count) -> Bool[Array, "..."]:
+def draw_weighted(key: Key, log_weight: Float[np.ndarray, "*axes"], excluded, count) -> Bool[Array, "*axes"]:
     """Exactly `count` positions (traced or not), none of `excluded`, drawn in turn with the given weights."""
     score = jax.random.gumbel(key, log_weight.shape, RANDOM_DTYPE) + jnp.asarray(log_weight, RANDOM_DTYPE)
     return first_ranks(-score, excluded, count)
 
 
-def first_ranks(score: Float[Array, "..."], excluded: Bool[np.ndarray, "..."], count) -> Bool[Array, "..."]:
+def first_ranks(score: Real[Array, "*axes"], excluded: Bool[AnyArray, "*axes"], count) -> Bool[Array, "*axes"]:
     """The `count` positions (traced or not) of lowest score, none of `excluded`."""
     order = jnp.argsort(jnp.where(excluded, jnp.inf, score).reshape(-1), stable=True)
     rank = jnp.zeros(score.size, jnp.int32).at[order].set(jnp.arange(score.size, dtype=jnp.int32))

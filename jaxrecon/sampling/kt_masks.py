@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..typing import Key
+from ..typing import Key, Scalar
 from .acs import (
     MASK_DTYPE,
     RANDOM_DTYPE,
@@ -30,7 +30,7 @@ SNAP = 1e-4
 """Positions this little below a grid point count as on it, as in the reference."""
 
 
-def kt_uniform_lines(n: int, n_frames: int, *, acceleration: int, n_acs: int = 16) -> Frames:
+def kt_uniform_lines(n: int, n_frames: int, *, acceleration: Scalar, n_acs: int = 16) -> Frames:
     """Every R-th column, from offset t mod R in frame t, and the ACS in all frames; nothing in it is random.
 
     Args:
@@ -51,7 +51,7 @@ def kt_uniform_lines(n: int, n_frames: int, *, acceleration: int, n_acs: int = 1
     return jnp.asarray(shear_lattice(n, n_frames, acceleration, acs_columns(n, check_n_acs(n, n_acs)), 0), MASK_DTYPE)
 
 
-def kt_random_lines(key: Key, n: int, n_frames: int, *, acceleration: float, n_acs: int = 16) -> Frames:
+def kt_random_lines(key: Key, n: int, n_frames: int, *, acceleration: Scalar, n_acs: int = 16) -> Frames:
     """Each column of each frame with probability 1/R, and the ACS in all frames (so that the true R is below R).
 
     Args:
@@ -101,7 +101,7 @@ def kt_shear_lines(
     n: int,
     n_frames: int,
     *,
-    acceleration: int,
+    acceleration: Scalar,
     n_acs: int = 10,
     start: int | Int[Array, ""] | None = None,
 ) -> Frames:

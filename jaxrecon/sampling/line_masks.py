@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..typing import Key
+from ..typing import Key, Scalar
 from .acs import (
     MASK_DTYPE,
     RANDOM_DTYPE,
@@ -32,7 +32,7 @@ Lines = Float[Array, " x"]
 
 
 def random_lines(
-    key: Key, n: int, *, acceleration: float, center_fraction: float, padding: tuple[int, int] | None = None
+    key: Key, n: int, *, acceleration: Scalar, center_fraction: float, padding: tuple[int, int] | None = None
 ) -> Lines:
     """Random columns and a fully sampled centre: each outer column with p = (n/R - n_low)/(n - n_low).
 
@@ -67,7 +67,7 @@ def equispaced_lines(
     key: Key,
     n: int,
     *,
-    acceleration: int,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -102,7 +102,7 @@ def equispaced_fraction_lines(
     key: Key,
     n: int,
     *,
-    acceleration: float,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -132,7 +132,7 @@ def magic_lines(
     key: Key,
     n: int,
     *,
-    acceleration: int,
+    acceleration: float,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -162,7 +162,7 @@ def magic_fraction_lines(
     key: Key,
     n: int,
     *,
-    acceleration: float,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -191,7 +191,7 @@ def integer_spaced_lines(
     key: Key,
     n: int,
     *,
-    acceleration: float,
+    acceleration: Scalar,
     center_fraction: float,
     offset: int | Int[Array, ""] | None = None,
     padding: tuple[int, int] | None = None,
@@ -243,7 +243,7 @@ def gaussian_lines(
 
 
 def fixed_count_lines(
-    key: Key, n: int, *, acceleration: float, n_acs: int, padding: tuple[int, int] | None = None
+    key: Key, n: int, *, acceleration: Scalar, n_acs: int, padding: tuple[int, int] | None = None
 ) -> Lines:
     """Exactly floor(n/R) columns: the ACS [(n - n_acs)//2, (n + n_acs)//2), the others drawn without replacement.
 
@@ -267,7 +267,9 @@ def fixed_count_lines(
     return _finish(first_ranks(jax.random.uniform(key, (n,), RANDOM_DTYPE), acs, count), acs, padding)
 
 
-def outer_equispaced_lines(n: int, *, acceleration: int, n_acs: int, padding: tuple[int, int] | None = None) -> Lines:
+def outer_equispaced_lines(
+    n: int, *, acceleration: Scalar, n_acs: int, padding: tuple[int, int] | None = None
+) -> Lines:
     """Every R-th entry of the list of the columns outside the ACS [(n - n_acs)//2, (n + n_acs)//2), and the ACS.
 
     Args:
@@ -290,7 +292,7 @@ def outer_equispaced_lines(n: int, *, acceleration: int, n_acs: int, padding: tu
 
 
 def cmrxrecon_lines(
-    n: int, *, acceleration: int, n_acs: int = 24, offset: int = 0, padding: tuple[int, int] | None = None
+    n: int, *, acceleration: Scalar, n_acs: int = 24, offset: int = 0, padding: tuple[int, int] | None = None
 ) -> Lines:
     """CMRxRecon's columns offset, offset + R, ..., and the ACS [pad, pad + n_acs), pad = (n - n_acs + 1)//2.
 
@@ -333,7 +335,7 @@ def fraction_columns(n: int, spacing: float, offset: int) -> Bool[np.ndarray, " 
     return outer
 
 
-def magic_columns(n: int, acceleration: int, offset: int) -> Bool[np.ndarray, " x"]:
+def magic_columns(n: int, acceleration: float, offset: int) -> Bool[np.ndarray, " x"]:
     """Every R-th column of the positive and of the flipped negative half, in centred order."""
     positive, negative = (offset + 2, offset - 1) if offset % 2 else (offset + 1, offset + 2)
     halves = np.zeros((n + 1) // 2, bool), np.zeros(n // 2, bool)

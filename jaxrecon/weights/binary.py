@@ -8,12 +8,12 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..checks import DataError
-from ..files import check_expansion, reading
+from ..files import Stream, check_expansion, reading
 
 BROKEN = (struct.error, AssertionError, AttributeError, RecursionError, Warning)
 """What damaged bytes also raise, beyond the exceptions that `reading` knows (warnings, where they are made errors)."""
@@ -41,7 +41,7 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def read_bytes(stream: IO[bytes], n_bytes: int, *, file: Path, dataset: str) -> np.ndarray:
+def read_bytes(stream: Stream, n_bytes: int, *, file: Path, dataset: str) -> np.ndarray:
     """Exactly n_bytes from here as an array of bytes; the caller has checked that so many can be there.
 
     Raises:
@@ -50,7 +50,7 @@ def read_bytes(stream: IO[bytes], n_bytes: int, *, file: Path, dataset: str) -> 
     data: Any = np.empty(n_bytes, np.uint8)
     done = 0
     while done < n_bytes:
-        n = stream.readinto(memoryview(data)[done:])  # type: ignore[attr-defined]
+        n = stream.readinto(memoryview(data)[done:])  # type: ignore[union-attr]
         if not n:
             raise DataError(
                 "the data end early", file=file, dataset=dataset, expected=f"{n_bytes} bytes", found=f"{done} bytes"

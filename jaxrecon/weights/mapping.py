@@ -65,7 +65,7 @@ class Rule:
             array.reshape(()) if self.scalar else array.transpose(self._order + self._dropped).reshape(self.own_shape)
         )
 
-    def to_published(self, array: np.ndarray) -> np.ndarray:
+    def to_published(self, array: np.ndarray | np.generic) -> np.ndarray:
         """The inverse of `to_own`: from `own_shape` to the published shape."""
         if self.scalar:
             return array.reshape(self.shape)

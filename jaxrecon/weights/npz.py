@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import DataError, check_bytes
 from ..files import atomic
+from ..typing import AnyArray
 from .binary import opened_archive, read_bytes
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -64,7 +65,7 @@ def read_comment(path: str | Path) -> str:
         return archive.comment.decode(errors="replace")
 
 
-def write_npz(path: str | Path, state: Mapping[str, np.ndarray], *, overwrite: bool = False, comment: str = "") -> None:
+def write_npz(path: str | Path, state: Mapping[str, AnyArray], *, overwrite: bool = False, comment: str = "") -> None:
     """Write arrays under their names as an npz archive, uncompressed; the file appears complete or not at all.
 
     The same arrays and comment give the same bytes. bfloat16, which the format cannot name, is written as float32.

@@ -5,8 +5,9 @@ name becomes an Inert, which swallows whatever the pickle does to it. So setting
 beside the weights are passed over.
 """
 
+import io
 import pickletools
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 
 class Name(NamedTuple):
@@ -70,7 +71,7 @@ class Pickle(NamedTuple):
     storages: dict[str, Storage]
 
 
-def load(stream: BinaryIO) -> Pickle:
+def load(stream: io.BytesIO) -> Pickle:
     """Read the pickle that starts at the stream's position, which is left behind its last byte.
 
     Args:

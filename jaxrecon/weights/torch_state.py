@@ -10,7 +10,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -140,7 +140,7 @@ def _read_stream(path: Path, part: str | None) -> dict[str, np.ndarray]:
         return _arrays(_select(value, part, path), read, ">" if big else "<", path)
 
 
-def _stream_objects(stream: BinaryIO, path: Path) -> tuple[BinaryIO, bool, torch_pickle.Pickle]:
+def _stream_objects(stream: io.BufferedIOBase, path: Path) -> tuple[io.BytesIO, bool, torch_pickle.Pickle]:
     """(the stream's head behind the pickle of the objects, whether numbers are big-endian, that pickle)."""
     head = io.BytesIO(stream.read(min(MAX_PICKLE, path.stat().st_size)))
     magic = torch_pickle.load(head).value
@@ -157,7 +157,9 @@ def _stream_objects(stream: BinaryIO, path: Path) -> tuple[BinaryIO, bool, torch
     return head, big, torch_pickle.load(head)
 
 
-def _positions(stream: BinaryIO, start: int, order: Any, storages: dict[str, Storage], path: Path) -> dict[str, int]:
+def _positions(
+    stream: io.BufferedIOBase, start: int, order: Any, storages: dict[str, Storage], path: Path
+) -> dict[str, int]:
     """Where each storage's bytes begin: each is preceded by its number of elements, and the file must hold them all."""
     is_list = isinstance(order, list) and all(isinstance(key, str) for key in order)
     if not is_list or sorted(order) != sorted(storages):

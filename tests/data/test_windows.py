@@ -35,10 +35,10 @@ def test_windows_are_odd(n):
 
 
 def test_other_coils_are_told():
-    kspace = stack_kspace([np.ones((4, 3, 2)), np.zeros((4, 3, 2))])
+    kspace = stack_kspace([np.ones((4, 3, 2), np.complex64), np.zeros((4, 3, 2), np.complex64)])
     assert kspace.shape == (2, 4, 3, 2)
     with pytest.raises(DataError, match=r"scan\.h5.*coils.*\(4, 3, 2\), \(5, 3, 2\).*compress the coils"):
-        stack_kspace([np.ones((4, 3, 2)), np.ones((5, 3, 2))], file="scan.h5")
+        stack_kspace([np.ones((n, 3, 2), np.complex64) for n in (4, 5)], file="scan.h5")
 
 
 def test_masks():

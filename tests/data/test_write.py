@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.io
 from support.files import complex_array, header_xml, write_bart, write_fastmri
+from support.type_check import as_user
 
 from jaxrecon import data
 from jaxrecon.data import write
@@ -50,7 +51,7 @@ def test_slices_come_in_any_form_and_order(tmp_path, header):
     ],
 )
 def test_incomplete_volumes_are_refused(tmp_path, header, images, message):
-    with pytest.raises(ValueError, match=message):
+    with as_user(), pytest.raises(ValueError, match=message):
         data.write_reconstruction(tmp_path / "a.h5", images, header=header)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 

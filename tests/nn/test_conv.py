@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 from scipy import ndimage
+from support.type_check import as_user
 
 from jaxrecon import nn
 from jaxrecon.nn import conv
@@ -161,9 +162,9 @@ def test_wrong_arguments():
     x = jnp.zeros((8, 9, 2))
     with pytest.raises(ValueError, match=r"odd .* \(2, 3\)"):
         conv(x, jnp.zeros((2, 3, 2, 1)))
-    with pytest.raises(ValueError, match=r"\(8, 9, 2\) does not fit .* \(3, 3, 3, 1\)"):
+    with as_user(), pytest.raises(ValueError, match=r"\(8, 9, 2\) does not fit .* \(3, 3, 3, 1\)"):
         conv(x, jnp.zeros((3, 3, 3, 1)))
-    with pytest.raises(ValueError, match="'mirror' is not one of"):
+    with as_user(), pytest.raises(ValueError, match="'mirror' is not one of"):
         conv(x, jnp.zeros((3, 3, 2, 1)), padding="mirror")
 
 

@@ -103,7 +103,7 @@ def test_cmrxrecon_draws():
         own = compatible.kt_random_lines(seed, N, FRAMES, acceleration=(4, 8), n_acs=(6, 8))
         assert np.array_equal(own, outer)
         lines = compatible.cmrxrecon_lines(seed, N, acceleration=(4, 8), n_acs=(6, 8))
-        assert np.array_equal(lines, sampling.cmrxrecon_lines(N, acceleration=acceleration, n_acs=n_acs))
+        assert np.array_equal(lines, sampling.cmrxrecon_lines(N, acceleration=acceleration, n_acs=int(n_acs)))
         frames = compatible.kt_uniform_lines(seed, N, FRAMES, acceleration=(4, 8), n_acs=(6, 8))
         assert np.array_equal(frames[0], lines)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.type_check import as_user
 
 from jaxrecon import sampling
 from jaxrecon.sampling import compatible
@@ -222,10 +223,10 @@ def test_columns_never_acquired_stay_empty(name):
 def test_errors(name, change, message):
     arguments = {"n": 75, **options(name, 75)}
     arguments.update({k: v for k, v in change.items() if k in arguments or k == "padding"})
-    with pytest.raises(ValueError, match=message):
+    with as_user(), pytest.raises(ValueError, match=message):
         getattr(sampling, name)(jax.random.key(0), **arguments)
     if hasattr(compatible, name):
-        with pytest.raises(ValueError, match=message):
+        with as_user(), pytest.raises(ValueError, match=message):
             getattr(compatible, name)(0, **arguments)
 
 
@@ -264,7 +265,7 @@ def test_seeds():
     rng = np.random.RandomState(5)
     assert not np.array_equal(f(rng), f(rng))
     for bad in ("folder/file.h5", "", -1, 1.5, None):
-        with pytest.raises(ValueError, match="seed"):
+        with as_user(), pytest.raises(ValueError, match="seed"):
             f(bad)
 
 

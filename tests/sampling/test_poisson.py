@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.type_check import as_user
 
 from jaxrecon import sampling
 from jaxrecon.sampling import bridson, compatible, detect_acs_rectangle, poisson
@@ -245,9 +246,9 @@ def test_errors():
             ({"acceleration": 4, "tol": 0}, "tol"),
             ({"acceleration": 4, "calib_size": (4,)}, "calib_size"),
         ):
-            with pytest.raises(ValueError, match=message):
+            with as_user(), pytest.raises(ValueError, match=message):
                 form((24, 20), **{"calib_size": (6, 5)} | arguments)
-        with pytest.raises(ValueError, match="shape"):
+        with as_user(), pytest.raises(ValueError, match="shape"):
             form((24, 20, 3), acceleration=4, calib_size=(6, 5))
     # in jitted code the nearest mask comes back, and can be measured
     nearest = jax.jit(lambda k: sampling.poisson_disc(k, (24, 20), acceleration=1.05, calib_size=(6, 5)))(key)
@@ -255,5 +256,5 @@ def test_errors():
     with pytest.raises(ValueError, match="acceleration"):
         sampling.gaussian_2d(key, (24, 20), acceleration=40, calib_size=(6, 5))
     for seed in (-1, 2**32, (1, 2), "file.h5"):
-        with pytest.raises(ValueError, match="seed"):
+        with as_user(), pytest.raises(ValueError, match="seed"):
             compatible.poisson_disc(seed, (24, 20), acceleration=4)
