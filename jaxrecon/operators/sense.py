@@ -3,11 +3,11 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Complex, Inexact
+from jaxtyping import Complex, Inexact, Shaped
 
 from .. import struct
 from ..checks import check_at_least, check_same_coils
-from ..typing import AnyArray, CoilImages, Image, Maps, Mask
+from ..typing import AnyArray, CoilImages, Image, Maps
 from .base import LinearOperator
 from .cpu import coil_parts
 
@@ -119,6 +119,6 @@ class Sense(LinearOperator):
         return jnp.sum(jnp.conj(maps) * coil_images, -self.ndim - 1)
 
 
-def with_ndim(a: Mask, ndim: int) -> Inexact[AnyArray, "..."]:
+def with_ndim(a: Shaped[AnyArray, "..."], ndim: int) -> Shaped[AnyArray, "..."]:
     """An array with leading axes of size 1 up to `ndim` axes."""
     return a.reshape((1,) * (ndim - a.ndim) + a.shape)
