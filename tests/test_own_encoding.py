@@ -116,7 +116,7 @@ def test_networks_train_on_it(name, strategy, tmp_path):
     seen = labelled(slices(2), HOW)
     scores = evaluator(model, seen, variant="fastmri")
     before = scores(params).metrics["nmse"]
-    state = fit(update, params, feed, out=tmp_path, n_steps=15, progress=False)
+    state = fit(update, params, feed, out=tmp_path, n_updates=15, progress=False)
     assert scores(state.params).metrics["nmse"] < 0.7 * before
     _, _, problem, target = next(iter(seen))
     assert run(model, state.params, problem).shape == target.image.shape == (Y, X)
