@@ -37,7 +37,7 @@ def example(key):
     """What a network is given, and what it should return."""
     scan = jr.data.simulate.simulate(key, shape=(56, 48), n_coils=4, snr=20.0)
     op = jr.operators.CartesianSense(scan.maps, mask)
-    return jr.Problem(scan.kspace * mask[None, None], op), jr.training.Target(scan.image)
+    return jr.Problem(scan.kspace * mask[None, None], op), jr.Target(scan.image)
 
 
 examples = [example(key) for key in jax.random.split(jax.random.key(1), 8)]
@@ -95,7 +95,7 @@ big = jax.eval_shape(
             jnp.zeros((1, 8, 256, 256), jnp.complex64),
             jr.operators.CartesianSense(jnp.zeros((1, 8, 256, 256), jnp.complex64), jnp.zeros((1, 256))),
         ),
-        jr.training.Target(jnp.zeros((1, 256, 256), jnp.complex64)),
+        jr.Target(jnp.zeros((1, 256, 256), jnp.complex64)),
     )
 )
 report = jr.training.memory_report(single, loss, optax.adam(1e-3), *big, strategies=strategies)

@@ -2,7 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from support.files import write_fastmri
@@ -10,7 +12,9 @@ from support.scans import line_mask, measured
 
 from jaxrecon import load_network
 from jaxrecon.cli import main
-from jaxrecon.experiment import load_experiment
+from jaxrecon.experiment import from_json, load_experiment, to_json
+from jaxrecon.experiment.as_json import check_types
+from jaxrecon.models import abstract_params
 from jaxrecon.training import load_config, read_log
 
 OWN = '''
@@ -151,6 +155,16 @@ def test_every_command(own, tmp_path, capsys):
     network = load_network(run, experiment=load_experiment(own))
     assert network.name == "Ladder" and network.model.n_steps == 4
     assert image.shape == (1, 33, 24) and image.dtype == np.float32 and image.any()
+
+
+def test_the_file_of_the_tutorial_is_one():
+    path = Path(__file__).parents[2] / "experiments" / "tutorials" / "momentum.py"
+    for small in (False, True):
+        experiment = load_experiment(path, small=small)
+        check_types(experiment, where=path)
+        shapes = jax.tree.map(lambda a: a.shape, abstract_params(experiment.model)["steps"])
+        assert shapes == {"K": (6, 3, 3, 2, 16), "W": (6, 3, 3, 16, 2), "b": (6,), "t": (6,)}
+        assert from_json(to_json(experiment), where="run", own=experiment) == experiment
 
 
 def test_what_is_not_that_network(own, tmp_path, capsys):

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from golden_case import UnknownAlgorithmError
 
-from jaxrecon import metrics, models, nn, training
+from jaxrecon import metrics, models, nn
 from jaxrecon.complex_ops import rss
 from jaxrecon.fourier import ifftc
 from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig, PromptSizes
 from jaxrecon.models.promptmr import estimate_maps, prompt_nets
 from jaxrecon.operators import CartesianSense, Sense
-from jaxrecon.problem import Problem
+from jaxrecon.problem import Problem, Target
 from jaxrecon.sampling import acs_disc, acs_square, detect_acs_lines
 from jaxrecon.sampling.acs import acs_columns
 from jaxrecon.training import losses
@@ -203,7 +203,7 @@ def _whole(case, single, published, made):
     acs = jnp.tile(acs[None, None], (len(kspace), 1, 1))
     mask = jnp.asarray(case["in/mask"][:, 0, :, :, 0], jnp.float32)
     problem = Problem(kspace, CartesianSense(None, mask), acs)
-    target = training.Target(jnp.asarray(case["in/target"]), jnp.asarray(case["in/max_value"]))
+    target = Target(jnp.asarray(case["in/target"]), jnp.asarray(case["in/max_value"]))
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
     model = models.batched(single)
     params = jax.tree.map(jnp.asarray, params)
@@ -236,7 +236,7 @@ def ssim_loss(case):
     _expect(config, window="uniform", covariance="sample", border="valid")
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
     output, target, peak = (jnp.asarray(case[f"in/{name}"]) for name in ("output", "target", "data_range"))
-    aim = training.Target(target[:, 0], peak)
+    aim = Target(target[:, 0], peak)
     value, gradient = jax.value_and_grad(lambda x: losses.ssim(x[:, 0], aim, variant=window))(output)
     maps = jax.vmap(lambda t, x, peak: metrics.ssim_map(t, x, data_range=peak, variant=window))
     return {
