@@ -22,7 +22,7 @@ from ..strategies.update import Update
 from ..training.fit import Every
 from ..training.losses import LOSSES
 from ..training.optimizers import Adam, Course, OptimizerConfig
-from .old_forms import OldForm, old_field
+from .old_forms import OldForm, old_form
 
 if TYPE_CHECKING:
     LossName = ScaleName = TargetName = str
@@ -158,9 +158,8 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
         if callable(found):
             found = found(small=True) if small else found()
     except Exception as error:
-        field = old_field(error)
-        if field or isinstance(error, OldForm):
-            raise ValueError(f"configuration {path}: {OldForm(field) if field else error}") from error
+        if (old := old_form(error)) is not None:
+            raise ValueError(f"configuration {path}: {old}") from error
         raise ValueError(
             f"configuration {path}: expected a function experiment(small=False) that returns an Experiment, but it "
             f"stops with {type(error).__name__}: {error}"

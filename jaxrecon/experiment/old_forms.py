@@ -31,6 +31,9 @@ NOW = {
 """Field of an earlier version -> where it is now."""
 _ALSO = {"every": "strategy.every", "data": "learned_from"}
 """The same for names that have another meaning today."""
+_MODULES = tuple(f"jaxrecon.training.{name}" for name in ("experiment", "networks", "presets"))
+_NAMES = ("Experiment", "SimulatedHeads")
+"""What was in jaxrecon.training."""
 _SIZES = (
     "features",
     "level_features",
@@ -67,7 +70,8 @@ class OldForm(ValueError):
         super().__init__(
             f"found {found} in the form of an earlier version{place}: strategy and optimizer are configurations, and fields "
             "are in groups, as in Experiment(model, strategy=Gleam(n_modules=2), optimizer=Adam(learning_rate=1e-3), "
-            "data=DataConfig(mask='random', acceleration=4.0), every=Every(evaluate=1000, checkpoint=1000, log=50)); the "
+            "data=DataConfig(mask='random', acceleration=4.0), every=Every(evaluate=1000, checkpoint=1000, log=50)); "
+            "Experiment, DataConfig, Every, SimulatedHeads and CATALOG are in jaxrecon.experiment, the "
             f"strategies are {_types(STRATEGIES.values())} of jaxrecon.strategies, the optimizers "
             f"{_types(map(type, OPTIMIZERS.values()))} of jaxrecon.training.optimizers"
         )
@@ -77,10 +81,17 @@ def _types(kinds):
     return ", ".join(dict.fromkeys(kind.__name__ for kind in kinds))
 
 
-def old_field(error: BaseException) -> str | None:
-    """The field of an earlier version that an Experiment was called with, if that is what an error tells of."""
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error)) if isinstance(error, TypeError) else None
-    return found[1] if found and found[1] in NOW else None
+def old_form(error: BaseException) -> OldForm | None:
+    """What stopped a configuration file, if it is that the file is written for an earlier version; else None."""
+    if isinstance(error, OldForm):
+        return error
+    if isinstance(error, TypeError):
+        found = re.search(r"Experiment\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        return OldForm(found[1]) if found and found[1] in NOW else None
+    if isinstance(error, ModuleNotFoundError):
+        return OldForm(f"import {error.name}") if error.name in _MODULES else None
+    found = re.search(r"cannot import name '(\w+)' from 'jaxrecon\.training'", str(error))
+    return OldForm(f"from jaxrecon.training import {found[1]}") if found and found[1] in _NAMES else None
 
 
 def renewed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,9 @@ OLD_FILES = {
     "strategy='gleam'": "Experiment(PGDConfig(), strategy='gleam')",
     "optimizer='adam'": "Experiment(PGDConfig(), optimizer='adam')",
     "every=2": "Experiment(PGDConfig(), every=2)",
+    "from jaxrecon.training import Experiment": "0\nfrom jaxrecon.training import Experiment",
+    "import jaxrecon.training.experiment": "0\nfrom jaxrecon.training.experiment import SimulatedHeads",
+    "import jaxrecon.training.presets": "0\nfrom jaxrecon.training.presets import PRESETS",
 }
 
 
@@ -122,7 +125,10 @@ def test_a_file_in_the_old_form_gets_one_error_with_the_new_words(found, tmp_pat
     assert main(["memory", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"found {found} in the form" in error and "stops with" not in error
-    assert all(word in error for word in ("strategy=Gleam(n_modules=2)", "DataConfig(", "Every(", "GleamAdam"))
+    assert all(
+        word in error
+        for word in ("strategy=Gleam(n_modules=2)", "DataConfig(", "Every(", "GleamAdam", "jaxrecon.experiment")
+    )
     if found in NOW:
         assert f"{found} is {NOW[found]} now" in error
 
@@ -135,6 +141,10 @@ def test_a_file_that_is_wrong_otherwise_is_told_so(tmp_path):
     )
     with pytest.raises(ValueError, match=r"stops with TypeError: .* unexpected keyword argument 'epochs'"):
         load_experiment(path)
+    for stop in ("from jaxrecon.training import fitt", "import jaxrecon.training.fitt", "import nothing_of_this_name"):
+        path.write_text(stop)
+        with pytest.raises(ValueError, match=r"stops with (ImportError|ModuleNotFoundError)"):
+            load_experiment(path)
     with pytest.raises(OldForm, match="strategies are EndToEnd, "):
         dataclasses.replace(CATALOG["pgd"].preset, strategy="gleam")
 
