@@ -28,11 +28,10 @@ import numpy as np
 from deep_jsense_settings import ACCELERATIONS
 
 from jaxrecon.cli import train
-from jaxrecon.cli.training_data import WithMaps, preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files, select
 from jaxrecon.data.pipeline import labelled
-from jaxrecon.experiment import Experiment
+from jaxrecon.experiment import Experiment, WithMaps, preparation
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target

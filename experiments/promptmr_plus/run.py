@@ -23,11 +23,10 @@ import jax
 import numpy as np
 
 from jaxrecon.cli import train
-from jaxrecon.cli.training_data import preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import labelled
-from jaxrecon.experiment import Experiment, load_experiment
+from jaxrecon.experiment import Experiment, load_experiment, preparation
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target

@@ -162,9 +162,9 @@ def abstract_batch(options: Options):
     import jax
     import jax.numpy as jnp
 
+    from ..experiment.preparation import preparation
     from ..models import build
     from ..problem import Problem, Target
-    from .training_data import preparation
 
     experiment = options.experiment
     encoding, wants = preparation(experiment).encoding, build(experiment.model).wants

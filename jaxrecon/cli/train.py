@@ -100,12 +100,13 @@ def run(options: Options) -> None:
     import jax
 
     from ..data.pipeline import batches, labelled
+    from ..experiment.data import find_data
+    from ..experiment.preparation import draw_mask, preparation
     from ..models import batched, build
     from ..training import RunFolder, evaluator, fit
-    from .training_data import draw_mask, find_data, preparation
 
     how = preparation(experiment)
-    data = find_data(experiment, options.data, options.validation, split_into=options.split)
+    data = find_data(experiment, options.data, options.validation, split=options.split)
     check_resume(experiment, out, data=data.named)
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     problem, target = _first(feed)

@@ -3,7 +3,10 @@
 from ..training.fit import Every
 from .as_json import from_json, to_json
 from .catalog import CATALOG, Entry
+from .data import TrainingData, find_data
 from .experiment import DataConfig, Experiment, SimulatedHeads, load_experiment, make_update
+from .preparation import WithMaps, preparation
+from .simulated import simulated_slices
 
 __all__ = [
     "CATALOG",
@@ -12,8 +15,13 @@ __all__ = [
     "Every",
     "Experiment",
     "SimulatedHeads",
+    "TrainingData",
+    "WithMaps",
+    "find_data",
     "from_json",
     "load_experiment",
     "make_update",
+    "preparation",
+    "simulated_slices",
     "to_json",
 ]

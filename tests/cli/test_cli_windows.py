@@ -15,11 +15,10 @@ import jaxrecon
 from jaxrecon import training
 from jaxrecon.cli import main
 from jaxrecon.cli.memory import Options, abstract_batch, every_strategy
-from jaxrecon.cli.simulated_data import simulated_slices
-from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import Slice, acquired_mask
 from jaxrecon.data.pipeline import to_problem
 from jaxrecon.data.preparation import prepare, rss_target
+from jaxrecon.experiment import find_data, preparation, simulated_slices
 from jaxrecon.experiment.as_json import from_json, to_json
 from jaxrecon.experiment.catalog import CATALOG
 from jaxrecon.models import PromptMRPlusConfig, PromptSizes, VarNetConfig, abstract_params, build, run
@@ -283,7 +282,7 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
 
 def test_still_images_have_no_masks_of_frames(tmp_path):
     experiment = with_data(dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY), mask="kt-uniform")
-    with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: give --simulated\.hearts"):
+    with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: set simulated\.hearts"):
         find_data(experiment, "simulated", None)
     write_fastmri(tmp_path / "scan.h5", measured(n_coils=2)[0][None])
     with pytest.raises(ValueError, match=r"scan\.h5: expected time frames for the mask kt-uniform, found still images"):
