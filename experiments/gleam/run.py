@@ -29,10 +29,9 @@ import optax
 from cs import BASELINES, GRID, reconstruct_cs
 
 from jaxrecon.classical import zero_filled
-from jaxrecon.cli import train
 from jaxrecon.data import GLEAM_SPLIT
 from jaxrecon.data.pipeline import Labelled, batches, labelled
-from jaxrecon.experiment import Experiment, find_data, load_experiment, preparation
+from jaxrecon.experiment import Experiment, find_data, load_experiment, preparation, train
 from jaxrecon.metrics import summarize
 from jaxrecon.models import abstract_params, batched, build
 from jaxrecon.models import run as run_model
@@ -98,7 +97,7 @@ def test_examples(experiment: Experiment, data: str) -> Labelled:
 def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
     """Train a row, or go on with it; score its best weights on the test slices for every N_inf."""
     split = None if data == "simulated" else GLEAM_SPLIT
-    train.run(train.Options(data=data, out=folder, experiment=experiment, split=split))
+    train(experiment, data=data, split=split, out=folder)
     params = load_params(folder, abstract_params(experiment.model))
     model = build(experiment.model)
     every_step = jax.jit(lambda params, problem: run_model(model, params, problem, every_step=True))

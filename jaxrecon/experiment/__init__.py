@@ -7,6 +7,7 @@ from .data import TrainingData, find_data
 from .experiment import DataConfig, Experiment, SimulatedHeads, load_experiment, make_update
 from .preparation import WithMaps, preparation
 from .simulated import simulated_slices
+from .train import Trained, TrainingPlan, prepare_training, train
 
 __all__ = [
     "CATALOG",
@@ -15,13 +16,17 @@ __all__ = [
     "Every",
     "Experiment",
     "SimulatedHeads",
+    "Trained",
     "TrainingData",
+    "TrainingPlan",
     "WithMaps",
     "find_data",
     "from_json",
     "load_experiment",
     "make_update",
     "preparation",
+    "prepare_training",
     "simulated_slices",
     "to_json",
+    "train",
 ]

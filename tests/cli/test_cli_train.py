@@ -13,10 +13,10 @@ from support.scans import line_mask, measured, nrmse
 
 from jaxrecon.cli import main
 from jaxrecon.cli.experiments import ModelName
-from jaxrecon.cli.train import check_resume
 from jaxrecon.coils import espirit, estimate
 from jaxrecon.experiment import DataConfig, Experiment, from_json, load_experiment, to_json
 from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment.train import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig, build
 from jaxrecon.strategies import Gleam
 from jaxrecon.training import Checkpoints, load_config, read_log
