@@ -5,6 +5,7 @@ from .as_json import from_json, to_json
 from .catalog import CATALOG, Entry
 from .data import TrainingData, find_data
 from .experiment import DataConfig, Experiment, SimulatedHeads, load_experiment, make_update
+from .memory import memory
 from .preparation import WithMaps, preparation
 from .simulated import simulated_slices
 from .train import Trained, TrainingPlan, prepare_training, train
@@ -24,6 +25,7 @@ __all__ = [
     "from_json",
     "load_experiment",
     "make_update",
+    "memory",
     "preparation",
     "prepare_training",
     "simulated_slices",

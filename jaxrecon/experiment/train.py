@@ -200,7 +200,10 @@ def prepare_training(
     split: Split | None = None,
     mesh: Mesh | None = None,
 ) -> TrainingPlan:
-    """All of `train` up to the first update, for a look at what is going to be trained; arguments and errors as there.
+    """All of `train` up to the first update, for a look at what is going to be trained.
+
+    Args:
+      experiment, data, out, validation, split, mesh: as in `train`.
 
     Raises:
       DataError: no data file, or a damaged one.
