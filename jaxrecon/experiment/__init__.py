@@ -3,6 +3,7 @@
 from ..training.fit import Every
 from .as_json import from_json, to_json
 from .catalog import CATALOG, Entry
+from .convert import WEIGHTS, Converted, export_weights, import_weights
 from .data import TrainingData, find_data
 from .experiment import DataConfig, Experiment, SimulatedHeads, load_experiment, make_update
 from .memory import memory
@@ -12,6 +13,8 @@ from .train import Trained, TrainingPlan, prepare_training, train
 
 __all__ = [
     "CATALOG",
+    "WEIGHTS",
+    "Converted",
     "DataConfig",
     "Entry",
     "Every",
@@ -21,8 +24,10 @@ __all__ = [
     "TrainingData",
     "TrainingPlan",
     "WithMaps",
+    "export_weights",
     "find_data",
     "from_json",
+    "import_weights",
     "load_experiment",
     "make_update",
     "memory",

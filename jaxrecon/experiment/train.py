@@ -203,7 +203,12 @@ def prepare_training(
     """All of `train` up to the first update, for a look at what is going to be trained.
 
     Args:
-      experiment, data, out, validation, split, mesh: as in `train`.
+      experiment: as in `train`.
+      data: as in `train`.
+      out: the run folder.
+      validation: as in `train`.
+      split: as in `train`.
+      mesh: devices; None: one.
 
     Raises:
       DataError: no data file, or a damaged one.
