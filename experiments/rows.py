@@ -17,10 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrecon.cli.simulated_data import simulated_slices
-from jaxrecon.cli.training_data import WithMaps
 from jaxrecon.data import scan_name
-from jaxrecon.experiment import Experiment, make_update, to_json
+from jaxrecon.experiment import Experiment, WithMaps, make_update, simulated_slices, to_json
 from jaxrecon.files import atomic
 from jaxrecon.metrics import summarize
 from jaxrecon.models import batched, build

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         weights,
     )
     from .checks import DataError
+    from .experiment import Experiment, train
     from .models import run
     from .problem import Problem, Target
     from .recon import load_network, reconstruct
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataError",
+    "Experiment",
     "Problem",
     "Target",
     "classical",
@@ -47,18 +49,21 @@ __all__ = [
     "run",
     "sampling",
     "strategies",
+    "train",
     "training",
     "weights",
 ]
 
 _HOMES = {
     "DataError": "checks",
+    "Experiment": "experiment",
     "Problem": "problem",
     "Target": "problem",
     "load_network": "recon",
     "losses": "training",
     "reconstruct": "recon",
     "run": "models",
+    "train": "experiment",
 }
 """Name -> module that it is taken from; the other names are modules themselves."""
 

@@ -27,12 +27,10 @@ import jax
 import numpy as np
 from deep_jsense_settings import ACCELERATIONS
 
-from jaxrecon.cli import train
-from jaxrecon.cli.training_data import WithMaps, preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files, select
 from jaxrecon.data.pipeline import labelled
-from jaxrecon.experiment import Experiment
+from jaxrecon.experiment import Experiment, WithMaps, preparation, train
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
@@ -74,7 +72,7 @@ def measure(name: str, experiment: Experiment, options: argparse.Namespace) -> N
 def network(name: str, experiment: Experiment, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train a row, or go on with it; score its last weights, draw one slice."""
     data, test = ("simulated", None) if options.small else (options.data, Path(options.test))
-    train.run(train.Options(data=data, validation=test, out=folder, experiment=experiment))
+    train(experiment, data=data, validation=test, out=folder)
     params = load_params(folder, abstract_params(experiment.model), step=experiment.n_updates)
     model = build(experiment.model)
     reconstruct = functools.partial(

@@ -21,9 +21,8 @@ import jax
 import run
 from gleam_settings import pgd_mridata
 
-from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data.pipeline import batches
-from jaxrecon.experiment import Every, Experiment, make_update
+from jaxrecon.experiment import Every, Experiment, find_data, make_update, preparation
 from jaxrecon.files import atomic
 from jaxrecon.models import batched, build
 from jaxrecon.models import run as run_model

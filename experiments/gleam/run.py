@@ -29,11 +29,9 @@ import optax
 from cs import BASELINES, GRID, reconstruct_cs
 
 from jaxrecon.classical import zero_filled
-from jaxrecon.cli import train
-from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import GLEAM_SPLIT
 from jaxrecon.data.pipeline import Labelled, batches, labelled
-from jaxrecon.experiment import Experiment, load_experiment
+from jaxrecon.experiment import Experiment, find_data, load_experiment, preparation, train
 from jaxrecon.metrics import summarize
 from jaxrecon.models import abstract_params, batched, build
 from jaxrecon.models import run as run_model
@@ -87,7 +85,7 @@ def in_words(result: dict[str, Any]) -> str:
 def test_slices(experiment: Experiment, data: str) -> Sequence:
     """Slices that neither training nor validation sees, with maps."""
     if data != "simulated":
-        return find_data(experiment, data, None, split_into=GLEAM_SPLIT).test
+        return find_data(experiment, data, None, split=GLEAM_SPLIT).test
     return rows.unseen(experiment)
 
 
@@ -99,7 +97,7 @@ def test_examples(experiment: Experiment, data: str) -> Labelled:
 def network(experiment: Experiment, data: str, folder: Path) -> dict[str, Any]:
     """Train a row, or go on with it; score its best weights on the test slices for every N_inf."""
     split = None if data == "simulated" else GLEAM_SPLIT
-    train.run(train.Options(data=data, out=folder, experiment=experiment, split=split))
+    train(experiment, data=data, split=split, out=folder)
     params = load_params(folder, abstract_params(experiment.model))
     model = build(experiment.model)
     every_step = jax.jit(lambda params, problem: run_model(model, params, problem, every_step=True))
@@ -146,7 +144,7 @@ def fingerprint(examples: Iterable[LabelledExample]) -> dict[str, Any]:
 
 def baseline(name: str, experiment: Experiment, data: str) -> dict[str, Any]:
     """Compressed sensing with the paper's weights, and with the best multiple of them on the validation slices."""
-    found = find_data(experiment, data, None, split_into=None if data == "simulated" else GLEAM_SPLIT)
+    found = find_data(experiment, data, None, split=None if data == "simulated" else GLEAM_SPLIT)
     validation = labelled(found.validation, preparation(experiment, use="validation"))
     test = test_examples(experiment, data)
     solve = jax.jit(lambda problem, factor: reconstruct_cs(problem, BASELINES[name], factor))

@@ -22,12 +22,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrecon.cli import train
-from jaxrecon.cli.training_data import preparation
 from jaxrecon.complex_ops import rss
 from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import labelled
-from jaxrecon.experiment import Experiment, load_experiment
+from jaxrecon.experiment import Experiment, load_experiment, preparation, train
 from jaxrecon.files import atomic
 from jaxrecon.fourier import ifftc
 from jaxrecon.metrics import crop_to_target
@@ -73,7 +71,7 @@ def measure(name: str, seed: int | None, options: argparse.Namespace) -> None:
 def network(experiment: Experiment, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train a row, or go on with it; score its last weights and the zero-filled images, keep one slice to draw."""
     data, test = ("simulated", None) if options.small else (options.data, Path(options.test))
-    train.run(train.Options(data=data, validation=test, out=folder, experiment=experiment))
+    train(experiment, data=data, validation=test, out=folder)
     params = load_params(folder, abstract_params(experiment.model), step=experiment.n_updates)
     model = build(experiment.model)
     reconstruct = jax.jit(lambda params, problem: run_model(model, params, problem))

@@ -169,8 +169,9 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
             images.append(result.image)
             references.append(reference_of(result, parts, crop=options.crop))
             if result.index == middle:
+                filled = zero_filled_rss(result, parts, crop=options.crop)
                 shown = {
-                    "zero-filled": zero_filled_rss(result, parts, crop=options.crop),
+                    "zero-filled": filled[0] if parts.in_time else filled,
                     "mask": np.broadcast_to(plane(result.mask), header.shape),
                     "maps": result.maps,
                 }

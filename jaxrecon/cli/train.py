@@ -1,9 +1,9 @@
 """`jaxrecon train`: train a network by a strategy, on files or on heads simulated here; the run folder is its resume point."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
@@ -16,18 +16,7 @@ from .common import choices, say
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from ..strategies.configs import StrategyConfig
-
-MAY_CHANGE = (
-    "n_updates",
-    "every.evaluate",
-    "every.checkpoint",
-    "every.log",
-    "strategy.n_modules",
-    "strategy.schedule",
-    "strategy.n_batches",
-)
-"""Fields in which a run that goes on may differ."""
+    from ..experiment.train import Trained, TrainingPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,108 +80,84 @@ def parse(args: Sequence[str]) -> Options:
 
 
 def run(options: Options) -> None:
-    """Find the data, train, evaluate, draw."""
-    from ..experiment.as_json import to_json
-    from ..experiment.experiment import make_update
+    """Find the data, say what is chosen, train, draw the curves."""
+    from ..experiment.train import prepare_training
 
-    experiment, out = options.experiment, options.out
-    mesh, strategy = choose_devices(options)
+    plan = prepare_training(
+        options.experiment,
+        data=options.data,
+        out=options.out,
+        validation=options.validation,
+        split=options.split,
+        mesh=choose_devices(options),
+    )
     import jax
 
-    from ..data.pipeline import batches, labelled
-    from ..models import batched, build
-    from ..training import RunFolder, evaluator, fit
-    from .training_data import draw_mask, find_data, preparation
-
-    how = preparation(experiment)
-    data = find_data(experiment, options.data, options.validation, split_into=options.split)
-    check_resume(experiment, out, data=data.named)
-    feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
-    problem, target = _first(feed)
-    params_key, training_key = jax.random.split(jax.random.key(experiment.seed))
-    params = jax.jit(batched(build(experiment.model)).init)(params_key, problem)
-    n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    on_devices = dataclasses.replace(experiment, strategy=strategy)
-    update = make_update(on_devices, updates_per_epoch=feed.per_epoch, mesh=mesh)
-    network, label = experiments.describe(experiment)
-    size, of_data = problem.kspace.shape[1:], experiment.data
-    sampling = "that of the files"
-    if of_data.mask:
-        number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
-        measured = 1 / np.mean(draw_mask(experiment, size, 0) != 0)
-        sampling = f"{of_data.mask}, R = {measured:.2f}, {number}"
-    rows = [
-        ("network", f"{network}; {n_params:,} parameters", "--model.*"),
-        ("strategy", label, "--strategy, --strategy.*"),
-        *describe_devices(mesh, strategy),
-        ("data", data.described, "--data, --validation"),
-        ("batch", f"{experiment.batch_size} of {experiments.describe_size(experiment, size)}", "--batch-size, --shape"),
-        ("mask", sampling, "--mask, --acceleration, --acs, --n-masks"),
-        ("target", f"{of_data.target}, {target.image.dtype}; scale: {of_data.scale}", "--target, --scale"),
-        ("loss", experiment.loss, "--loss"),
-        ("optimizer", experiments.describe_optimizer(experiment), "--optimizer, --optimizer.*"),
-        ("length", f"{experiment.n_updates} steps, {feed.per_epoch} to an epoch", "--n-updates"),
-    ]
     first = jax.process_index() == 0
     if first:
-        choices(f"{options.data} -> {out}", rows)
-        experiments.warn_of_modules(experiment)
-    evaluate = None
-    if len(data.validation):
-        validation = labelled(data.validation, preparation(experiment, use="validation"))
-        model = build(experiment.model)
-        evaluate = evaluator(model.frozen or model, validation, variant=experiment.variant)
-    fit(
-        update,
-        params,
-        feed,
-        out=RunFolder(
-            out, to_json(experiment, learned_from=data.named), best=rank_by(experiment.variant) if evaluate else None
-        ),
-        n_updates=experiment.n_updates,
-        evaluate=evaluate,
-        every=experiment.every,
-        key=training_key,
-        progress=Console().is_terminal,
-    )
+        choices(f"{options.data} -> {options.out}", describe(plan))
+        experiments.warn_of_modules(options.experiment)
+    trained = plan.run(progress=Console().is_terminal)
     if first:
-        if feed.n_empty:
-            say(f"slices without signal, left out of training: {feed.n_empty}")
-        _finish(out, experiment)
+        if trained.n_empty:
+            say(f"slices without signal, left out of training: {trained.n_empty}")
+        _finish(trained)
 
 
-def choose_devices(options: Options) -> "tuple[Mesh | None, StrategyConfig]":
-    """Join the other hosts, and choose devices: (their mesh, None for one device; the strategy as it uses them).
+def choose_devices(options: Options) -> "Mesh | None":
+    """Join the other hosts, and choose devices: their mesh; None for one device.
 
     Raises:
       ValueError: options that do not fit each other, or fewer devices than asked for.
       OSError: the hosts do not meet.
     """
-    from ..strategies import join_hosts, module_mesh
-    from ..strategies.configs import PGleam
+    from ..strategies import PGleam, join_hosts, module_mesh
 
-    strategy, several = options.experiment.strategy, options.processes > 1
+    several = options.processes > 1
     if several and options.coordinator is None:
         raise ValueError(f"--processes {options.processes} needs --coordinator host:port, the address of process 0")
     if several:
         join_hosts(options.coordinator or "", options.processes, options.process, timeout=options.join_timeout)
-    if isinstance(strategy, PGleam):
-        mesh = module_mesh(options.devices, n_data=options.data_shards)
-        return mesh, strategy.on(mesh, n_updates=options.experiment.n_updates)
+    if isinstance(options.experiment.strategy, PGleam):
+        return module_mesh(options.devices, n_data=options.data_shards)
     if options.data_shards > 1:
         raise ValueError("--data-shards is for --strategy p_gleam: other strategies spread a batch over --devices")
     if not several and options.devices in (None, 1):
-        return None, strategy
+        return None
     import jax
 
     n = len(jax.devices()) if options.devices is None else options.devices
-    return module_mesh(n, n_data=n), strategy
+    return module_mesh(n, n_data=n)
 
 
-def describe_devices(mesh: "Mesh | None", strategy: "StrategyConfig") -> list[tuple[str, str, str]]:
+def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
+    """What is trained: (what, chosen, option)."""
+    experiment, of_data = plan.experiment, plan.experiment.data
+    network, label = experiments.describe(experiment)
+    size, image = experiments.describe_size(experiment, plan.size), plan.example[1].image
+    sampling = "that of the files"
+    if of_data.mask:
+        number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
+        sampling = f"{of_data.mask}, R = {plan.acceleration:.2f}, {number}"
+    return [
+        ("network", f"{network}; {plan.n_params:,} parameters", "--model.*"),
+        ("strategy", label, "--strategy, --strategy.*"),
+        *describe_devices(plan),
+        ("data", plan.data.described, "--data, --validation"),
+        ("batch", f"{experiment.batch_size} of {size}", "--batch-size, --shape"),
+        ("mask", sampling, "--mask, --acceleration, --acs, --n-masks"),
+        ("target", f"{of_data.target}, {image.dtype}; scale: {of_data.scale}", "--target, --scale"),
+        ("loss", experiment.loss, "--loss"),
+        ("optimizer", experiments.describe_optimizer(experiment), "--optimizer, --optimizer.*"),
+        ("length", f"{experiment.n_updates} steps, {plan.feed.per_epoch} to an epoch", "--n-updates"),
+    ]
+
+
+def describe_devices(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     """The row of the choices for the devices, where there are several."""
-    from ..strategies.configs import PGleam
+    from ..strategies import PGleam
 
+    mesh, strategy = plan.mesh, plan.strategy
     if mesh is None:
         return []
     text = f"{mesh.size} {mesh.devices.flat[0].platform}: {mesh.shape['data']} parts of a batch"
@@ -201,90 +166,17 @@ def describe_devices(mesh: "Mesh | None", strategy: "StrategyConfig") -> list[tu
     return [("devices", text, "--devices, --data-shards, --strategy.*")]
 
 
-def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] | None = None) -> None:
-    """Refuse a folder that holds a run of another experiment, or of other data.
-
-    Args:
-      experiment: the run that is to go on.
-      out: the run folder.
-      data: what it learns from, by name, where the run keeps a record of that.
-
-    Raises:
-      ValueError: the fields that differ are listed.
-    """
-    from ..experiment.as_json import from_json, to_json
-    from ..experiment.old_forms import renewed
-    from ..training import load_config
-    from ..training.checkpoints import FOLDER
-
-    folder = out / FOLDER
-    if not folder.is_dir() or not any(p.name.isdigit() for p in folder.iterdir()):
-        return
-    stored = load_config(out)
-    recorded = None
-    if data is not None:
-        # what a run of an earlier version has no record of, is not compared
-        record = renewed(stored).get("learned_from", data)
-        recorded = {name: data[name] for name in ("files",) if name in data} | record
-    before = _flat(to_json(from_json(stored, where=out, own=experiment), learned_from=recorded))
-    after = _flat(to_json(experiment, learned_from=data))
-    names = sorted(before.keys() | after.keys())
-    different = [
-        f"{name} {before.get(name)}, now {after.get(name)}"
-        for name in names
-        if before.get(name) != after.get(name)
-        and name not in MAY_CHANGE
-        # one makes the updates of the other, from the same state
-        and not {before.get(name), after.get(name)} <= {"gleam", "p_gleam"}
-    ]
-    if different:
-        raise ValueError(
-            f"{out} holds a run of another experiment or of other data: {'; '.join(different)}. Choose another folder, "
-            "or the options that it was made with"
-        )
-
-
-def rank_by(variant: str) -> tuple[str, Literal["min", "max"]]:
-    """The metric that chooses the best weights, and whether its smallest or largest value does."""
-    from ..metrics import VARIANTS
-
-    return ("nmse", "min") if "nmse" in VARIANTS[variant].metrics else ("psnr", "max")
-
-
-def _flat(content, prefix=""):
-    out: dict[str, Any] = {}
-    for name, value in content.items():
-        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return out
-
-
-def _first(feed):
-    """The first batch; its readers are ended."""
-    iterator = iter(feed)
-    try:
-        return next(iterator)
-    finally:
-        iterator.close()
-
-
-def _finish(out: Path, experiment: Experiment) -> None:
+def _finish(trained: "Trained") -> None:
     """Curves, the last evaluation, and what to do next."""
     from .. import plots
-    from ..training import read_log
 
-    records = read_log(out)
-    training = [(r["step"], r["loss"]) for r in records if r["event"] == "training"]
+    out, experiment, best = trained.out, trained.experiment, trained.best
+    training = [(r["step"], r["loss"]) for r in trained.records if r["event"] == "training"]
     if training:
-        figure = plots.curves({"loss": _columns(training)}, xlabel="step", ylabel=experiment.loss, log_y=True)
+        steps, losses = (np.array(column, float) for column in zip(*training, strict=True))
+        figure = plots.curves({"loss": (steps, losses)}, xlabel="step", ylabel=experiment.loss, log_y=True)
         plots.save(figure, out / "curves.png")
-    evaluations = [r for r in records if r["event"] == "evaluation"]
-    if evaluations:
-        name, mode = rank_by(experiment.variant)
-        best = (min if mode == "min" else max)(evaluations, key=lambda r: r[name])
+    if best is not None:
         scores = ", ".join(f"{name.upper()} {best[name]:.4g}" for name in ("psnr", "ssim", "nmse") if name in best)
         say(f"validation, variant {experiment.variant}: {scores} at step {best['step']}, whose weights are used")
     say(f"trained: {out}; to use it: jaxrecon recon SCAN --checkpoint {out} --out recon.h5")
-
-
-def _columns(pairs):
-    return tuple(np.array(column, float) for column in zip(*pairs, strict=True))

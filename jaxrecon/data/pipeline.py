@@ -181,7 +181,7 @@ class _BatchSource:
             if len(members) < batch_size:
                 raise ValueError(
                     f"{len(members)} slices of shape {bucket} do not fill a batch of {batch_size}: merge shapes by shape "
-                    "and n_coils (--shape, --n-coils; in Python of Preparation), leave them out, or use smaller batches"
+                    "and n_coils (of the experiment, or of a Preparation), leave them out, or use smaller batches"
                 )
         self.per_epoch = sum(len(members) // batch_size for members in self._buckets.values())
         self._latest: tuple[int, list[list[int]]] = (-1, [])

@@ -80,7 +80,7 @@ def check_full(part: Slice) -> None:
         raise ValueError(
             f"{name_of(part)}: expected full k-space to make a target from, found {100 * measured:.0f} % of its samples "
             "measured: leave such files out (of CMRxRecon train on the folder FullSample), or take the target of the "
-            "files (--target file)"
+            'files (target="file")'
         )
 
 

@@ -143,11 +143,15 @@ def test_refused(tmp_path, capsys):
 
     weights = tmp_path / "weights.npz"
     published("e2e-varnet", weights)
-    assert "--model" in refused(weights, "--out", tmp_path / "run")
+    assert "weights need a model: one of" in refused(weights, "--out", tmp_path / "run")
     error = refused(weights, "--model", "fastmri-unet", "--out", tmp_path / "run")
     assert "not the weights of fastMRI's U-Net" in error and "sens_net" in error
-    assert "--n-steps" in refused(weights, "--model", "e2e-varnet", "--n-steps", "3", "--out", tmp_path / "run")
-    assert "--kernel" in refused(weights, "--model", "e2e-varnet", "--kernel", "5", "3", "--out", tmp_path / "run")
+    assert "n_steps: the weights of e2e-varnet tell it" in refused(
+        weights, "--model", "e2e-varnet", "--n-steps", "3", "--out", tmp_path / "run"
+    )
+    assert "kernel: the weights of e2e-varnet tell it" in refused(
+        weights, "--model", "e2e-varnet", "--kernel", "5", "3", "--out", tmp_path / "run"
+    )
     assert "no run folder" in refused(weights, "--model", "e2e-varnet", "--out", tmp_path / "b.npz")
     (tmp_path / "text.pt").write_text("no weights")
     assert "no weights" in refused(tmp_path / "text.pt", "--model", "modl", "--out", tmp_path / "run")
@@ -196,7 +200,7 @@ def test_a_checkpoint_is_held_to_its_model_version(tmp_path, capsys, stated, fit
 
     code, _, error = convert(path, other)
     assert code == 2 and error.count("\n") == 1
-    assert str(path) in error and f"model_version {stated}" in error and f"give --model {fits}" in error
+    assert str(path) in error and f"model_version {stated}" in error and f"they are those of model {fits}" in error
     code, text, _ = convert(path, fits)
     assert code == 0 and "model_version" not in text
     # nothing stated: either may be meant

@@ -3,7 +3,8 @@
 import pytest
 
 from jaxrecon.cli import main
-from jaxrecon.cli.memory import check_report, parse_bytes
+from jaxrecon.cli.memory import parse_bytes
+from jaxrecon.experiment.memory import check_fits
 from jaxrecon.training.memory import Memory, Row
 
 SMALL = ["--model.n-steps", "4", "--model.features", "8", "--size", "40", "32", "--coils", "2", "--optimizer", "adam"]
@@ -66,19 +67,19 @@ def test_batch_norm_with_its_moving_averages(capsys):
 
 def test_what_fits():
     rows = [Row("whole", Memory(5 * 2**20, 0, 0)), Row("not", None, "because"), Row("parts", Memory(2**20, 0, 0))]
-    check_report(rows, "whole", None)
-    check_report(rows, "whole", 5 * 2**20)
+    check_fits(rows, "whole", None)
+    check_fits(rows, "whole", 5 * 2**20)
     with pytest.raises(ValueError, match=r"whole needs 5 MiB, .* limit of 4 MiB; these fit: parts \(1 MiB\)"):
-        check_report(rows, "whole", 4 * 2**20)
+        check_fits(rows, "whole", 4 * 2**20)
     with pytest.raises(ValueError, match="not cannot train this network: because"):
-        check_report(rows, "not", None)
+        check_fits(rows, "not", None)
 
 
 def test_refused(capsys):
     assert memory("--model", "pgd", *SMALL, "--limit", "much") == 2
     assert "12GiB" in capsys.readouterr().err
     assert memory("--model", "pgd", *SMALL, "--coils", "0") == 2
-    assert "--coils" in capsys.readouterr().err
+    assert "coils, frames and batch_size must be" in capsys.readouterr().err
     assert memory("--model", "pgd", *SMALL, "--mask", "sparkling") == 2
     assert "'sparkling'" in capsys.readouterr().err
     assert memory("--size", "40", "32") == 2

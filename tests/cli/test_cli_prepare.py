@@ -8,7 +8,7 @@ from support.scans import line_mask, measured, nrmse, object_and_maps
 
 import jaxrecon
 from jaxrecon.cli import main
-from jaxrecon.cli.training_data import find_data
+from jaxrecon.experiment import find_data
 from jaxrecon.experiment.catalog import CATALOG
 
 
@@ -45,7 +45,7 @@ def test_prepared_scans_hold_maps_and_target(folder, maps, capsys):
     agreement = np.abs((np.conj(part.maps) * true_maps).sum(0))
     assert agreement[inside].min() > 0.95
 
-    data = find_data(CATALOG["pgd"].small_preset, str(folder / "ready"), None, split_into=(0.5, 0.25, 0.25))
+    data = find_data(CATALOG["pgd"].small_preset, str(folder / "ready"), None, split=(0.5, 0.25, 0.25))
     names = [sorted({s.file[-8:] for s in part}) for part in (data.training, data.validation, data.test)]
     assert names == [["scan0.h5", "scan1.h5"], ["scan2.h5"], ["scan3.h5"]]
     assert "2 left for the test" in data.described
@@ -128,6 +128,6 @@ def test_refusals(folder, capsys):
 def test_split_needs_files(folder, capsys):
     command = ["train", "--model", "pgd", "--small", "--out", str(folder / "run"), "--split", "0.5", "0.25", "0.25"]
     assert main([*command, "--data", "simulated"]) == 2
-    assert "--split divides the scans of --data" in capsys.readouterr().err
+    assert "split divides the scans of data" in capsys.readouterr().err
     assert main([*command, "--data", str(folder / "raw" / "scan0.h5")]) == 2
     assert "1 scans cannot be divided" in capsys.readouterr().err

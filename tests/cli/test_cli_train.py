@@ -13,10 +13,10 @@ from support.scans import line_mask, measured, nrmse
 
 from jaxrecon.cli import main
 from jaxrecon.cli.experiments import ModelName
-from jaxrecon.cli.train import check_resume
 from jaxrecon.coils import espirit, estimate
 from jaxrecon.experiment import DataConfig, Experiment, from_json, load_experiment, to_json
 from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment.train import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig, build
 from jaxrecon.strategies import Gleam
 from jaxrecon.training import Checkpoints, load_config, read_log
@@ -255,7 +255,7 @@ def test_refused(tmp_path, capsys):
 
     assert "no data file" in refused(data=tmp_path)
     assert "'sparkling'" in refused("--mask", "sparkling")
-    assert "--acs" in refused("--acs", "2")
+    assert "set acs=16" in refused("--acs", "2")
     assert "3 modules do not divide" in refused("--strategy", "gleam", "--strategy.n-modules", "3")
     assert "inverse" in refused("--strategy", "invertible")
     assert "learning rate" in refused("--optimizer.learning-rate", "-1")
@@ -265,7 +265,7 @@ def test_refused(tmp_path, capsys):
     assert "shape must be 1 or more, not (-4, 4)" in refused("--shape", "-4", "4")
     assert "n_coils must be 1 or more, not 0" in refused("--n-coils", "0")
     assert "acs 25: the center of a mask of 33 x 24 is 0 to 24 wide" in refused("--acs", "25")
-    assert "--shape, --n-coils" in refused("--batch-size", "3")
+    assert "merge shapes by shape and n_coils" in refused("--batch-size", "3")
     write_fastmri(tmp_path / "silent.h5", np.zeros((1, 3, 33, 24), np.complex64))
     assert "silent.h5: expected a signal in it or in another slice" in refused(data=tmp_path / "silent.h5")
     (tmp_path / "silent.h5").unlink()

@@ -14,14 +14,13 @@ from support.scans import line_mask, measured
 import jaxrecon
 from jaxrecon import training
 from jaxrecon.cli import main
-from jaxrecon.cli.memory import Options, abstract_batch, every_strategy
-from jaxrecon.cli.simulated_data import simulated_slices
-from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import Slice, acquired_mask
 from jaxrecon.data.pipeline import to_problem
 from jaxrecon.data.preparation import prepare, rss_target
+from jaxrecon.experiment import find_data, preparation, simulated_slices
 from jaxrecon.experiment.as_json import from_json, to_json
 from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.experiment.memory import abstract_batch, every_strategy
 from jaxrecon.models import PromptMRPlusConfig, PromptSizes, VarNetConfig, abstract_params, build, run
 from jaxrecon.problem import Problem
 from jaxrecon.sampling import acs_disc, adjacent_frames
@@ -236,7 +235,7 @@ def test_region_that_training_gives(model, mask, random_complex):
 def test_what_memory_counts():
     """The batch is one of windows; the history is a part of the carry: n_history features at half the padded size."""
     experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, batch_size=2)
-    problem, target = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
+    problem, target = abstract_batch(experiment, size=(17, 16), coils=4)
     assert problem.kspace.shape == (2, 3, 4, 17, 16) and target.image.shape == (2, 17, 16)
     parts = carry_bytes(build(TINY), problem)
     image = 2 * 3 * 17 * 16 * 8
@@ -283,14 +282,14 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
 
 def test_still_images_have_no_masks_of_frames(tmp_path):
     experiment = with_data(dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY), mask="kt-uniform")
-    with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: give --simulated\.hearts"):
+    with pytest.raises(ValueError, match=r"mask kt-uniform, found simulated heads: set simulated\.hearts"):
         find_data(experiment, "simulated", None)
     write_fastmri(tmp_path / "scan.h5", measured(n_coils=2)[0][None])
     with pytest.raises(ValueError, match=r"scan\.h5: expected time frames for the mask kt-uniform, found still images"):
         find_data(experiment, str(tmp_path), None)
     with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
         preparation(with_data(CATALOG["varnet"].small_preset, mask="kt-uniform"))
-    problem, _ = abstract_batch(Options(size=(17, 16), coils=4, experiment=experiment))
+    problem, _ = abstract_batch(experiment, size=(17, 16), coils=4)
     assert problem.op.encoding.mask.shape == (1, 3, 1, 1, 16)
 
 

@@ -16,6 +16,7 @@ from ...data.preparation import Preparation
 from ...data.recipes import SCALES
 from ...experiment.as_json import kind_of, to_json
 from ...experiment.experiment import DataConfig, Experiment, make_update
+from ...experiment.train import check_resume
 from ...metrics import evaluate
 from ...models import MoDLConfig, batched, build
 from ...recon import Network
@@ -23,7 +24,6 @@ from ...strategies.configs import EndToEnd, Gleam, StrategyConfig
 from ...strategies.update import copy_state
 from ...training import Every, RunFolder, compiled_memory, evaluation_params, fit, read_log
 from ...training.optimizers import Adam
-from ..train import check_resume
 from .cases import VARIANT
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from support.experiments import with_data
 from support.files import write_fastmri
 from support.scans import line_mask, measured
 
-from jaxrecon.cli.training_data import find_data, preparation
 from jaxrecon.data import remove_oversampling
-from jaxrecon.experiment import CATALOG, DataConfig, Experiment
+from jaxrecon.experiment import CATALOG, DataConfig, Experiment, find_data, preparation
 from jaxrecon.models import VarNetConfig, build
 from jaxrecon.problem import Problem
 from jaxrecon.recon import Network

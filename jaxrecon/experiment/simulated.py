@@ -1,4 +1,4 @@
-"""What `--data simulated` makes: slices of heads, frames of beating hearts, windows of either, or whole time series."""
+"""What is simulated in place of files: slices of heads, frames of beating hearts, windows of either, or whole time series."""
 
 import jax
 import numpy as np
@@ -6,8 +6,8 @@ import numpy as np
 from ..data import Slice
 from ..data.simulate import CONTRASTS, simulate, simulate_cine
 from ..data.windows import neighbours
-from ..experiment.experiment import Experiment, SimulatedHeads
 from ..models import build
+from .experiment import Experiment, SimulatedHeads
 
 NEIGHBOUR_DISTANCE = 0.01
 """Distance between neighbouring slices of a simulated head, as a part of its height."""

@@ -1,27 +1,15 @@
-"""What `jaxrecon train` learns from: files or simulated heads as slices, with maps where the network wants them."""
+"""How the slices of an experiment become examples: its masks, targets, scales and ranges, and maps where the network wants them."""
 
 import dataclasses
 import functools
-import hashlib
-import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
-from ..data import (
-    KNOWN_BAD_2024,
-    SeriesSource,
-    Slice,
-    Source,
-    index_files,
-    select,
-    split,
-    split_scans,
-    subject,
-)
+from ..data import Slice
 from ..data import open as open_scan
 from ..data.preparation import (
     Preparation,
@@ -31,131 +19,15 @@ from ..data.preparation import (
     volume_maximum,
 )
 from ..data.recipes import SCALES, TARGETS
-from ..experiment.experiment import Experiment
 from ..host import complete_width
 from ..models import build
 from ..sampling import adjacent_frames
 from ..sampling.named import center_of, check_center, draw, names
 from ..training.losses import LOSSES
-from .simulated_data import simulated_slices
+from .experiment import Experiment
 
-SIMULATED = "simulated"
-VALIDATION_PART = 0.1
 MAPS_IN_MEMORY = 2**31
 """Bytes of estimated maps that are kept; beyond it they are estimated anew each time."""
-
-
-class TrainingData(NamedTuple):
-    """Slices for training, and others for validation (none where there is a single file).
-
-    Attributes:
-      training: slices, or time series.
-      validation: slices, or time series, for validation.
-      test: slices, or time series, that a split leaves for a test.
-      described: all of it in words.
-      named: the same for the record of a run: paths, how much was found there, and a fingerprint of the files.
-    """
-
-    training: Sequence[Slice]
-    validation: Sequence[Slice]
-    described: str
-    named: dict[str, str]
-    test: Sequence[Slice] = ()
-
-
-def find_data(
-    experiment: Experiment,
-    data: str,
-    validation: Path | None,
-    *,
-    split_into: tuple[float, float, float] | None = None,
-) -> TrainingData:
-    """The slices (for networks of frames: time series) of a folder (or file) and of its validation folder; or simulated.
-
-    Without a validation folder a tenth of the subjects (at least one, if there are two), the last by name, is kept for
-    it; with split_into the subjects of `data` are divided by these fractions into training, validation and test. Files of
-    CMRxRecon 2024 that are known to be damaged are left out.
-
-    Raises:
-      DataError: no data file, or a damaged one.
-      ValueError: files without Cartesian k-space, or still images for a network of frames or a mask of frames;
-        split_into for simulated data, or beside a validation folder.
-    """
-    if split_into is not None and (data == SIMULATED or validation is not None):
-        raise ValueError(
-            "--split divides the scans of --data: it goes neither with simulated ones nor with --validation"
-        )
-    wants = build(experiment.model).wants
-    in_time = wants.input == "series"
-    of_frames = in_time or experiment.data.mask in names("frames")
-    wants_frames = "a network of frames" if in_time else f"the mask {experiment.data.mask}"
-    paths = {"training": data if data == SIMULATED else str(Path(data).absolute())}
-    if validation is not None:
-        paths["validation"] = str(validation.absolute())
-    if data == SIMULATED:
-        heads = experiment.simulated
-        what = "hearts" if heads.hearts or in_time else "heads"
-        if of_frames and what == "heads":
-            raise ValueError(f"expected time frames for {wants_frames}, found simulated heads: give --simulated.hearts")
-        last = heads.heads + heads.validation_heads
-        parts: list[Sequence[Slice]] = [
-            simulated_slices(experiment, range(heads.heads)),
-            simulated_slices(experiment, range(heads.heads, last)),
-        ]
-        described = f"{heads.heads} and {heads.validation_heads} simulated {what}"
-    else:
-        chosen = functools.partial(select, slices=experiment.data.slices or (None, None), exclude=KNOWN_BAD_2024)
-        entries = chosen(index_files(data))
-        if validation is not None:
-            lists = [entries, chosen(index_files(validation))]
-        elif split_into is not None:
-            lists = split_scans(entries, split_into, group=subject)
-        else:
-            n = len({subject(entry.file) for entry in entries})
-            n_validation = max(round(VALIDATION_PART * n), min(n - 1, 1))
-            lists = split(entries, (n - n_validation, n_validation), group=subject)
-        if experiment.data.slices and (in_time or not all(lists[:1])):
-            first, last = experiment.data.slices
-            found = "a network of whole time series" if in_time else f"none in {data}"
-            raise ValueError(
-                f"--slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}"
-            )
-        without = [e.file for part in lists for e in part if not e.n_coils or len(e.shape) != 2]
-        if without:
-            raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
-        still = [e.file for part in lists for e in part if e.n_frames < 2]
-        if still and of_frames:
-            raise ValueError(f"file {still[0]}: expected time frames for {wants_frames}, found still images")
-        source: Any = functools.partial(Source, adjacent=wants.n_adjacent)
-        source = SeriesSource if in_time else source
-        parts = [cast(Sequence[Slice], source(part)) for part in lists]
-        described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
-        paths["files"] = fingerprint({e.file for part in lists for e in part})
-    if wants.maps == "given":
-        parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
-    what = "time series" if in_time else "slices"
-    sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
-    if len(parts) > 2:
-        sizes += f", {len(parts[2])} left for the test"
-    test = parts[2] if len(parts) > 2 else ()
-    return TrainingData(parts[0], parts[1], sizes, paths | {"found": sizes}, test)
-
-
-def fingerprint(files: Collection[str]) -> str:
-    """A text that changes with the files: their number and bytes, and a hash of names, sizes and samples of the content.
-
-    Eight blocks of 4 KiB, evenly spread, are read of each file: data sets may be terabytes.
-    """
-    digest, total = hashlib.sha256(), 0
-    for file in sorted(files):
-        size = os.path.getsize(file)
-        total += size
-        digest.update(f"{Path(file).name} {size}\n".encode())
-        with open(file, "rb") as stream:
-            for i in range(8):
-                stream.seek(i * max(size - 4096, 0) // 7)
-                digest.update(stream.read(4096))
-    return f"{len(files)} with {total} bytes, {digest.hexdigest()[:12]}"
 
 
 class WithMaps:
@@ -195,7 +67,7 @@ class WithMaps:
         if width < SMALLEST_CALIBRATION:
             raise ValueError(
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
-                f"but it is {width} wide: give --acs 16 (or files that have maps)"
+                f"but it is {width} wide: set acs=16 (or use files that have maps)"
             )
         return estimate_maps(kspace, mask, crop=self._experiment.data.espirit_crop, name=name)
 
@@ -294,7 +166,7 @@ def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np
     of = experiment.data
     if of.mask is not None:
         region = center_of(of.mask, (y, x), acceleration=of.acceleration, acs=of.acs)
-    check_center(mask, region, (y, x), name=name_of(part), cure="give --acs 16, or leave the file out")
+    check_center(mask, region, (y, x), name=name_of(part), cure="set acs=16, or leave the file out")
     return region
 
 
