@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.greedy import latent_learns
 from support.models import MODELS, batched
 from support.problems import problem_for, random_params, stack
 from support.programs import all_finite, gradient, mean_error, relative, strategy
@@ -59,17 +60,17 @@ def setup(name):
 
 
 @functools.cache
-def reference(name):
-    """Loss and gradients end to end."""
+def result(name, kind="end_to_end"):
+    """((loss, aux), gradients)."""
     model, *arguments = setup(name)
-    return jax.device_get(gradient("end_to_end", model)(*arguments))
+    return jax.device_get(gradient(kind, model)(*arguments))
 
 
 @pytest.mark.parametrize(("name", "kind"), IN_NUMBERS)
 def test_equals_end_to_end(name, kind):
-    model, params, *data = setup(name)
-    (value, expected), gradients = reference(name)
-    (own_value, aux), own = jax.device_get(gradient(kind, model)(params, *data))
+    model, params, *_ = setup(name)
+    (value, expected), gradients = result(name)
+    (own_value, aux), own = result(name, kind)
     # every parameter tree comes back whole and finite
     assert jax.tree.structure(own) == jax.tree.structure(params)
     assert all_finite(own)
@@ -121,6 +122,14 @@ def test_the_rule_says_of_known_networks_what_is_known():
     assert of("end_to_end loop") == of("checkpointed") == set.union(*known.values())
     assert of("deep_supervision") == of("checkpointed") - {"modl"}
     assert of("invertible") == {"modl-gleam", "modl-cine"}
+
+
+def test_the_latent_of_promptmr_plus_learns_only_through_a_later_step_of_its_module():
+    """End to end the last step's does not, in modules of one step none."""
+    learns = [
+        latent_learns(result("promptmr-plus", kind)[1], MODELS["promptmr-plus"]) for kind in ("end_to_end", "gleam N")
+    ]
+    assert learns == [[True, False], [False, False]]
 
 
 def test_inversion_of_an_expanding_network_is_reported():

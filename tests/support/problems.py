@@ -47,6 +47,11 @@ def stack(*trees):
     return jax.tree.map(lambda *leaves: jnp.array(np.stack(leaves)), *trees)
 
 
+def batch(n=2, seed=0, **options):
+    """(problems, images) of n examples."""
+    return stack(*(problem(seed=n * seed + i, **options) for i in range(n)))
+
+
 def with_mask(given, mask):
     """The same problem with another mask."""
     return given.replace(op=given.op.replace(encoding=given.op.encoding.replace(mask=mask)))
