@@ -16,7 +16,7 @@ from .common import choices, say
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from ..experiment.train import Trained, TrainingPlan
+    from ..experiment.runs import Trained, TrainingPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ def parse(args: Sequence[str]) -> Options:
 
 def run(options: Options) -> None:
     """Find the data, say what is chosen, train, draw the curves."""
-    from ..experiment.train import prepare_training
+    from ..experiment.runs import prepare_training
 
     plan = prepare_training(
         options.experiment,

@@ -8,8 +8,8 @@ from .data import TrainingData, find_data
 from .experiment import DataConfig, Experiment, SimulatedHeads, load_experiment, make_update
 from .memory import memory
 from .preparation import WithMaps, preparation
+from .runs import Trained, TrainingPlan, prepare_training, train
 from .simulated import simulated_slices
-from .train import Trained, TrainingPlan, prepare_training, train
 
 __all__ = [
     "CATALOG",

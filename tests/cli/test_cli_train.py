@@ -16,7 +16,7 @@ from jaxrecon.cli.experiments import ModelName
 from jaxrecon.coils import espirit, estimate
 from jaxrecon.experiment import DataConfig, Experiment, from_json, load_experiment, to_json
 from jaxrecon.experiment.catalog import CATALOG
-from jaxrecon.experiment.train import check_resume
+from jaxrecon.experiment.runs import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig, build
 from jaxrecon.strategies import Gleam
 from jaxrecon.training import Checkpoints, load_config, read_log

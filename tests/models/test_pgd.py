@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.problems import n_parameters, problem, with_mask
+from support.models import TINY
+from support.problems import abstract_params, n_parameters, problem, random_params, with_mask
+from support.programs import gradient, run
 
-from jaxrecon.models import PGDConfig, batched, pgd, run, stack_problems
+from jaxrecon.models import PGDConfig, build
 from jaxrecon.models.pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM
 
-SMALL = PGDConfig(n_steps=2, features=3)
+SMALL = TINY["pgd"]
 
 
 @pytest.mark.parametrize(
@@ -25,66 +27,55 @@ SMALL = PGDConfig(n_steps=2, features=3)
     ],
 )
 def test_published_numbers_of_parameters(config, count):
-    assert n_parameters(pgd(config), frames=8 if config.ndim == 3 else None) == count
+    assert n_parameters(build(config), frames=8 if config.ndim == 3 else None) == count
 
 
-def without_network(params):
-    """All weights 0: the global residual leaves the data consistency alone."""
-    return jax.tree.map(jnp.zeros_like, params)
-
-
-@pytest.mark.parametrize("n_steps", [1, 2])
 @pytest.mark.parametrize("frames", [None, 5])
-def test_without_network_it_is_gradient_descent(n_steps, frames):
+def test_without_network_it_is_gradient_descent(frames):
+    """All weights 0: the global residual leaves the data consistency alone; after one step and after two."""
     given, _ = problem(frames=frames)
-    model = pgd(PGDConfig(n_steps=n_steps, features=3, step_size=0.25, ndim=3 if frames else 2))
-    params = without_network(jax.eval_shape(model.init, jax.random.key(0), given))
-    x = given.op.adjoint(given.kspace)
-    for _ in range(n_steps):
-        x = x - 0.5 * given.op.adjoint(given.op.forward(x) - given.kspace)
-    np.testing.assert_allclose(jax.jit(lambda p: run(model, p, given))(params), x, atol=2e-5)
+    model = build(dataclasses.replace(SMALL, step_size=0.25, ndim=3 if frames else 2))
+    params = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), abstract_params(model, given))
+
+    @jax.jit
+    def step(x, given):
+        return x - 0.5 * given.op.adjoint(given.op.forward(x) - given.kspace)
+
+    x = jax.jit(lambda given: given.op.adjoint(given.kspace))(given)
+    for image in np.asarray(run(model, params, given, every_step=True)):
+        x = step(x, given)
+        np.testing.assert_allclose(image, x, atol=2e-5)
 
 
 def test_learned_step_starts_at_the_fixed_one_and_learns():
     given, image = problem()
-    learned = pgd(dataclasses.replace(SMALL, learn_step=True))
-    params = jax.jit(learned.init)(jax.random.key(0), given)
-    np.testing.assert_array_equal(params["steps"]["step_size"], [1, 1])
-    loss = lambda p: (jnp.sum(jnp.abs(run(learned, p, given) - image) ** 2), run(learned, p, given))
-    gradient, out = jax.jit(jax.grad(loss, has_aux=True))(params)
-    assert np.all(np.asarray(gradient["steps"]["step_size"]) != 0)
-    fixed = {"start": {}, "steps": {"net": params["steps"]["net"]}}
-    np.testing.assert_allclose(out, jax.jit(lambda p: run(pgd(SMALL), p, given))(fixed), atol=1e-5)
+    learned, fixed = build(dataclasses.replace(SMALL, learn_step=True)), build(SMALL)
+    params = random_params(fixed, given)
+    start = jax.jit(lambda key: learned.init(key, given)["steps"]["step_size"])(jax.random.key(0))
+    np.testing.assert_array_equal(start, [1, 1])
+    both = {"start": {}, "steps": {**params["steps"], "step_size": start}}
+    (value, _), gradients = gradient("end_to_end", learned)(both, given, image)
+    assert np.all(np.asarray(gradients["steps"]["step_size"]) != 0)
+    (expected, _), of_net = gradient("end_to_end", fixed)(params, given, image)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for a, b in zip(*(jax.tree.leaves(tree["steps"]["net"]) for tree in (gradients, of_net)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("circular", [True, False])
 def test_circular_time_follows_a_shift_of_the_frames(circular):
     given, _ = problem(frames=6)
-    model = pgd(PGDConfig(n_steps=1, features=2, blocks=1, ndim=3, circular_time=circular))
-    params = jax.jit(model.init)(jax.random.key(0), given)
-    roll = lambda a: jnp.roll(a, 2, 0)
+    model = build(dataclasses.replace(TINY["pgd-cine"], circular_time=circular))
+    params = random_params(model, given)
+    roll = lambda a: np.roll(a, 2, 0)
     rolled = with_mask(given, roll(given.op.encoding.mask)).replace(kspace=roll(given.kspace))
-    reconstruct = jax.jit(lambda g: run(model, params, g))
-    difference = np.abs(reconstruct(rolled) - roll(reconstruct(given))).max()
+    difference = np.abs(np.asarray(run(model, params, rolled)) - roll(run(model, params, given))).max()
     assert (difference < 1e-5) == circular
-
-
-def test_scan_loop_batch_and_early_exit_agree():
-    problems = [problem(seed=s)[0] for s in (0, 1)]
-    model = pgd(SMALL)
-    params = jax.jit(model.init)(jax.random.key(0), problems[0])
-    every = jax.jit(lambda p, g: run(model, p, g, every_step=True))(params, problems[1])
-    loop = jax.jit(lambda p, g: run(model, p, g, loop=True))(params, problems[1])
-    early = jax.jit(lambda p, g: run(model, p, g, n_steps=1))(params, problems[1])
-    batch = jax.jit(lambda p, g: run(batched(model), p, g))(params, stack_problems(problems))
-    for other, reference in ((loop, every[1]), (early, every[0]), (batch[1], every[1])):
-        np.testing.assert_allclose(other, reference, atol=1e-5)
 
 
 def test_bfloat16_keeps_images_in_single_precision():
     given, _ = problem()
-    model = pgd(dataclasses.replace(SMALL, bfloat16=True))
-    params = jax.jit(model.init)(jax.random.key(0), given)
-    out, reference = (jax.jit(lambda p, m=m: run(m, p, given))(params) for m in (model, pgd(SMALL)))
+    params = random_params(build(SMALL), given)
+    out, exact = (run(build(dataclasses.replace(SMALL, bfloat16=low)), params, given) for low in (True, False))
     assert out.dtype == jnp.complex64
-    assert 0 < np.abs(out - reference).max() < 0.1
+    assert 0 < np.abs(np.asarray(out) - np.asarray(exact)).max() < 0.1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 from scipy import ndimage
+from support.problems import random_variables
 from support.type_check import as_user
 
 from jaxrecon import nn
@@ -15,8 +16,11 @@ SCIPY_MODES = {"zeros": "constant", "reflect": "mirror", "edge": "nearest", "cir
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "edge": "edge", "circular": "wrap"}
 
 
+jitted = jax.jit(conv, static_argnames=("padding", "dilation", "stride"))
+
+
 def arrays(rng, shape, kernel):
-    return jnp.asarray(rng.standard_normal(shape)), jnp.asarray(rng.standard_normal(kernel))
+    return jnp.array(rng.standard_normal(shape)), jnp.array(rng.standard_normal(kernel))
 
 
 def native(x, kernel, padding, dilation=1):
@@ -40,14 +44,14 @@ def test_equals_correlation(rng, x64, padding, shape):
         expected[..., o] += ndimage.correlate(
             np.array(x[..., i]), np.array(kernel[..., i, o]), mode=SCIPY_MODES[padding]
         )
-    np.testing.assert_allclose(conv(x, kernel, padding=padding), expected, atol=1e-12)
+    np.testing.assert_allclose(jitted(x, kernel, padding=padding), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("padding", NUMPY_MODES)
 @pytest.mark.parametrize(("size", "dilation"), [((7, 10), 1), ((9, 11), 2), ((5, 6, 8), 1), ((6, 9, 7), 2)])
 def test_gradient_equals_the_native_one(rng, x64, padding, size, dilation):
     x, kernel = arrays(rng, (*size, 2), (3,) * len(size) + (2, 4))
-    weight = jnp.asarray(rng.standard_normal((*size, 4)))
+    weight = jnp.array(rng.standard_normal((*size, 4)))
 
     def gradients(f):
         return jax.grad(lambda *a: jnp.sum(weight * f(*a) ** 2), (0, 1))
@@ -68,7 +72,7 @@ def test_kernel_gradient_in_several_blocks(rng, x64, monkeypatch, size, channels
     monkeypatch.setattr("jaxrecon.nn.kernel_gradient.BLOCK", 2**12)
     monkeypatch.setattr("jaxrecon.nn.kernel_gradient.LEAST_PIXELS", 64)
     x, kernel = arrays(rng, (*leading, *size, channels[0]), (3,) * len(size) + channels)
-    weight = jnp.asarray(rng.standard_normal((*leading, *size, channels[1])))
+    weight = jnp.array(rng.standard_normal((*leading, *size, channels[1])))
     ours = jax.grad(lambda kernel: jnp.sum(weight * conv(x, kernel)))
     one = lambda x, kernel: native(x, kernel, "zeros")
     each = jax.vmap(one, (0, None)) if leading else one
@@ -82,15 +86,15 @@ def test_stride_takes_every_second_pixel(rng, x64, size, width):
     """Value and gradient: those of stride 1 where every second output is looked at."""
     x, kernel = arrays(rng, (3, *size, 2), (width,) * len(size) + (2, 4))
     every = (slice(None), *[slice(None, None, 2)] * len(size))
-    weight = jnp.asarray(rng.standard_normal((3, *[(n + 1) // 2 for n in size], 4)))
+    weight = jnp.array(rng.standard_normal((3, *[(n + 1) // 2 for n in size], 4)))
     own = lambda x, kernel: conv(x, kernel, stride=2)
     dense = lambda x, kernel: conv(x, kernel)[every]
     gradients = lambda f: jax.grad(lambda *a: jnp.sum(weight * f(*a) ** 2), (0, 1))
     ours, theirs = jax.jit(lambda *a: [(f(*a), gradients(f)(*a)) for f in (own, dense)])(x, kernel)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())
-    native = jax.vmap(lambda x: jax.jit(jax.checkpoint(own))(x[None], kernel)[0])(x)
-    np.testing.assert_allclose(native, ours[0], atol=1e-12)
+    mapped = jax.jit(jax.vmap(lambda x, kernel: jax.checkpoint(own)(x[None], kernel)[0], (0, None)))(x, kernel)
+    np.testing.assert_allclose(mapped, ours[0], atol=1e-12)
 
 
 def test_gradient_under_transformations(rng, x64):
@@ -118,7 +122,7 @@ def test_gradient_under_transformations(rng, x64):
             "second, native": squared(theirs),
         }
 
-    out = gradients(kernel, x)
+    out = jax.device_get(gradients(kernel, x))
     for name in ("vmap of grad", "a kernel for each example"):
         np.testing.assert_allclose(out[name], out["native"], atol=1e-10)
     for name in ("leading axis", "grad of vmap of checkpoint"):
@@ -154,8 +158,9 @@ def test_gradient_is_lean():
 
 def test_one_by_one_is_a_matrix_product(rng):
     x, kernel = arrays(rng, (2, 4, 5, 3), (1, 1, 3, 6))
-    np.testing.assert_allclose(conv(x, kernel), x @ kernel[0, 0], atol=1e-5)
-    assert "convolution" not in jax.jit(conv).lower(x, kernel).as_text()
+    expected = np.asarray(x) @ np.asarray(kernel)[0, 0]
+    np.testing.assert_allclose(jitted(x, kernel), expected, atol=1e-5)
+    assert "convolution" not in jitted.lower(x, kernel).as_text()
 
 
 def test_wrong_arguments():
@@ -173,21 +178,21 @@ def test_transposed_convolution(rng):
     expected = np.zeros((3, 8, 10, 3))
     for a, b in np.ndindex(2, 2):
         expected[:, a::2, b::2] = np.array(x) @ np.array(kernel[a, b])
-    np.testing.assert_allclose(nn.conv_transpose_2x2(x, kernel), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(nn.conv_transpose_2x2)(x, kernel), expected, atol=1e-5)
 
 
 def test_pooling_drops_the_odd_row():
-    x = jnp.arange(5 * 6.0).reshape(5, 6, 1)
+    x = np.arange(30, dtype=np.float32).reshape(5, 6, 1)
     expected = np.arange(30.0).reshape(5, 6)[:4].reshape(2, 2, 3, 2).mean((1, 3))
-    np.testing.assert_allclose(nn.average_pool_2x2(x)[..., 0], expected)
+    np.testing.assert_allclose(jax.jit(nn.average_pool_2x2)(x)[..., 0], expected)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_instance_norm(rng, ndim):
-    x = jnp.asarray(3 + 2 * rng.standard_normal((2, *(5, 6, 7)[:ndim], 4)), jnp.float32)
+    x = (3 + 2 * rng.standard_normal((2, *(5, 6, 7)[:ndim], 4))).astype(np.float32)
     axes = tuple(range(1, ndim + 1))
     expected = (x - np.mean(x, axes, keepdims=True)) / np.sqrt(np.var(x, axes, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(nn.instance_norm(x, ndim=ndim), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(lambda x: nn.instance_norm(x, ndim=ndim))(x), expected, atol=1e-5)
 
 
 def test_layers_initialise_as_torch(rng):
@@ -201,16 +206,23 @@ def test_layers_initialise_as_torch(rng):
 
 
 def test_bfloat16_computes_low_and_keeps_parameters_high(rng):
-    x, _ = arrays(rng, (6, 7, 3), ())
-    x = x.astype(jnp.float32)
+    x = rng.standard_normal((6, 7, 3)).astype(np.float32)
     low, high = nn.Conv(4, dtype=jnp.bfloat16), nn.Conv(4)
-    params = jax.jit(low.init)(jax.random.key(0), x)
+    params = random_variables(low, x)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    y = low.apply(params, x)
+
+    def look(net):
+        def loss(params, x):
+            y = net.apply(params, x)
+            return jnp.sum(y.astype(jnp.float32) ** 2), y
+
+        gradients, y = jax.jit(jax.grad(loss, has_aux=True))(params, x)
+        return y, gradients
+
+    (y, gradients), (expected, expected_gradients) = look(low), look(high)
     assert y.dtype == jnp.bfloat16
-    np.testing.assert_allclose(y.astype(jnp.float32), high.apply(params, x), atol=0.05)
-    loss = lambda net: jax.grad(lambda p: jnp.sum(net.apply(p, x).astype(jnp.float32) ** 2))(params)
-    for a, b in zip(jax.tree.leaves(loss(low)), jax.tree.leaves(loss(high)), strict=True):
+    np.testing.assert_allclose(np.asarray(y, np.float32), expected, atol=0.05)
+    for a, b in zip(*map(jax.tree.leaves, (gradients, expected_gradients)), strict=True):
         assert a.dtype == jnp.float32
         np.testing.assert_allclose(a, b, atol=0.05 * np.abs(b).max())
 

@@ -30,19 +30,24 @@ def test_it_is_the_linear_convolution_for_every_parity(x64, random_complex, shap
     grid = linear_grid(shape, kernel)
     assert all(p - (n + k - 1) in (0, 1) for p, n, k in zip(grid, shape, kernel, strict=True))
     kernels, image = random_complex((3, *kernel), np.complex128), random_complex(grid, np.complex128)
-    by_image = ImageConvolution(kernels, None, shape, grid).forward(image)
-    by_maps = MapConvolution(image, None, shape, kernel).forward(kernels)
+
+    @jax.jit
+    def convolved(kernels, image):
+        by_maps = MapConvolution(image, None, shape, kernel).forward
+        by_image = ImageConvolution(kernels, None, shape, grid).forward
+        # the centre of a kernel is its sample size // 2: a delta there changes nothing
+        delta = crop_or_pad(jnp.ones((1, 1, 1), complex), kernel)
+        m = fftc(image)
+        return by_image(image), by_maps(kernels), m, by_maps(delta)[0], crop_or_pad(m, shape)
+
+    by_image, by_maps, m, by_delta, cropped = jax.device_get(convolved(kernels, image))
     np.testing.assert_allclose(by_image, by_maps, atol=1e-12)
-    m = np.asarray(fftc(image))
     for own, s in zip(by_maps, np.asarray(kernels), strict=True):
         valid = convolve2d(m, s, mode="valid")
         # where the grid has one sample more than it needs, the first one of the valid part is not used
         extra = [a - b for a, b in zip(valid.shape, shape, strict=True)]
         np.testing.assert_allclose(np.sqrt(m.size) * own, valid[extra[0] :, extra[1] :], atol=1e-11)
-    # the centre of a kernel is its sample size // 2: a delta there changes nothing
-    delta = crop_or_pad(jnp.ones((1, 1, 1), complex), kernel)
-    out = MapConvolution(image, None, shape, kernel).forward(delta)[0]
-    np.testing.assert_allclose(np.sqrt(m.size) * out, crop_or_pad(jnp.asarray(m), shape), atol=1e-12)
+    np.testing.assert_allclose(np.sqrt(m.size) * by_delta, cropped, atol=1e-12)
 
 
 @pytest.mark.parametrize(("shape", "kernel"), PARITIES)
@@ -51,7 +56,7 @@ def test_the_forms_for_line_masks_are_the_normal_operators(x64, random_complex, 
     grid = tuple(n + extra for n in linear_grid(shape, kernel))
     leading = () if sets is None else (sets,)
     image, kernels = (random_complex(s, np.complex128) for s in ((*leading, *grid), (*leading, 3, *kernel)))
-    weights = jnp.asarray(rng.random(shape[1]))
+    weights = rng.random(shape[1])
     cotangent = random_complex(image.shape, np.complex128)
 
     @jax.jit
@@ -88,13 +93,22 @@ def test_the_short_form_is_taken_where_it_is_faster():
 
 def test_parts(x64, random_complex):
     kernels, maps = random_complex((3, 4, 3), np.complex128), random_complex((3, 12, 9), np.complex128)
-    np.testing.assert_allclose(kernels_to_maps(kernels, (12, 9)), ifftc(crop_or_pad(kernels, (12, 9))), atol=1e-13)
-    np.testing.assert_allclose(maps_to_kernels(maps, (4, 3)), crop_or_pad(fftc(maps), (4, 3)), atol=1e-13)
-    left, right = vdot(kernels_to_maps(kernels, (12, 9)), maps), vdot(kernels, maps_to_kernels(maps, (4, 3)))
-    np.testing.assert_allclose(left, right)
-    y, mask = random_complex((3, 8, 7), np.complex128), jnp.arange(7.0)
-    op = ImageConvolution(kernels, mask, (8, 7), (12, 9))
-    np.testing.assert_allclose(op.combine(to_grid(y, mask, (12, 9))), op.adjoint(y), atol=1e-12)
+    y, mask = random_complex((3, 8, 7), np.complex128), np.arange(7.0)
+
+    @jax.jit
+    def look(kernels, maps, y, mask):
+        """Pairs of what must be equal."""
+        to_maps, to_kernels = kernels_to_maps(kernels, (12, 9)), maps_to_kernels(maps, (4, 3))
+        op = ImageConvolution(kernels, mask, (8, 7), (12, 9))
+        return [
+            (to_maps, ifftc(crop_or_pad(kernels, (12, 9)))),
+            (to_kernels, crop_or_pad(fftc(maps), (4, 3))),
+            (vdot(to_maps, maps), vdot(kernels, to_kernels)),
+            (op.combine(to_grid(y, mask, (12, 9))), op.adjoint(y)),
+        ]
+
+    for own, expected in look(kernels, maps, y, mask):
+        np.testing.assert_allclose(own, expected, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="the mask must be"):
         pad_mask(jnp.ones((3, 1, 7)), (8, 7), (12, 9))
     with pytest.raises(ValueError, match=r"map kernels of \(13, 3\) do not fit a grid of \(12, 9\)"):

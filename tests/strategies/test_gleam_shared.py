@@ -1,53 +1,54 @@
 """Greedy training of shared weights: the written-out loop of updates within a mini-batch."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.toy import N, assert_trees_close, make_problem, mean_square, toy
+from support.greedy import module_gradient, no_carry
+from support.models import batched
+from support.problems import batch, random_params
+from support.programs import assert_trees_close
+from support.toy import N, mean_square, toy
 
-from jaxrecon.models import batched, stack_problems
 from jaxrecon.strategies import end_to_end, gleam_shared, per_module
 from jaxrecon.training import from_grad_fn
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def batches():
-    return [stack_problems([make_problem(2 * s), make_problem(2 * s + 1)]) for s in range(3)]
+    return [batch(seed=seed) for seed in range(3)]
 
 
 @pytest.mark.parametrize("learned_start", [False, True])
 @pytest.mark.parametrize("n_modules", [N, N // 2])
 def test_equals_an_explicit_loop(n_modules, learned_start, batches):
+    """The loss of module m is 1 + m times the first one's."""
     model, per = batched(toy(shared=True, learned_start=learned_start)), N // n_modules
-    params, tx = model.init(jax.random.key(0), batches[0][0]), optax.adam(1e-2)
+    params, tx = random_params(model, batches[0][0]), optax.adam(1e-2)
     losses = [lambda x, y, m=m: (1 + m) * mean_square(x, y) for m in range(n_modules)]
     update = gleam_shared(n_modules, tx, ema_decay=0.9)(model, losses)
     state = update.init(params, jax.random.key(0))
 
+    @jax.jit
+    def updated(gradient, tx_state, params, factor):
+        updates, tx_state = tx.update(jax.tree.map(lambda g: factor * g, gradient), tx_state, params)
+        return optax.apply_updates(params, updates), tx_state
+
+    gradient = module_gradient(model, per, mean_square)
     theta, start = params["steps"], params["start"]
-    ema, theta_state, start_state = theta, tx.init(theta), tx.init(start)
-    for problem, target in batches:
-        seen, x, g_start = [], None, start
+    theta_state, start_state = (jax.jit(tx.init)(own) for own in (theta, start))
+    ema = jax.device_get(theta)
+    for problems, targets in batches:
+        seen, carry, g_start = [], no_carry(model, start, problems), None
         for m in range(n_modules):
-
-            def local(start_params, theta, x=x, m=m, problem=problem, target=target):
-                first, context = model.start(start_params, problem)
-                x = first if m == 0 else x
-                for i in range(m * per, (m + 1) * per):
-                    x = model.step(theta, x, context, i)
-                return losses[m](model.finish(x, context), target), x
-
-            (value, x), (g, g_theta) = jax.value_and_grad(local, (0, 1), has_aux=True)(start, theta)
+            (value, carry), (g, g_theta) = gradient(start, theta, carry, m * per, problems, targets)
             g_start = g if m == 0 else g_start
-            seen.append(value)
-            updates, theta_state = tx.update(g_theta, theta_state, theta)
-            theta = optax.apply_updates(theta, updates)
-            ema = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * p, ema, theta)
-        updates, start_state = tx.update(g_start, start_state, start)
-        start = optax.apply_updates(start, updates)
-        state, metrics = update(state, problem, target)
+            seen.append((1 + m) * float(value))
+            theta, theta_state = updated(g_theta, theta_state, theta, 1.0 + m)
+            ema = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * np.asarray(p), ema, theta)
+        start, start_state = updated(g_start, start_state, start, 1.0)
+        state, metrics = update(state, problems, targets)
+        metrics = jax.device_get(metrics)
         np.testing.assert_allclose(metrics["losses"], seen, rtol=1e-5)
         assert metrics["loss"] == metrics["losses"][-1] and metrics["grad_norm"] > 0 and not metrics["nonfinite"].any()
     assert_trees_close(state.params, {"start": start, "steps": theta}, 1e-5)
@@ -57,7 +58,7 @@ def test_equals_an_explicit_loop(n_modules, learned_start, batches):
 
 def test_one_module_is_end_to_end(batches):
     model, tx = batched(toy(shared=True, learned_start=True)), optax.adam(1e-2)
-    params, ends = model.init(jax.random.key(0), batches[0][0]), []
+    params, ends = random_params(model, batches[0][0]), []
     for update in (gleam_shared(1, tx)(model, mean_square), from_grad_fn(end_to_end()(model, mean_square), tx)):
         state = update.init(params, jax.random.key(0))
         for one in batches:
@@ -68,11 +69,11 @@ def test_one_module_is_end_to_end(batches):
 
 def test_what_is_not_finite_changes_nothing(batches):
     model = batched(toy(shared=True))
-    params = model.init(jax.random.key(0), batches[0][0])
+    params = random_params(model, batches[0][0])
     update = gleam_shared(2, optax.adam(1e-2))(model, [mean_square, lambda x, y: mean_square(x, y) / 0])
     state, metrics = update(update.init(params, jax.random.key(0)), *batches[0])
     assert metrics["nonfinite"].tolist() == [True, False, True] and int(state.step) == 0
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state.params, params))
+    jax.tree.map(np.testing.assert_array_equal, state.params, params)
 
 
 def test_errors():

@@ -14,7 +14,7 @@ M = N = 4
 T = 5
 MODULES = {"promptmr plus": 2}
 """Of the networks that do not have M: steps in pairs, for the latent to learn."""
-Y, X, COILS, BATCH, FRAMES = 12, 14, 3, 2, 3
+BATCH = 2
 # schedule, devices, data shards
 EVERY_WAY = [
     *[(schedule, n, 1) for schedule in ("pipeline", "algorithm2", "spmd") for n in (1, 2, 4)],
@@ -45,49 +45,27 @@ def build(name):
     import dataclasses
 
     from jaxrecon import models
-    from jaxrecon.experiment.catalog import CATALOG
+    from support.models import TINY
     from support.toy import toy
 
-    plus = CATALOG["promptmr-plus"].tiny
-    return {
-        "toy": toy,
-        "toy, learned start": lambda: toy(learned_start=True),
-        "pgd": lambda: models.pgd(models.PGDConfig(n_steps=N, features=3, blocks=1)),
-        "modl": lambda: models.modl(
-            models.MoDLConfig(
-                n_steps=N, features=3, layers=2, norm="none", shared=False, learn_lam=False, warm_start=True, cg_iters=4
-            )
-        ),
-        "varnet": lambda: models.varnet(
-            models.VarNetConfig(n_steps=N, features=2, pools=1, sens_features=2, sens_pools=1)
-        ),
-        "promptmr plus": lambda: models.promptmr_plus(
-            dataclasses.replace(plus, n_steps=N, sizes=dataclasses.replace(plus.sizes, attention=False))
-        ),
-    }[name]()
+    plus = TINY["promptmr-plus"]
+    configs = {
+        "pgd": TINY["pgd"],
+        "modl": dataclasses.replace(TINY["modl-gleam"], cg_iters=4),
+        "varnet": TINY["varnet"],
+        # attention's ReLU may happen to be off everywhere
+        "promptmr plus": dataclasses.replace(plus, sizes=dataclasses.replace(plus.sizes, attention=False)),
+    }
+    if name.startswith("toy"):
+        return toy(learned_start=name == "toy, learned start")
+    return models.build(dataclasses.replace(configs[name], n_steps=N))
 
 
-def batch(seed, *, real, frames=()):
-    """(Problem, target) of BATCH examples; of neighbouring frames with a mask each, the target is the middle one."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
+def batch(model, seed):
+    """(problems, targets) of BATCH examples."""
+    from support.problems import problem_for, stack
 
-    from jaxrecon.operators import CartesianSense
-    from jaxrecon.problem import Problem
-
-    rng = np.random.default_rng(seed)
-    draw = lambda *shape: (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
-    maps = draw(BATCH, COILS, Y, X)
-    maps /= np.sqrt(np.sum(np.abs(maps) ** 2, 1, keepdims=True))
-    mask = rng.random((BATCH, *frames, *(1 for _ in frames), 1, X)) < 0.5
-    mask[..., X // 2 - 3 : X // 2 + 3] = True
-    op = CartesianSense(jnp.asarray(maps), jnp.asarray(mask, jnp.float32))
-    image = jnp.asarray(draw(BATCH, *frames, Y, X))
-    kspace = jax.vmap(lambda op, x: op.forward(x))(op, image)
-    if frames:
-        image = image[:, FRAMES // 2]
-    return Problem(kspace, op), jnp.abs(image) if real else image
+    return stack(*(problem_for(model, seed=BATCH * seed + i) for i in range(BATCH)))
 
 
 def difference(a, b):
@@ -100,27 +78,23 @@ def difference(a, b):
 
 def run_checks(checks, say):
     import jax
-    import jax.numpy as jnp
     import optax
 
-    from jaxrecon.complex_ops import magnitude
     from jaxrecon.models import batched, stack_problems
     from jaxrecon.strategies import gleam, module_mesh, p_gleam, per_module
     from jaxrecon.training import from_grad_fn
-
-    def loss(image, target):
-        return jnp.mean(magnitude(image - target))
+    from support.problems import random_params
+    from support.programs import mean_error
 
     tx = optax.chain(optax.add_decayed_weights(1e-4), optax.adam(1e-3))
     references, alone = {}, {}
     for check in checks:
         name, schedule, n_devices, n_data = check
         model, n_modules = batched(build(name)), MODULES.get(name, M)
-        frames = (FRAMES,) if name == "promptmr plus" else ()
-        batches = [batch(seed, real=bool(frames) or name == "varnet", frames=frames) for seed in range(T)]
+        batches = [batch(build(name), seed) for seed in range(T)]
         if name not in references:
-            params = jax.device_get(jax.jit(model.init)(jax.random.key(0), batches[0][0]))
-            update = from_grad_fn(gleam(n_modules)(model, loss), per_module(tx, n_modules), ema_decay=0.9)
+            params = jax.device_get(random_params(model, batches[0][0]))
+            update = from_grad_fn(gleam(n_modules)(model, mean_error), per_module(tx, n_modules), ema_decay=0.9)
             state, metrics = update.init(params, jax.random.key(1)), []
             for one in batches:
                 state, own = update(state, *one)
@@ -131,7 +105,7 @@ def run_checks(checks, say):
             )
         params, *reference = references[name]
         mesh = module_mesh(n_devices, n_data=n_data)
-        update = p_gleam(n_modules, mesh, tx, schedule=schedule, n_batches=T, ema_decay=0.9)(model, loss)
+        update = p_gleam(n_modules, mesh, tx, schedule=schedule, n_batches=T, ema_decay=0.9)(model, mean_error)
         state, metrics = update(update.init(params, jax.random.key(1)), *stack_problems(batches))
         own = jax.device_get((state.params, state.opt_state, state.ema, metrics))
         placed = {s.device for leaf in jax.tree.leaves(state.params["steps"]) for s in leaf.addressable_shards}
@@ -184,16 +158,17 @@ def run_commands(say, out):
 def run_data_parallel(say):
     """A GradFn strategy with the examples of a batch on two devices."""
     import jax
-    import jax.numpy as jnp
     import optax
 
     from jaxrecon.models import batched
     from jaxrecon.strategies import data_parallel, end_to_end, module_mesh
     from jaxrecon.training import from_grad_fn
+    from support.problems import random_params
+    from support.toy import mean_square
 
-    model, one = batched(build("toy, learned start")), batch(0, real=False)
-    update = from_grad_fn(end_to_end()(model, lambda x, y: jnp.mean(jnp.abs(x - y) ** 2)), optax.adam(1e-3))
-    params, states = jax.device_get(model.init(jax.random.key(0), one[0])), []
+    model, one = batched(build("toy, learned start")), batch(build("toy, learned start"), 0)
+    update = from_grad_fn(end_to_end()(model, mean_square), optax.adam(1e-3))
+    params, states = jax.device_get(random_params(model, one[0])), []
     for own in (update, data_parallel(update, module_mesh(2, n_data=2))):
         state, _ = own(own.init(params, jax.random.key(1)), *one)
         states.append(jax.device_get((state.params, state.opt_state)))

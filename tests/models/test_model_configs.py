@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.dense_dft import DENSE_DFT
-from support.toy import make_problem, toy
+from support.problems import problem
+from support.toy import toy
 
 from jaxrecon import models
 from jaxrecon.models import Unrolled, Wants, abstract_params, batched, build, unrolled
@@ -101,19 +102,19 @@ def counting(step, **wants):
 
 
 def test_a_step_that_uses_its_number_though_it_says_not_is_refused():
-    problem, key = make_problem(0)[0], jax.random.key(0)
+    given, key = problem()[0], jax.random.key(0)
     unused = lambda theta, carry, context, i: carry + theta * context
     dead = lambda theta, carry, context, i: carry + theta * (jnp.where(i == 0, context, 1.0), context)[1]
     used = lambda theta, carry, context, i: carry + theta * jnp.where(i == 0, context, 1.0)
     handed_on = lambda theta, carry, context, i: jax.lax.cond(theta > 0, lambda n: n * 1.0, lambda n: 0.0, i)
     for step in (unused, dead):
-        counting(step, uses_index=False).init(key, problem)
+        counting(step, uses_index=False).init(key, given)
     for step in (used, handed_on):
-        counting(step, uses_index=True).init(key, problem)
+        counting(step, uses_index=True).init(key, given)
         with pytest.raises(ValueError, match=r"says that its step does not use i .*, but the step does"):
-            counting(step, uses_index=False).init(key, problem)
+            counting(step, uses_index=False).init(key, given)
         with pytest.raises(ValueError, match="does not use i"):
-            batched(counting(step, uses_index=False)).init(key, jax.tree.map(lambda a: a[None], problem))
+            batched(counting(step, uses_index=False)).init(key, jax.tree.map(lambda a: np.asarray(a)[None], given))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ import dataclasses
 import jax
 import optax
 import pytest
-from support.toy import N, assert_trees_close, make_problem, mean_square, toy
+from support.models import batched
+from support.problems import batch as make_batch
+from support.problems import random_params
+from support.programs import assert_trees_close
+from support.toy import N, mean_square, toy
 
-from jaxrecon.models import batched, stack_problems
 from jaxrecon.strategies import (
     STRATEGIES,
     Checkpointed,
@@ -42,11 +45,11 @@ FUNCTIONS = {
 
 @pytest.fixture(scope="module")
 def batch():
-    return stack_problems([make_problem(0), make_problem(1)])
+    return make_batch()
 
 
 def trained(update, model, batch):
-    state = update.init(model.init(jax.random.key(0), batch[0]), jax.random.key(1))
+    state = update.init(random_params(model, batch[0]), jax.random.key(1))
     for _ in range(2):
         state, metrics = update(state, *batch)
     return jax.device_get((state.params, state.opt_state, state.ema, metrics))
