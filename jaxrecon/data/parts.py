@@ -37,7 +37,7 @@ class Parts:
         return series(self.scan, index) if self.in_time else self.scan[index]
 
     def own(self, images: Inexact[np.ndarray, "*adjacent y x"]) -> Inexact[np.ndarray, "*frame y x"]:
-        """The image of the slice itself from those of its window."""
+        """The image ([frame,] y, x) of the slice itself from those of its window (adjacent, y, x)."""
         return images if self.window is None else images[self.window // 2]
 
     def in_order(self, images: Sequence[Inexact[np.ndarray, "*frame y x"]]) -> Inexact[np.ndarray, "slice y x"]:

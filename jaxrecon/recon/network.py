@@ -107,7 +107,7 @@ class Network:
           kspace: masked, with signal; (frame, coil, y, x) for a network of frames or of neighbouring slices.
           mask: (y, x) or with axes of size 1; for frames also (frame, 1, y, x).
           maps: (coil, y, x), where it needs them; for one coil they may be None.
-          acs: mask of the calibration region, for a network that estimates maps; None: it finds that in the mask.
+          acs: mask of the calibration region, (1, x) or (y, x), for a network that estimates maps; None: it finds that in the mask.
           every_step: the images after each step, (step, [frame,] y, x).
         """
         rows, given = self.rows(kspace.shape, mask), kspace.shape[-2]

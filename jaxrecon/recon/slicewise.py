@@ -155,11 +155,11 @@ def reconstruct_slice(
       mask: (y, x) or with axes of size 1, True = measured; for frames also (frame, 1, y, x).
       settings: completed choices.
       maps: (coil, y, x) or (set, coil, y, x), where settings do not have them estimated.
-      acs: mask of the calibration region, for networks that estimate maps; None: found in the mask.
+      acs: mask of the calibration region, (1, x) or (y, x), for networks that estimate maps; None: found in the mask.
       name: what messages call the slice.
 
     Returns:
-      (image, maps or None, the data's scale).
+      (image ([frame,] y, x), maps ([set,] coil, y, x) or None, the data's scale).
 
     Raises:
       ValueError: no calibration region to estimate maps from.
@@ -187,6 +187,9 @@ def reconstruct_problem(problem: Problem, settings: Settings) -> tuple[Inexact[A
     Args:
       problem: with maps where the method needs them.
       settings: completed choices.
+
+    Returns:
+      (image ([frame,] y, x), scale ()).
     """
     calib_size = tuple(min(LARGEST_CALIBRATION, n) for n in problem.kspace.shape[-2:])
     return _solve(
