@@ -7,20 +7,13 @@ from hypothesis import strategies as st
 
 from jaxrecon import data
 from jaxrecon.metrics.crop import crop_to_smallest, crop_to_target
-from jaxrecon.sampling import compatible
+from jaxrecon.sampling.named import MASKS, Request, names
 
 ANY = settings(max_examples=100, deadline=None, derandomize=True, database=None)
-BY_FRACTION = ("random_lines", "equispaced_lines", "equispaced_fraction_lines", "magic_lines", "magic_fraction_lines")
-BY_FRAMES = ("kt_random_lines", "kt_gaussian_lines", "kt_shear_lines", "kt_variable_density")
-WHOLE_NUMBERS = ("equispaced_lines", "magic_lines", "kt_shear_lines")
+PUBLISHED = [name for name in names("lines", "frames") if MASKS[name].published]
+WHOLE_NUMBERS = ("equispaced", "magic", "kt-shear")
 """Masks whose acceleration is a whole number."""
-STARTS = {
-    "fixed_count_lines": lambda n, n_acs: (n - n_acs) // 2,
-    "kt_gaussian_lines": lambda n, n_acs: n // 2 - n_acs // 2,
-    "kt_shear_lines": lambda n, n_acs: n // 2 - n_acs // 2,
-}
-"""Where the center begins; the others have fastMRI's rule."""
-EXACT = ("fixed_count_lines", "kt_gaussian_lines")
+EXACT = ("fixed-count", "kt-gaussian")
 """Masks of n / R columns, rounded down, in each frame."""
 
 sizes = st.integers(1, 12)
@@ -28,7 +21,7 @@ sizes = st.integers(1, 12)
 
 @ANY
 @given(
-    name=st.sampled_from((*BY_FRACTION, "fixed_count_lines", *BY_FRAMES)),
+    name=st.sampled_from(PUBLISHED),
     n=st.integers(4, 64),
     acceleration=st.one_of(st.integers(2, 12), st.floats(1.25, 12)),
     share=st.floats(0, 1.1),
@@ -38,23 +31,18 @@ sizes = st.integers(1, 12)
 def test_published_masks_are_refused_in_words_or_keep_their_promise(name, n, acceleration, share, n_frames, seed):
     acceleration = round(acceleration) if name in WHOLE_NUMBERS else acceleration
     n_acs = round(share * n / acceleration)  # of what the acceleration leaves: most requests can be met
-    frames = (n_frames,) if name in BY_FRAMES else ()
-    center = {"center_fraction": n_acs / n} if name in BY_FRACTION else {"n_acs": n_acs}
-    center = {"n_cal": n_acs} if name == "kt_variable_density" else center
-    draw = lambda: getattr(compatible, name)(seed, n, *frames, acceleration=acceleration, **center)
+    mask, request = MASKS[name], Request((1, n), acceleration, n_acs, n_frames)
     try:
-        mask = draw()
+        drawn = mask.published(seed, request)
     except ValueError as error:
         # never a word of NumPy's
         assert any(word in str(error) for word in ("acceleration", "centre", "n_acs", "n_cal"))
         return
-    assert mask.shape == (*frames, n) and mask.dtype == np.float32 and set(np.unique(mask)) <= {0, 1}
-    assert np.array_equal(mask, draw())
-    if name != "kt_variable_density":  # which has a rule of its own
-        start = STARTS.get(name, lambda n, n_acs: (n - n_acs + 1) // 2)(n, n_acs)
-        assert mask[..., start : start + n_acs].all()
+    assert drawn.shape == ((n_frames, n) if mask.kind == "frames" else (n,)) and drawn.dtype == np.float32
+    assert set(np.unique(drawn)) <= {0, 1} and np.array_equal(drawn, mask.published(seed, request))
+    assert drawn[..., mask.center(request)].all()
     if name in EXACT:
-        assert (mask.sum(-1) == int(n / acceleration)).all()
+        assert (drawn.sum(-1) == int(n / acceleration)).all()
 
 
 @ANY
