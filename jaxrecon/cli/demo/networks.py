@@ -151,5 +151,6 @@ def _train(
     losses = np.array([r["step"] for r in records], float), np.array([r["loss"] for r in records], float)
     memory = compiled_memory(update, jax.eval_shape(copy_state, state), problem, target).temporary
     n_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-    network = Network(out, experiment, evaluation_params(state), build(experiment.model))
+    model = build(experiment.model)
+    network = Network(out, experiment, evaluation_params(state), model.frozen or model)
     return Trained(network, n_parameters, seconds, memory, losses, [])
