@@ -15,6 +15,7 @@ from .mridata import GleamScan
 from .nifti import NiftiScan
 from .npz import NumpyScan
 from .parts import Parts
+from .prepare import MapSettings, is_prepared, prepare_scan, prepared_files
 from .scan import Header, Scan, Slice, remove_oversampling, sampled
 from .series import SeriesSource, n_positions, series
 from .write import write_cfl, write_leaderboard_2023, write_reconstruction
@@ -31,6 +32,7 @@ __all__ = [
     "GleamScan",
     "Header",
     "IsmrmrdScan",
+    "MapSettings",
     "NiftiScan",
     "NumpyScan",
     "Parts",
@@ -42,8 +44,11 @@ __all__ = [
     "crop_to_recon_size",
     "dead_columns",
     "index_files",
+    "is_prepared",
     "n_positions",
     "open",
+    "prepare_scan",
+    "prepared_files",
     "read_cfl",
     "read_mask",
     "read_radial_bank",

@@ -116,7 +116,7 @@ def test_refusals(folder, capsys):
     write_matlab(folder / "cine" / "P1.mat", kspace_full=np.ones((3, 1, 2, 8, 8), np.complex64))
     refused("--calib-size", "8", data="cine", text="expected Cartesian k-space of still images, found frames")
     refused("--calib-size", "99", text="calib_size is 99")
-    refused("--calib-size", "3", text="--kernel 4 must be within 1 and --calib-size 3")
+    refused("--calib-size", "3", text="kernel 4 must be within 1 and calib_size 3")
     refused("--acquisition", "T9", text="there is none; there are T1, T2")
     (folder / "raw" / "more").mkdir()
     write_fastmri(folder / "raw" / "more" / "scan0.h5", kspace[None])
