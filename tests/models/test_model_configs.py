@@ -10,6 +10,7 @@ import pytest
 from support.dense_dft import DENSE_DFT
 from support.problems import problem
 from support.toy import toy
+from support.type_check import as_user
 
 from jaxrecon import models
 from jaxrecon.models import Unrolled, Wants, abstract_params, batched, build, unrolled
@@ -134,24 +135,24 @@ def test_wants_are_checked(wants, reason):
 
 
 @pytest.mark.parametrize(
-    ("config", "reason"),
+    ("kind", "wrong", "reason"),
     [
-        (models.UNetConfig(features=0), "features must be 1 or more, not 0"),
-        (models.UNetConfig(pools=-1), "pools must be 0 or more"),
-        (models.VarNetConfig(n_steps=0), "n_steps must be 1 or more"),
-        (models.VarNetConfig(sens_features=0), "sens_features must be 1 or more"),
-        (models.MoDLConfig(layers=0), "layers must be 1 or more"),
-        (models.MoDLConfig(norm="group"), "norm must be one of none, frozen, batch, not 'group'"),
-        (models.MoDLConfig(ndim=4), "ndim must be 2 for images or 3 for frames, not 4"),
-        (models.PGDConfig(blocks=0), "blocks must be 1 or more"),
-        (models.PGDConfig(ndim=1), "ndim must be 2"),
-        (models.DeepJSenseConfig(features=0), "features must be 1 or more"),
-        (models.PromptMRConfig(n_adjacent=4), "n_adjacent must be odd"),
+        (models.UNetConfig, {"features": 0}, "features must be 1 or more, not 0"),
+        (models.UNetConfig, {"pools": -1}, "pools must be 0 or more"),
+        (models.VarNetConfig, {"n_steps": 0}, "n_steps must be 1 or more"),
+        (models.VarNetConfig, {"sens_features": 0}, "sens_features must be 1 or more"),
+        (models.MoDLConfig, {"layers": 0}, "layers must be 1 or more"),
+        (models.MoDLConfig, {"norm": "group"}, "norm must be one of none, frozen, batch, not 'group'"),
+        (models.MoDLConfig, {"ndim": 4}, "ndim must be 2 for images or 3 for frames, not 4"),
+        (models.PGDConfig, {"blocks": 0}, "blocks must be 1 or more"),
+        (models.PGDConfig, {"ndim": 1}, "ndim must be 2"),
+        (models.DeepJSenseConfig, {"features": 0}, "features must be 1 or more"),
+        (models.PromptMRConfig, {"n_adjacent": 4}, "n_adjacent must be odd"),
     ],
 )
-def test_sizes_that_make_no_network_are_refused(config, reason):
-    with pytest.raises(ValueError, match=reason):
-        build(config)
+def test_sizes_that_make_no_network_are_refused(kind, wrong, reason):
+    with as_user(), pytest.raises(ValueError, match=reason):
+        build(kind(**wrong))
 
 
 def test_networks_of_the_grid_refuse_other_encodings():
