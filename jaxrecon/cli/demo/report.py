@@ -21,11 +21,11 @@ from ...metrics import summarize
 from ...strategies.configs import Gleam
 from ..common import say, show
 from . import page
-from .cases import GRIDS, VARIANT
+from .cases import GRIDS, VARIANT, Case
 
 if TYPE_CHECKING:
     from ...metrics import Evaluation
-    from .cases import Case, Options
+    from .cases import Options
     from .networks import Trained
 
 
