@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         training,
         weights,
     )
-    from .checks import DataError
-    from .experiment import Experiment, train
+    from .checks import DataError, UserError
+    from .experiment import Experiment
+    from .experiment.train import train
     from .models import run
     from .problem import Problem, Target
     from .recon import load_network, reconstruct
+    from .recon.evaluate import evaluate
     from .training import losses
 
 __all__ = [
@@ -34,9 +36,11 @@ __all__ = [
     "Experiment",
     "Problem",
     "Target",
+    "UserError",
     "classical",
     "coils",
     "data",
+    "evaluate",
     "experiment",
     "fourier",
     "load_network",
@@ -59,6 +63,8 @@ _HOMES = {
     "Experiment": "experiment",
     "Problem": "problem",
     "Target": "problem",
+    "UserError": "checks",
+    "evaluate": "recon",
     "load_network": "recon",
     "losses": "training",
     "reconstruct": "recon",

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
 
 from .host import complete_width
@@ -17,7 +16,18 @@ MAX_BYTES = 256 * 2**30
 T = TypeVar("T")
 
 
-class DataError(ValueError):
+class UserError(ValueError):
+    """What a user gave cannot be used, and the message says why and what to do: every error that this package raises by itself.
+
+    The command line prints its message and nothing else. Any other ValueError is a fault of this package.
+    """
+
+
+class MissingPackage(UserError, ModuleNotFoundError):
+    """A package that only some uses need is not installed; the message says how to get it."""
+
+
+class DataError(UserError):
     """A file is truncated, wrong or hostile: the message names file, dataset, what was expected and what was found."""
 
     def __init__(
@@ -53,7 +63,7 @@ def check_known(what: str, name: str, table: Mapping[str, T]) -> T:
       ValueError: there is no such name; the message lists those that there are.
     """
     if name not in table:
-        raise ValueError(f"there is no {what} '{name}'; there are {', '.join(table)}")
+        raise UserError(f"there is no {what} '{name}'; there are {', '.join(table)}")
     return table[name]
 
 
@@ -61,13 +71,13 @@ def check_sizes(least: int, **sizes: int | Sequence[int]) -> None:
     """Raise ValueError for a size, or one of several (of levels, of axes), that is below the least."""
     for name, value in sizes.items():
         if any(size < least for size in (value if isinstance(value, Sequence) else (value,))):
-            raise ValueError(f"{name} must be {least} or more, not {value}")
+            raise UserError(f"{name} must be {least} or more, not {value}")
 
 
 def check_ndim(ndim: int) -> None:
     """Raise ValueError unless a network's convolutions are over images (2) or over frames too (3)."""
     if ndim not in (2, 3):
-        raise ValueError(f"ndim must be 2 for images or 3 for frames, not {ndim}")
+        raise UserError(f"ndim must be 2 for images or 3 for frames, not {ndim}")
 
 
 def check_choices(config: Any) -> None:
@@ -75,25 +85,25 @@ def check_choices(config: Any) -> None:
     for name, hint in typing.get_type_hints(type(config)).items():
         value, choices = getattr(config, name), typing.get_args(hint)
         if typing.get_origin(hint) is typing.Literal and value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+            raise UserError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
 def check_axes(name: str, array, axes: Sequence[str]) -> None:
     """Raise ValueError unless `array` has exactly the named axes, e.g. ("coil", "y", "x")."""
     if len(array.shape) != len(axes):
-        raise ValueError(f"{name} must have axes ({', '.join(axes)}), but its shape is {tuple(array.shape)}")
+        raise UserError(f"{name} must have axes ({', '.join(axes)}), but its shape is {tuple(array.shape)}")
 
 
 def check_at_least(name: str, array, axes: Sequence[str]) -> None:
     """Raise ValueError unless `array` has at least the named axes as its last ones."""
     if len(array.shape) < len(axes):
-        raise ValueError(f"{name} must end with axes ({', '.join(axes)}), but its shape is {tuple(array.shape)}")
+        raise UserError(f"{name} must end with axes ({', '.join(axes)}), but its shape is {tuple(array.shape)}")
 
 
 def check_same_coils(maps, kspace, axis: int = -3) -> None:
     """Raise ValueError unless maps and k-space have the same number of coils at `axis`."""
     if maps.shape[axis] != kspace.shape[axis]:
-        raise ValueError(
+        raise UserError(
             f"maps have {maps.shape[axis]} coils, kspace has {kspace.shape[axis]}: compressed one of them? (axis {axis})"
         )
 
@@ -102,7 +112,7 @@ def check_broadcasts(name: str, shape: Sequence[int], other: str, other_shape: S
     """Raise ValueError unless `shape` broadcasts against `other_shape` without enlarging it."""
     short = len(shape) > len(other_shape)
     if short or any(a not in (1, b) for a, b in zip(shape[::-1], other_shape[::-1], strict=False)):
-        raise ValueError(
+        raise UserError(
             f"{name} of shape {tuple(shape)} does not broadcast against {other} of shape {tuple(other_shape)}"
         )
 
@@ -139,7 +149,7 @@ def check_bytes(
 def check_same_shape(name: str, array, other: str, other_array) -> None:
     """Raise ValueError unless both arrays have the same shape: never broadcast one image against another."""
     if tuple(array.shape) != tuple(other_array.shape):
-        raise ValueError(
+        raise UserError(
             f"{name} has shape {tuple(array.shape)}, {other} has shape {tuple(other_array.shape)}: crop one to the other?"
         )
 
@@ -152,15 +162,17 @@ def check_calibration(kspace, calib_size: int, kernel_size: int = 1, *, complete
     """
     space = tuple(kspace.shape[1:])
     if not 1 <= kernel_size <= calib_size:
-        raise ValueError(
+        raise UserError(
             f"kernels of width {kernel_size} do not fit a calibration region of width {calib_size}: "
             "wanted 1 <= kernel width <= calib_size"
         )
     if calib_size > min(space):
-        raise ValueError(
+        raise UserError(
             f"calib_size is {calib_size}, but kspace has {' x '.join(map(str, space))} positions: "
             f"wanted at most {min(space)} (the axes are (coil, y, x))"
         )
+    import jax  # here, as help of commands that need no jax comes by this file
+
     if isinstance(kspace, jax.core.Tracer):
         return
     center = (slice(None), *(slice(n // 2 - calib_size // 2, n // 2 - calib_size // 2 + calib_size) for n in space))
@@ -175,7 +187,7 @@ def check_calibration(kspace, calib_size: int, kernel_size: int = 1, *, complete
         width = complete_width(sampled)
         cure = f"The largest complete width is {width}: "
         cure += f"use calib_size={width}" if width >= kernel_size else "acquire calibration lines, or use external maps"
-    raise ValueError(
+    raise UserError(
         f"the calibration region of kspace ({' x '.join([str(calib_size)] * len(space))} around the center) is not "
         f"complete: expected {sampled.size} sampled positions, found {int(sampled.sum())}. {cure}"
     )

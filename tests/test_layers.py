@@ -87,6 +87,14 @@ def test_circles_are_found():
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
 
 
+def test_experiments_need_no_command_line():
+    """What they do, any Python program can."""
+    from_cli = [
+        p.name for p in (ROOT.parent / "experiments").rglob("*.py") if "jaxrecon.cli" in p.read_text(encoding="utf-8")
+    ]
+    assert not from_cli, from_cli
+
+
 def test_the_pipeline_of_data_needs_no_network():
     """Processes that prepare examples import this alone."""
     import subprocess

@@ -10,11 +10,9 @@ import numpy as np
 import tyro
 from rich.table import Table
 
-from .. import host
 from .common import check_output, chosen_slices, say, show
 
 if TYPE_CHECKING:
-    from ..data import Scan
     from ..metrics import Evaluation
 
 SUFFIXES = (".json", ".csv")
@@ -54,25 +52,11 @@ def run(options: Options) -> None:
     if options.out:
         check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite)
     from ..data import open
-    from ..metrics import evaluate
+    from ..recon import evaluate
 
-    with open(options.recon) as scan:
-        prediction = _prediction(scan)
     with open(options.target) as scan:
         slices = chosen_slices(options.slices, len(scan))
-        reference = _reference(scan, slices)
-        # PromptMR+'s rule takes the range from the file, not from the slices at hand
-        from_file = options.variant == "promptmr-plus-fastmri" and "max" in scan.header.attributes
-        data_range = float(scan.header.attributes["max"]) if from_file else None
-    if prediction.shape[:-2] != reference.shape[:-2]:
-        prediction = prediction.reshape(-1, *prediction.shape[-2:])
-        reference = reference.reshape(-1, *reference.shape[-2:])
-    if len(prediction) != len(reference):
-        raise ValueError(
-            f"file {options.recon}: expected {len(reference)} slices as in {options.target}, found {len(prediction)}. "
-            "Name the slices that were reconstructed: --slices 3:7"
-        )
-    scores = evaluate(reference, prediction, variant=options.variant, data_range=data_range)
+        scores = evaluate(options.recon, scan, variant=options.variant, which=slices)
     print_scores(scores, str(options.target))
     if options.out:
         _write(scores, options)
@@ -96,39 +80,6 @@ def print_scores(scores: "Evaluation", reference: str) -> None:
             worst, median = f"{values[at]:.4g} (slice {at})", f"{np.median(values[known]):.4g}"
         table.add_row(metric.upper() + UNITS.get(metric, ""), f"{value:.4g}", median, worst)
     show(table)
-
-
-def _prediction(scan: "Scan") -> np.ndarray:
-    """Images ([frame,] slice, y, x); complex ones of .npy and .cfl look like k-space to their readers."""
-    if not scan.header.has_kspace:
-        volume = np.stack([part.image for part in scan])  # type: ignore[misc]
-        frames = scan.header.n_frames
-        return volume.reshape(frames, -1, *volume.shape[1:]) if frames > 1 else volume
-    if scan.header.format == "npy" or (scan.header.format == "BART" and scan.header.n_coils == 1):
-        return np.concatenate([part.kspace for part in scan])  # type: ignore[misc]
-    raise ValueError(f"file {scan.path}: expected images, found k-space: reconstruct it first, jaxrecon recon")
-
-
-def _reference(scan: "Scan", slices: range) -> np.ndarray:
-    from ..data import acquired_mask, crop_to_recon_size
-
-    header = scan.header
-    images = []
-    for i in slices:
-        part = scan[i]
-        image = part.image if part.image is not None else part.target
-        if image is None:
-            mask, _ = acquired_mask(part, header)
-            columns = slice(*(header.padding or (None, None)))
-            if len(header.shape) == 1 or not np.broadcast_to(mask, header.shape)[:, columns].all():
-                raise ValueError(
-                    f"file {scan.path}: expected a target, images, or fully sampled k-space, found undersampled k-space"
-                )
-            image = np.asarray(crop_to_recon_size(host.rss(host.coil_images(part.kspace * mask[None])), header))  # type: ignore[operator]
-        images.append(image)
-    volume = np.stack(images)
-    whole = header.n_frames > 1 and len(slices) == len(scan)
-    return volume.reshape(header.n_frames, -1, *volume.shape[1:]) if whole else volume
 
 
 def _write(scores: "Evaluation", options: Options) -> None:

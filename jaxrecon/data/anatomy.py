@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from ..checks import MissingPackage, UserError
 from .phantoms import HEAD_TISSUES
 
 
@@ -16,12 +17,12 @@ def load_mni152() -> Float[np.ndarray, "slice tissue y x"]:
       (slice, tissue, y, x) float32, anterior at the top, the patient's left at the picture's right.
 
     Raises:
-      ModuleNotFoundError: the package nilearn, which carries the template, is not installed.
+      MissingPackage: the package nilearn, which carries the template, is not installed.
     """
     try:
         from nilearn import datasets
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise MissingPackage(
             "the MNI152 template comes with the package nilearn: pip install 'jaxrecon[anatomy]', or use the analytic "
             "phantom (leave the anatomy out)"
         ) from error
@@ -59,11 +60,11 @@ def tissues_from_probabilities(
       ValueError: shapes differ, or the support is empty.
     """
     if not grey.shape == white.shape == support.shape:
-        raise ValueError(
+        raise UserError(
             f"grey {grey.shape}, white {white.shape} and support {support.shape} must have one shape (y, x)"
         )
     if not support.any():
-        raise ValueError("the support of the brain is empty")
+        raise UserError("the support of the brain is empty")
     margin, reach = round(16 / pixel), round(30 / pixel)
     grey, white, brain = (np.pad(np.asarray(a, np.float32), margin + reach) for a in (grey, white, support))
     grey, white = grey * brain, white * brain

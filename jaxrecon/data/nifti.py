@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import DataError, check_bytes
+from ..checks import DataError, MissingPackage, check_bytes
 from ..files import check_expansion, check_file, reading
 from .scan import Header, Scan, Slice, check_shape, latest_volume, volume_key
 
 
 def import_nibabel():
-    """The module nibabel, or an ImportError that says how to get it."""
+    """The module nibabel, or a MissingPackage that says how to get it."""
     try:
         import nibabel
     except ImportError as error:
-        raise ImportError("NIfTI files need nibabel: pip install 'jaxrecon[io]'") from error
+        raise MissingPackage("NIfTI files need nibabel: pip install 'jaxrecon[io]'") from error
     return nibabel
 
 
@@ -32,7 +32,7 @@ class NiftiScan(Scan):
       reorient: bring the axes to the order nearest to right, anterior, superior first; files of one study differ in it.
 
     Raises:
-      ImportError: nibabel is not installed.
+      MissingPackage: nibabel is not installed.
       DataError: the file is damaged, truncated, or states an implausible size.
     """
 

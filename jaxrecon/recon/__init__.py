@@ -1,5 +1,6 @@
 """Reconstruction of whole scans: from a file, a scan or an array to pictures, by a classical method or a trained network."""
 
+from .evaluate import evaluate
 from .network import Network, load_network
 from .scan import Reconstructed, reconstruct
 from .settings import Settings
@@ -10,6 +11,7 @@ __all__ = [
     "Reconstructed",
     "Settings",
     "SliceResult",
+    "evaluate",
     "load_network",
     "parts_of",
     "reconstruct",

@@ -65,7 +65,7 @@ def test_complex_reconstruction_and_full_scan_as_reference(tmp_path, capsys):
     ("options", "words"),
     [
         (["--variant", "mine"], ["'mine'", "fastmri", "gleam"]),
-        (["--slices", "0:2"], ["expected 2 slices", "found 3", "--slices"]),
+        (["--slices", "0:2"], ["expected 2 slices", "found 3", "name the slices"]),
         (["--out", "scores.txt"], ["scores.txt", ".json"]),
     ],
 )

@@ -1,0 +1,111 @@
+"""Scores of reconstructed images against those of a scan."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Inexact
+
+from .. import host, metrics
+from ..checks import UserError
+from ..data import Scan, acquired_mask, crop_to_recon_size
+from ..data import open as open_scan
+from ..metrics import Evaluation
+
+RANGE_OF_FILE = ("promptmr-plus-fastmri",)
+"""Rules that take the data range from the target's file, not from the slices at hand."""
+
+
+def evaluate(
+    recon: str | Path | Inexact[np.ndarray, "*frame slice y x"],
+    target: str | Path | Scan | Inexact[np.ndarray, "*frame slice y x"],
+    *,
+    variant: str = "fastmri",
+    which: Sequence[int] | None = None,
+) -> Evaluation:
+    """Score a reconstruction against a reference, by the rule of a named source.
+
+    Args:
+      recon: images ([frame,] slice, y, x), or a file of such.
+      target: a scan with a target, images, or a fully sampled scan, whose root of sum of squares it is then; a file, an opened
+        scan, or images ([frame,] slice, y, x).
+      variant: a name of `jaxrecon.metrics.VARIANTS`.
+      which: numbers of the slices of the target's file that were reconstructed; None: all.
+
+    Returns:
+      The values of the volume and of each slice, with the name of the rule.
+
+    Raises:
+      DataError: a damaged file.
+      ValueError: an unknown rule, k-space in place of images, an undersampled target, or numbers of slices that differ.
+
+    Example:
+      >>> volume = np.random.default_rng(0).random((3, 16, 16))
+      >>> round(jr.evaluate(0.9 * volume, volume).volume["nmse"], 6)
+      0.01
+    """
+    prediction, reference, data_range = _images(recon), target, None
+    if not isinstance(reference, np.ndarray):
+        reference, data_range = _of_scan(reference, which, variant)
+    elif which is not None:
+        reference = reference[..., list(which), :, :]
+    if prediction.shape[:-2] != reference.shape[:-2]:
+        prediction = prediction.reshape(-1, *prediction.shape[-2:])
+        reference = reference.reshape(-1, *reference.shape[-2:])
+    if len(prediction) != len(reference):
+        names = [f"file {recon}" if isinstance(recon, str | Path) else "the reconstruction", _name(target)]
+        raise UserError(
+            f"{names[0]}: expected {len(reference)} slices as in {names[1]}, found {len(prediction)}: name the slices that "
+            "were reconstructed"
+        )
+    return metrics.evaluate(reference, prediction, variant=variant, data_range=data_range)
+
+
+def _images(recon: str | Path | Inexact[np.ndarray, "*frame slice y x"]) -> Inexact[np.ndarray, "*frame slice y x"]:
+    """Images ([frame,] slice, y, x), of a file or as they are; complex ones of .npy and .cfl look like k-space to their readers."""
+    if isinstance(recon, np.ndarray):
+        return recon
+    with open_scan(recon) as scan:
+        header = scan.header
+        if not header.has_kspace:
+            volume = np.stack([part.image for part in scan])  # type: ignore[misc]
+            return volume.reshape(header.n_frames, -1, *volume.shape[1:]) if header.n_frames > 1 else volume
+        if header.format == "npy" or (header.format == "BART" and header.n_coils == 1):
+            return np.concatenate([part.kspace for part in scan])  # type: ignore[misc]
+        raise UserError(f"file {scan.path}: expected images, found k-space: reconstruct it first, jaxrecon recon")
+
+
+def _of_scan(target: str | Path | Scan, which: Sequence[int] | None, variant: str) -> tuple[np.ndarray, float | None]:
+    """(the reference of a scan, its data range if the rule takes that of the file)."""
+    opened = contextlib.nullcontext(target) if isinstance(target, Scan) else open_scan(target)
+    with opened as scan:
+        slices = range(len(scan)) if which is None else which
+        attributes = scan.header.attributes
+        of_file = variant in RANGE_OF_FILE and "max" in attributes
+        return _reference(scan, slices), float(attributes["max"]) if of_file else None
+
+
+def _reference(scan: Scan, slices: Sequence[int]) -> np.ndarray:
+    header = scan.header
+    images = []
+    for i in slices:
+        part = scan[i]
+        image = part.image if part.image is not None else part.target
+        if image is None:
+            mask, _ = acquired_mask(part, header)
+            columns = slice(*(header.padding or (None, None)))
+            if len(header.shape) == 1 or not np.broadcast_to(mask, header.shape)[:, columns].all():
+                raise UserError(
+                    f"file {scan.path}: expected a target, images, or fully sampled k-space, found undersampled k-space"
+                )
+            image = np.asarray(crop_to_recon_size(host.rss(host.coil_images(part.kspace * mask[None])), header))  # type: ignore[operator]
+        images.append(image)
+    volume = np.stack(images)
+    whole = header.n_frames > 1 and len(slices) == len(scan)
+    return volume.reshape(header.n_frames, -1, *volume.shape[1:]) if whole else volume
+
+
+def _name(target: object) -> str:
+    path = getattr(target, "path", target)
+    return "the target" if isinstance(path, np.ndarray) else str(path)
