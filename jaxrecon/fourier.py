@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Inexact, Shaped
 
-from .checks import check_at_least
+from .checks import UserError, check_at_least
 from .typing import AnyArray, ArrayKind
 
 
@@ -109,7 +109,7 @@ def center_crop(x: Shaped[ArrayKind, "..."], shape: Sequence[int]) -> Shaped[Arr
     check_at_least("x", x, [f"axis {i}" for i in range(len(shape))])
     last = x.shape[x.ndim - len(shape) :]
     if any(n > size or n < 1 for size, n in zip(last, shape, strict=True)):
-        raise ValueError(f"cannot crop {tuple(last)} to {tuple(shape)}: each size must be within 1 and the array's")
+        raise UserError(f"cannot crop {tuple(last)} to {tuple(shape)}: each size must be within 1 and the array's")
     starts: list[int] = [(size - n) // 2 for size, n in zip(last, shape, strict=True)]
     index: Any = (..., *(slice(s, s + n) for s, n in zip(starts, shape, strict=True)))
     return x[index]

@@ -16,6 +16,8 @@ from jaxtyping import Float, Inexact
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .checks import UserError
+
 ArrayLike = Any
 """An array of jax or numpy."""
 
@@ -107,12 +109,12 @@ def comparison(
     images = dict(_named(reconstructions))
     for name, image in images.items():
         if image.shape != reference.shape:
-            raise ValueError(
+            raise UserError(
                 f"reconstruction '{name}' has size {image.shape}, the reference {reference.shape}: crop it with "
                 "jaxrecon.metrics.crop_to_target first"
             )
     if zoom is not None and 0 in reference[zoom].shape:
-        raise ValueError(f"zoom {zoom} holds no pixel of an image of size {reference.shape}")
+        raise UserError(f"zoom {zoom} holds no pixel of an image of size {reference.shape}")
     low, high = display_window(reference)
     rows, columns = 2 + (zoom is not None), 1 + len(images)
     shape = reference.shape
@@ -151,7 +153,7 @@ def mask_grid(masks: Mapping[str, ArrayLike] | Sequence[ArrayLike], *, columns: 
     for i, (name, mask) in enumerate(_items(masks)):
         mask = np.asarray(mask) != 0
         if mask.ndim not in (1, 2) or not mask.any():
-            raise ValueError(f"mask '{name or i}' must be (y, x) with a sample, but its shape is {mask.shape}")
+            raise UserError(f"mask '{name or i}' must be (y, x) with a sample, but its shape is {mask.shape}")
         mask = np.atleast_2d(mask)
         shape = tuple(max(mask.shape) if n == 1 else n for n in mask.shape)
         label = f"R = {mask.size / mask.sum():.2f}"
@@ -174,9 +176,9 @@ def trajectory_plot(trajectory: Float[ArrayLike, "sample 2"], *, n_samples: int 
     """
     points = np.asarray(trajectory)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"trajectory must be (sample, 2), but its shape is {points.shape}")
+        raise UserError(f"trajectory must be (sample, 2), but its shape is {points.shape}")
     if n_samples is not None and len(points) % n_samples:
-        raise ValueError(f"{len(points)} samples are no whole number of spokes of {n_samples}")
+        raise UserError(f"{len(points)} samples are no whole number of spokes of {n_samples}")
     figure = _figure(4.2, 4.2)
     axes = figure.add_subplot()
     if n_samples is None:
@@ -212,13 +214,13 @@ def curves(
       ValueError: no line, or x and y of different length.
     """
     if not lines:
-        raise ValueError("no line to draw")
+        raise UserError("no line to draw")
     figure = _figure(5.6, 3.8, title)
     axes = figure.add_subplot()
     for name, (x, y) in lines.items():
         x, y = np.asarray(x), np.asarray(y)
         if x.shape != y.shape or x.ndim != 1:
-            raise ValueError(f"line '{name}': x has shape {x.shape}, y {y.shape}; both must be (n,)")
+            raise UserError(f"line '{name}': x has shape {x.shape}, y {y.shape}; both must be (n,)")
         axes.plot(x, y, marker="o" if len(x) <= 20 else "", markersize=3, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log_y else "linear")
     axes.grid(alpha=0.3)
@@ -244,7 +246,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     suffix = path.suffix.lower().removeprefix(".")
     formats = figure.canvas.get_supported_filetypes()
     if suffix not in formats:
-        raise ValueError(f"cannot write '{path.name}': choose one of the suffixes {', '.join(sorted(formats))}")
+        raise UserError(f"cannot write '{path.name}': choose one of the suffixes {', '.join(sorted(formats))}")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
@@ -284,7 +286,7 @@ def _frame(axes, zoom, shape):
 def _items(images):
     items = list(images.items()) if isinstance(images, Mapping) else [("", image) for image in images]
     if not items:
-        raise ValueError("no image to draw")
+        raise UserError("no image to draw")
     return items
 
 
@@ -295,7 +297,7 @@ def _named(images):
 def _image(name, image):
     image = _magnitude(image)
     if image.ndim != 2 or 0 in image.shape:
-        raise ValueError(f"'{name}' must be one image (y, x), but its shape is {image.shape}: choose a slice or frame")
+        raise UserError(f"'{name}' must be one image (y, x), but its shape is {image.shape}: choose a slice or frame")
     return image
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from . import struct
-from .checks import check_at_least, check_broadcasts, check_same_coils
+from .checks import UserError, check_at_least, check_broadcasts, check_same_coils
 from .operators import CARTESIAN, CartesianSense, EncodingRecord, Sense
 from .typing import Key, KSpace, Mask
 
@@ -61,16 +61,16 @@ class Problem:
         kspace = np.asarray(kspace)
         axes = ("z", "y", "x")[-ndim:]
         if kspace.dtype.kind != "c":
-            raise ValueError(f"kspace must be complex, but its dtype is {kspace.dtype}: real and imaginary parts last?")
+            raise UserError(f"kspace must be complex, but its dtype is {kspace.dtype}: real and imaginary parts last?")
         if kspace.ndim == ndim:
             kspace = kspace[None]
         check_at_least("kspace", kspace, ("coil", *axes))
         if not np.isfinite(kspace).all():
-            raise ValueError(f"kspace holds {int((~np.isfinite(kspace)).sum())} NaN or infinite values; expected none")
+            raise UserError(f"kspace holds {int((~np.isfinite(kspace)).sum())} NaN or infinite values; expected none")
         mask = np.any(kspace != 0, axis=-ndim - 1, keepdims=True) if mask is None else np.asarray(mask)
         check_broadcasts("mask", mask.shape, "kspace", kspace.shape)
         if not mask.any():
-            raise ValueError("mask is empty: no sample is measured")
+            raise UserError("mask is empty: no sample is measured")
         mask = _collapse_constant_axes(mask, ndim)
         if maps is None:
             maps = np.ones_like(kspace[(0,) * (kspace.ndim - ndim - 1)]) if kspace.shape[-ndim - 1] == 1 else None
@@ -79,7 +79,7 @@ class Problem:
             check_at_least("maps", maps, ("coil", *axes))
             check_same_coils(maps, kspace, -ndim - 1)
             if maps.shape[-ndim:] != kspace.shape[-ndim:]:
-                raise ValueError(f"maps of size {maps.shape[-ndim:]} do not fit kspace of size {kspace.shape[-ndim:]}")
+                raise UserError(f"maps of size {maps.shape[-ndim:]} do not fit kspace of size {kspace.shape[-ndim:]}")
         real = kspace.real.dtype
         kspace = kspace * mask.astype(real)
         op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask, real), ndim=ndim)
@@ -102,7 +102,7 @@ class Problem:
         missing = [key for key in ("kspace", *encoding.keys) if key not in example]
         if missing:
             wanted = ", ".join(("kspace", *encoding.keys))
-            raise ValueError(f"encoding {encoding.name} is made of {wanted}: {', '.join(missing)} missing")
+            raise UserError(f"encoding {encoding.name} is made of {wanted}: {', '.join(missing)} missing")
         op = Sense(example.get("maps"), encoding.build({key: example[key] for key in encoding.keys}), sets=None)
         key = None
         if "seed" in example:

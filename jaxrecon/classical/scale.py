@@ -9,6 +9,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..checks import UserError
 from ..complex_ops import rss
 from ..problem import Problem
 from ..typing import Scalar
@@ -46,7 +47,7 @@ def data_scale(problem: Problem, rule: Rule = "bart", *, calib_size: tuple[int, 
         image = rss_image(problem)
         scale = image.max() if rule == "max" else jnp.percentile(image, 95)
     else:
-        raise ValueError(f"data_scale knows the rules none, max, p95 and bart, not '{rule}'")
+        raise UserError(f"data_scale knows the rules none, max, p95 and bart, not '{rule}'")
     return jnp.where(scale > 0, scale, 1)
 
 

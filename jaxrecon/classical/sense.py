@@ -5,6 +5,7 @@ Source: Roemer et al. 1990 for the root of the sum of squares; Pruessmann et al.
 
 import jax.numpy as jnp
 
+from ..checks import UserError
 from ..complex_ops import rss
 from ..problem import Problem
 from ..typing import Image, Magnitude, Scalar
@@ -68,13 +69,13 @@ def sense(problem: Problem, *, acceleration: tuple[int, int], lam: Scalar = 0.0)
     op = problem.op
     maps, encoding = getattr(op, "maps", None), getattr(op, "encoding", None)
     if maps is None or maps.ndim != 3 or encoding is None or not hasattr(encoding, "mask"):
-        raise ValueError(
+        raise UserError(
             "sense unfolds the pixels that a mask folds together: it needs a Cartesian problem with maps (coil, y, x); "
             "cg_sense takes any other"
         )
     size = maps.shape[-2:]
     if any(n % r for n, r in zip(size, acceleration, strict=True)):
-        raise ValueError(f"acceleration {acceleration} must divide the matrix {size}: use cg_sense otherwise")
+        raise UserError(f"acceleration {acceleration} must divide the matrix {size}: use cg_sense otherwise")
     delta = jnp.zeros(size, maps.dtype).at[0, 0].set(1)
     spread = encoding.normal(delta)  # h(p): the circular point spread function
     steps = [n // r for n, r in zip(size, acceleration, strict=True)]

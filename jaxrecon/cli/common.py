@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..checks import UserError
+
 T = TypeVar("T")
 
 
@@ -38,7 +40,7 @@ def choices(title: str, rows: Iterable[tuple[str, str, str]]) -> None:
 def check_output(path: Path, *, suffixes: Sequence[str], overwrite: bool) -> None:
     """Raise before the work where the result could not be written after it."""
     if not path.name.lower().endswith(tuple(suffixes)):
-        raise ValueError(f"cannot write {path}: the suffix must be one of {', '.join(suffixes)}")
+        raise UserError(f"cannot write {path}: the suffix must be one of {', '.join(suffixes)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
@@ -72,7 +74,7 @@ def chosen_slices(text: str | None, n_slices: int) -> range:
     except ValueError:
         start, stop = -1, -1
     if not 0 <= start < stop <= n_slices:
-        raise ValueError(f"--slices {text}: expected one slice as 5, or a range as 3:7, within 0 and {n_slices}")
+        raise UserError(f"--slices {text}: expected one slice as 5, or a range as 3:7, within 0 and {n_slices}")
     return range(start, stop)
 
 

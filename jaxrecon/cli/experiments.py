@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 
+from ..checks import UserError
 from ..experiment.as_json import OWN, check_types, kind_of
 from ..experiment.catalog import CATALOG, entry
 from ..experiment.experiment import Experiment, load_experiment
@@ -38,9 +39,9 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     model, strategy, optimizer = (_word(args, option) for option in ("--model", "--strategy", "--optimizer"))
     asks_for_help = bool({"-h", "--help"} & set(args))
     if file and model:
-        raise ValueError(f"{file} and --model {model} both choose the experiment: give one of them")
+        raise UserError(f"{file} and --model {model} both choose the experiment: give one of them")
     if not (file or model or asks_for_help):
-        raise ValueError(
+        raise UserError(
             f"{name} needs an experiment: a configuration file, as in jaxrecon {name} my_experiment.py ..., or one of "
             f"--model {', '.join(CATALOG)}"
         )
@@ -74,7 +75,7 @@ def _word(args, option):
 
 def _named(name, what, table):
     if name not in table:
-        raise ValueError(f"there is no {what} '{name}'; there are {', '.join(table)}")
+        raise UserError(f"there is no {what} '{name}'; there are {', '.join(table)}")
     return table[name]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tyro
 
+from ..checks import UserError
 from ..classical.methods import METHODS
 from ..coils.estimate import SMALLEST_CALIBRATION
 from ..data.masks import acquired_mask, read_mask
@@ -37,7 +38,7 @@ class Options:
 def run(options: Options) -> None:
     """Describe each file in turn."""
     if not options.files:
-        raise ValueError("info needs the name of a file: jaxrecon info scan.h5")
+        raise UserError("info needs the name of a file: jaxrecon info scan.h5")
     for i, file in enumerate(options.files):
         if i:
             say()

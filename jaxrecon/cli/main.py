@@ -1,12 +1,9 @@
 """The entry point: finds the command, reads its options, and turns a user's mistake into one line and exit code 2."""
 
-import dis
 import importlib
 import inspect
 import sys
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 COMMANDS = {
     "info": "what a file holds: format, shapes, coils, acceleration, calibration lines, what can be done with it",
@@ -39,7 +36,8 @@ First steps:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
 
-    A mistake in this package is no user's mistake: it is raised, with its traceback (exit code 1).
+    Files and options are to blame where the system refuses a file or this package an input (`UserError`). A mistake in this
+    package is raised, with its traceback (exit code 1); so is a ValueError of NumPy or JAX, even in a line of this package.
     """
     name, *rest = list(sys.argv[1:] if argv is None else argv) or [""]
     if name in ("", "-h", "--help", "help"):
@@ -60,27 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped: no unfinished file was left", file=sys.stderr)
         return 130
     except Exception as error:
-        if not is_users_mistake(error):
+        from ..checks import UserError
+
+        if not isinstance(error, UserError | OSError):
             raise
         return _refuse(str(error) or type(error).__name__)
     return 0
-
-
-def is_users_mistake(error: BaseException) -> bool:
-    """Whether files and options are to blame: the system refused a file, or this package's own `raise` an input.
-
-    A ValueError that NumPy or JAX raises, even in a line of this package, is a mistake of this package.
-    """
-    if isinstance(error, OSError):
-        return True
-    if not isinstance(error, ValueError | ImportError) or error.__traceback__ is None:
-        return False
-    frame, last = list(traceback.walk_tb(error.__traceback__))[-1][0], error.__traceback__
-    while last.tb_next is not None:
-        last = last.tb_next
-    code = frame.f_code
-    inside = Path(code.co_filename).is_relative_to(Path(__file__).parents[1])
-    return inside and code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def _options(module, name, args):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..checks import UserError
 from ..experiment.experiment import Experiment
 from . import experiments
 from .common import choices, say
@@ -102,5 +103,5 @@ def parse_bytes(text: str) -> int:
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     if found is None or found[2].upper() not in UNITS:
-        raise ValueError(f"--limit {text}: expected bytes as 12GiB, 800MB or a number")
+        raise UserError(f"--limit {text}: expected bytes as 12GiB, 800MB or a number")
     return round(float(found[1]) * UNITS[found[2].upper()])

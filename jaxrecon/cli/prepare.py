@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from ..checks import UserError
 from .common import choices, progress, say
 
 
@@ -47,7 +48,7 @@ def run(options: Options) -> None:
         known = sorted({str(e.acquisition) for e in entries})
         entries = select(entries, acquisition=options.acquisition)
         if not entries:
-            raise ValueError(f"--acquisition {options.acquisition}: there is none; there are {', '.join(known)}")
+            raise UserError(f"--acquisition {options.acquisition}: there is none; there are {', '.join(known)}")
     targets = prepared_files(dict.fromkeys(e.file for e in entries), options.out)
     settings = MapSettings(options.maps, options.kernel, options.calib_size)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
+from ..checks import UserError
 from ..classical.methods import METHODS
 from ..classical.scale import Rule
 from ..sampling.named import center_of, draw, names
@@ -92,15 +93,15 @@ def run(options: Options) -> None:
     if figure:
         check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
     if options.undersample and options.mask:
-        raise ValueError("--mask and --undersample both choose the samples: give one of them")
+        raise UserError("--mask and --undersample both choose the samples: give one of them")
     if options.checkpoint and options.method != Options.method:
-        raise ValueError("--method and --checkpoint both choose the reconstruction: give one of them")
+        raise UserError("--method and --checkpoint both choose the reconstruction: give one of them")
     from ..data import open
     from ..experiment import load_experiment
     from ..recon import load_network
 
     if options.experiment and not options.checkpoint:
-        raise ValueError("--experiment says what the network of --checkpoint is: give both")
+        raise UserError("--experiment says what the network of --checkpoint is: give both")
     network = None
     if options.checkpoint is not None:
         own = None if options.experiment is None else load_experiment(options.experiment)
@@ -115,7 +116,7 @@ def _settings(options: Options, network) -> "Settings":
 
     maps = None if options.maps in (None, *ESTIMATED) else Path(options.maps)  # type: ignore[arg-type]
     if maps and not maps.suffix and not maps.with_suffix(".cfl").exists():
-        raise ValueError(f"--maps {maps}: expected espirit, jsense, or the name of a file of maps")
+        raise UserError(f"--maps {maps}: expected espirit, jsense, or the name of a file of maps")
     return Settings(
         method=options.method,
         lam=options.lam,
@@ -178,7 +179,7 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
     volume = parts.in_order(images)
     empty = [i for i, image in zip(which, images, strict=True) if not image.any()]
     if len(empty) == len(images):
-        raise ValueError(f"file {options.file}: expected a signal, found none in any of {len(images)} slices")
+        raise UserError(f"file {options.file}: expected a signal, found none in any of {len(images)} slices")
     if empty:
         say(f"slices {empty} hold no signal: their images are 0")
     known = all(r is not None for r in references)

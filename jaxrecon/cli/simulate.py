@@ -10,6 +10,7 @@ import tyro
 from jaxtyping import Complex, Float
 
 from .. import host
+from ..checks import UserError
 from ..sampling.named import draw, names
 from ..sampling.pattern import pattern
 from .common import check_output, choices, chosen_slices, literal, progress, say, stem
@@ -77,7 +78,7 @@ def run(options: Options) -> None:
     if figure:
         check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
     if not options.snr > 0:
-        raise ValueError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
+        raise UserError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
     with progress("simulating ") as track:
         parts = list(_phantom(options, track) if options.anatomy == "phantom" else _from_images(options, track))
     kspace = np.stack([part.kspace for part in parts])
@@ -106,7 +107,7 @@ def _phantom(options: Options, track):
     from ..data.simulate import CONTRASTS, simulate
 
     if options.n_slices < 1 or options.slices:
-        raise ValueError("the phantom has no file to take --slices from: say --n-slices, 1 or more")
+        raise UserError("the phantom has no file to take --slices from: say --n-slices, 1 or more")
     key = jax.random.key(options.seed)
     for position in track(np.linspace(0.2, 0.6, options.n_slices) if options.n_slices > 1 else np.array([0.2])):
         part = simulate(
@@ -127,13 +128,11 @@ def _from_images(options: Options, track):
     path = Path(options.anatomy)
     with open(path) as scan:
         if scan.header.has_kspace:
-            raise ValueError(
-                f"file {path}: expected images to measure, found k-space: see jaxrecon recon --undersample"
-            )
+            raise UserError(f"file {path}: expected images to measure, found k-space: see jaxrecon recon --undersample")
         slices = chosen_slices(options.slices, len(scan))
         images = np.stack([np.abs(scan[i].image) for i in slices])  # type: ignore[arg-type]
     if not images.any():
-        raise ValueError(f"file {path}: expected images, found zeros only")
+        raise UserError(f"file {path}: expected images, found zeros only")
     import jax
 
     shape = options.shape or images.shape[1:]

@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from ..checks import UserError
 from ..experiment.experiment import Experiment
 from . import experiments
 from .common import choices, say
@@ -115,13 +116,13 @@ def choose_devices(options: Options) -> "Mesh | None":
 
     several = options.processes > 1
     if several and options.coordinator is None:
-        raise ValueError(f"--processes {options.processes} needs --coordinator host:port, the address of process 0")
+        raise UserError(f"--processes {options.processes} needs --coordinator host:port, the address of process 0")
     if several:
         join_hosts(options.coordinator or "", options.processes, options.process, timeout=options.join_timeout)
     if isinstance(options.experiment.strategy, PGleam):
         return module_mesh(options.devices, n_data=options.data_shards)
     if options.data_shards > 1:
-        raise ValueError("--data-shards is for --strategy p_gleam: other strategies spread a batch over --devices")
+        raise UserError("--data-shards is for --strategy p_gleam: other strategies spread a batch over --devices")
     if not several and options.devices in (None, 1):
         return None
     import jax

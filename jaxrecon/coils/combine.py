@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from ..checks import check_at_least, check_calibration, check_same_coils
+from ..checks import UserError, check_at_least, check_calibration, check_same_coils
 from ..complex_ops import abs2, magnitude, rss
 from ..fourier import crop_or_pad, ifftc
 from ..typing import AnyArray
@@ -237,7 +237,7 @@ def low_resolution_maps(
     elif window == "kaiser":
         taper = np.where(np.abs(u) < 1, np.i0(beta * np.sqrt(1 - u**2)) / np.i0(beta), 0)
     else:
-        raise ValueError(f"window is {window!r}; wanted: 'hann', 'kaiser' or 'none'")
+        raise UserError(f"window is {window!r}; wanted: 'hann', 'kaiser' or 'none'")
     calib = crop_or_pad(kspace, (calib_size,) * len(space))
     for axis in space:
         calib = calib * jnp.asarray(
@@ -253,7 +253,7 @@ def low_resolution_maps(
 def _per_axis(window, n_axes):
     windows = (window,) * n_axes if isinstance(window, int) else tuple(window)
     if len(windows) != n_axes or min(windows) < 1:
-        raise ValueError(f"window is {window}, but the images have {n_axes} spatial axes: one width >= 1 for each")
+        raise UserError(f"window is {window}, but the images have {n_axes} spatial axes: one width >= 1 for each")
     return windows
 
 

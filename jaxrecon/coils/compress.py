@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
-from ..checks import check_at_least, check_calibration
+from ..checks import UserError, check_at_least, check_calibration
 from ..fourier import crop_or_pad, fftc, ifftc
 from ..typing import AnyArray
 
@@ -74,7 +74,7 @@ def gcc_compression(
     """
     _check(kspace, n_virtual, calib_size)
     if window < 1 or window % 2 == 0:
-        raise ValueError(f"window is {window}: wanted an odd number of readout positions")
+        raise UserError(f"window is {window}: wanted an odd number of readout positions")
     return _gcc(
         kspace,
         n_virtual=n_virtual,
@@ -125,7 +125,7 @@ def compress(
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
     if matrix.shape[1] != kspace.shape[0]:
-        raise ValueError(
+        raise UserError(
             f"matrix (virtual, coil) is for {matrix.shape[1]} coils, kspace has {kspace.shape[0]}: "
             "was it made from other data?"
         )
@@ -133,7 +133,7 @@ def compress(
         return jnp.tensordot(matrix, kspace, 1, precision="highest")
     axis = _checked_axis(readout_axis, kspace.ndim)
     if matrix.shape[2] != kspace.shape[axis]:
-        raise ValueError(
+        raise UserError(
             f"matrix is for {matrix.shape[2]} readout positions, kspace has {kspace.shape[axis]}: "
             f"is the readout another axis than {readout_axis}?"
         )
@@ -150,13 +150,13 @@ def _leading(data, n_virtual):
 def _check(kspace, n_virtual, calib_size):
     check_at_least("kspace", kspace, ("coil", "y", "x"))
     if not 1 <= n_virtual <= kspace.shape[0]:
-        raise ValueError(f"n_virtual is {n_virtual}, but kspace has {kspace.shape[0]} coils: wanted 1 to that many")
+        raise UserError(f"n_virtual is {n_virtual}, but kspace has {kspace.shape[0]} coils: wanted 1 to that many")
     check_calibration(kspace, calib_size, complete=False)
 
 
 def _checked_axis(readout_axis, ndim):
     if readout_axis % ndim == 0 or not -ndim <= readout_axis < ndim:
-        raise ValueError(
+        raise UserError(
             f"readout_axis is {readout_axis}: wanted a spatial axis of kspace, which has {ndim} axes, coil first"
         )
     return readout_axis % ndim

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from ..checks import check_at_least, check_calibration
+from ..checks import UserError, check_at_least, check_calibration
 from ..fourier import crop_or_pad
 from ..typing import AnyArray, Scalar
 
@@ -129,9 +129,9 @@ def espirit_eigen(
     check_at_least("kspace", kspace, ("coil", "y", "x"))
     n_coils, *shape = kspace.shape
     if not 1 <= n_maps <= n_coils:
-        raise ValueError(f"n_maps is {n_maps}, but {n_coils} coils have between 1 and {n_coils} map sets")
+        raise UserError(f"n_maps is {n_maps}, but {n_coils} coils have between 1 and {n_coils} map sets")
     if phase not in ("first_coil", "principal"):
-        raise ValueError(f"phase is {phase!r}; wanted: 'first_coil' (sigpy) or 'principal' (BART)")
+        raise UserError(f"phase is {phase!r}; wanted: 'first_coil' (sigpy) or 'principal' (BART)")
     check_calibration(kspace, calib_size, kernel_size)
     if chunk is None:
         entries = _CHUNK_ENTRIES.get(jax.default_backend(), _CHUNK_ENTRIES_ACCELERATOR)

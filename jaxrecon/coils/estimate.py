@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Complex
 
+from ..checks import UserError
 from ..host import complete_width
 from .espirit import espirit
 from .jsense import jsense
@@ -48,13 +49,13 @@ def calibration_size(
     if method == "jsense":
         size = calib_size or min(LARGEST_CALIBRATION, *shape)
         if not SMALLEST_CALIBRATION <= size <= min(shape):
-            raise ValueError(f"{name}: expected calib_size of {SMALLEST_CALIBRATION} to {min(shape)}, found {size}")
+            raise UserError(f"{name}: expected calib_size of {SMALLEST_CALIBRATION} to {min(shape)}, found {size}")
         return CalibrationSize(size, min(16, max(size // 2, 2)))
     size = calib_size or min(LARGEST_CALIBRATION, square)
     if size < SMALLEST_CALIBRATION or size > square:
         wanted = max(size, SMALLEST_CALIBRATION)
         cure = f"Use calib_size {square}" if square >= SMALLEST_CALIBRATION else "Give maps, or use the method rss"
-        raise ValueError(
+        raise UserError(
             f"{name}: the calibration region is not complete: expected {wanted} x {wanted} measured samples around the "
             f"center, found {square} x {square}. {cure}"
         )

@@ -10,7 +10,7 @@ import jax.scipy.linalg
 import numpy as np
 from jaxtyping import Array, Complex
 
-from ..checks import check_at_least
+from ..checks import UserError, check_at_least
 from ..typing import AnyArray
 
 
@@ -29,7 +29,7 @@ def noise_covariance(noise: Complex[AnyArray, "coil *more sample"]) -> Complex[A
     check_at_least("noise", noise, ("coil", "sample"))
     n_coils, n_samples = noise.shape[0], int(np.prod(noise.shape[1:]))
     if n_samples <= n_coils:
-        raise ValueError(
+        raise UserError(
             f"noise (coil, sample) has {n_samples} samples for {n_coils} coils; wanted more samples than coils: "
             "are its axes in another order?"
         )
@@ -63,7 +63,7 @@ def whitening_matrix(
     Source: ismrmrd-python-tools, `calculate_prewhitening`; BART, `whiten`.
     """
     if form not in ("ismrmrd", "bart"):
-        raise ValueError(f"form is {form!r}; wanted: 'ismrmrd' or 'bart'")
+        raise UserError(f"form is {form!r}; wanted: 'ismrmrd' or 'bart'")
     covariance = noise_covariance(noise)
     gain = jnp.sqrt(jnp.asarray((2 if form == "ismrmrd" else 1) * scale_factor, covariance.real.dtype))
     identity = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
@@ -94,7 +94,7 @@ def whiten(
     """
     check_at_least("kspace", kspace, ("coil",))
     if matrix.shape != (kspace.shape[0],) * 2:
-        raise ValueError(
+        raise UserError(
             f"matrix (coil, coil) has shape {tuple(matrix.shape)}, kspace has {kspace.shape[0]} coils: "
             "was the noise measured with the same coils?"
         )

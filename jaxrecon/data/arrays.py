@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
+from ..checks import UserError
 from .scan import Header, Scan, Slice, sampled
 
 
@@ -33,7 +34,7 @@ class ArrayScan(Scan):
     ):
         kspace = np.asarray(kspace)
         if kspace.dtype.kind != "c" or kspace.ndim not in (3, 4) or 0 in kspace.shape:
-            raise ValueError(
+            raise UserError(
                 f"k-space must be complex with axes (coil, y, x) or (slice, coil, y, x), but it is {kspace.dtype} of shape "
                 f"{kspace.shape}"
             )
@@ -41,7 +42,7 @@ class ArrayScan(Scan):
         self._kspace = kspace if kspace.ndim == 4 else kspace[None]
         n_slices, n_coils, *shape = self._kspace.shape
         if n_slices % n_frames:
-            raise ValueError(f"{n_frames} frames do not divide {n_slices} slices")
+            raise UserError(f"{n_frames} frames do not divide {n_slices} slices")
         self._mask, self._maps, self._target = (None if a is None else np.asarray(a) for a in (mask, maps, target))
         self.header = Header(
             format="array",

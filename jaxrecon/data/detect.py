@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 
-from ..checks import DataError
+from ..checks import DataError, UserError
 from ..files import check_file, reading
 from .bart import BartScan, cfl_paths
 from .calgary import CalgaryScan
@@ -56,7 +56,7 @@ def open(path: str | Path, *, mask: str | Path | None = None) -> Scan:
         reader = recognise(path)
         if mask is not None:
             if reader is not CMRxReconScan:
-                raise ValueError(f"mask= is for CMRxRecon files, which store it apart; {path} is none")
+                raise UserError(f"mask= is for CMRxRecon files, which store it apart; {path} is none")
             return CMRxReconScan(path, mask=mask)
         return reader(path)  # type: ignore[call-arg]
     except BaseException:

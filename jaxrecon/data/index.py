@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..checks import DataError
+from ..checks import DataError, UserError
 from ..files import atomic, check_file
 from .detect import open as open_scan
 from .scan import Header, Scan, Slice
@@ -152,7 +152,7 @@ def select(
         and not {Path(e.file).stem, f"{Path(e.file).parent.name}_{Path(e.file).stem}"} & set(exclude)
     ]
     if not 0 < sample_rate <= 1:
-        raise ValueError(f"sample_rate must be within (0, 1], but it is {sample_rate}")
+        raise UserError(f"sample_rate must be within (0, 1], but it is {sample_rate}")
     if sample_rate < 1:
         files = sorted({e.file for e in kept})
         n = max(round(sample_rate * len(files)), min(len(files), 1))
@@ -188,7 +188,7 @@ def split(
     counts = all(isinstance(p, int) for p in parts)
     total = sum(parts)
     if min(parts, default=0) < 0 or (total > len(groups) if counts else abs(total - 1) > 1e-6):
-        raise ValueError(
+        raise UserError(
             f"parts {tuple(parts)} do not divide {len(groups)} groups of files: give numbers that they contain, "
             "or fractions that add up to 1"
         )
@@ -223,13 +223,13 @@ def split_scans(
     """
     n = len({group(e.file) for e in entries})
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"fractions of training, validation and test must be positive and add up to 1: {fractions}")
+        raise UserError(f"fractions of training, validation and test must be positive and add up to 1: {fractions}")
     if n < 3:
-        raise ValueError(f"{n} scans cannot be divided into training, validation and test: three are needed")
+        raise UserError(f"{n} scans cannot be divided into training, validation and test: three are needed")
     n_validation = max(round(fractions[1] * n), 1)
     n_training = min(max(round(fractions[0] * n), 1), n - n_validation - 1)
     if n_training < 1:
-        raise ValueError(f"fractions {fractions} leave none of {n} scans for training or test")
+        raise UserError(f"fractions {fractions} leave none of {n} scans for training or test")
     return split(entries, (n_training, n_validation, n - n_training - n_validation), group=group)
 
 

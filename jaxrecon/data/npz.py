@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import DataError, check_bytes
+from ..checks import DataError, UserError, check_bytes
 from ..files import Stream, check_expansion, check_file, reading
 from .scan import Header, Scan, Slice, check_shape, sampled
 
@@ -226,8 +226,8 @@ def _array_header(file: Stream) -> Array:
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError(f"format version {version} of the array is not known")
+        raise UserError(f"format version {version} of the array is not known")
     try:
         return Array(*read(file, max_header_size=MAX_ARRAY_HEADER))
     except (tokenize.TokenError, SyntaxError) as error:
-        raise ValueError(f"the header of the array is damaged: {error}") from error
+        raise UserError(f"the header of the array is damaged: {error}") from error

@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import UserError
 from ..operators import CARTESIAN, EncodingRecord
 from ..problem import Problem, Target
 from .index import Slices, scan_name
@@ -92,7 +93,7 @@ def batches(
       3
     """
     if batch_size < 1 or n_workers < 0 or n_threads < 1:
-        raise ValueError("wanted batch_size >= 1, n_threads >= 1 and n_workers >= 0")
+        raise UserError("wanted batch_size >= 1, n_threads >= 1 and n_workers >= 0")
     return Batches(_BatchSource(source, how, batch_size, seed, shuffle, n_epochs), n_threads, n_workers)
 
 
@@ -176,10 +177,10 @@ class _BatchSource:
         for i in range(len(source)):
             self._buckets.setdefault(_bucket(source, i, how), []).append(i)
         if not self._buckets:
-            raise ValueError("there are no slices to make batches of")
+            raise UserError("there are no slices to make batches of")
         for bucket, members in self._buckets.items():
             if len(members) < batch_size:
-                raise ValueError(
+                raise UserError(
                     f"{len(members)} slices of shape {bucket} do not fill a batch of {batch_size}: merge shapes by shape "
                     "and n_coils (of the experiment, or of a Preparation), leave them out, or use smaller batches"
                 )
@@ -202,7 +203,7 @@ class _BatchSource:
                 return prepare(self._source[i], self._how, np.random.default_rng([self._seed, 1, epoch, i]))
             except EmptySlice:
                 self.empty.add(i)
-        raise ValueError(
+        raise UserError(
             f"{name_of(self._source[first])}: expected a signal in it or in another slice of its shape, found none"
         )
 
@@ -269,7 +270,7 @@ def _bucket(source, i, how):
     if entries is None:
         part = source[i]
         if part.kspace is None:
-            raise ValueError(f"{name_of(part)} has no k-space")
+            raise UserError(f"{name_of(part)} has no k-space")
         *lead, coils, y, x = part.kspace.shape
         target = None if part.target is None else part.target.shape
     else:
@@ -286,7 +287,7 @@ def _bucket(source, i, how):
 def _stacked(name, examples):
     shapes = {np.shape(example[name]) for example in examples}
     if len(shapes) > 1:
-        raise ValueError(
+        raise UserError(
             f"the {name} of one batch have different shapes {sorted(shapes)}: their files differ, split them"
         )
     return np.stack([example[name] for example in examples])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import UserError
 from ..host import coil_images, combine, crop_or_pad, fftc, ifftc, rss
 from ..metrics import crop_to_target
 from ..operators import CARTESIAN, EncodingRecord
@@ -27,7 +28,7 @@ MaskFn = Callable[[Slice, np.random.Generator], np.ndarray]
 """(slice, random generator) -> mask, 1 = measured; broadcasts against k-space: (x,), (y, x), (frame, 1, 1, x)."""
 
 
-class EmptySlice(ValueError):
+class EmptySlice(UserError):
     """A slice without signal: there is nothing to learn from it, and its SSIM divides by 0."""
 
 
@@ -38,7 +39,7 @@ def file_target(part: Slice) -> np.ndarray:
       ValueError: the file has none.
     """
     if part.target is None:
-        raise ValueError(f"{name_of(part)} has no target: choose combined_target or rss_target, of full k-space")
+        raise UserError(f"{name_of(part)} has no target: choose combined_target or rss_target, of full k-space")
     return part.target
 
 
@@ -51,7 +52,7 @@ def combined_target(part: Slice) -> np.ndarray:
     Source: GLEAM.
     """
     if part.maps is None:
-        raise ValueError(
+        raise UserError(
             f"{name_of(part)} has no maps to combine its coils with: choose rss_target, or estimate maps first"
         )
     return combine(_full_images(part), part.maps)
@@ -77,7 +78,7 @@ def check_full(part: Slice) -> None:
     enclosed = _between(mask, -1) | _between(mask, -2)
     measured = mask.sum() / max(enclosed.sum(), 1)
     if enclosed.any() and measured < LEAST_SAMPLED:
-        raise ValueError(
+        raise UserError(
             f"{name_of(part)}: expected full k-space to make a target from, found {100 * measured:.0f} % of its samples "
             "measured: leave such files out (of CMRxRecon train on the folder FullSample), or take the target of the "
             'files (target="file")'
@@ -115,7 +116,7 @@ def volume_maximum(part: Slice, target: np.ndarray) -> float:
     """
     header = _header(part.file)
     if header is None or "max" not in header.attributes:
-        raise ValueError(
+        raise UserError(
             f"{name_of(part)} comes from no file that states the maximum of its volume: choose target_maximum"
         )
     return float(header.attributes["max"])
@@ -150,7 +151,7 @@ def acs_maximum(example: Example) -> float:
     Source: Deep J-Sense's code.
     """
     if "acs" not in example:
-        raise ValueError("acs_maximum needs the calibration region: give Preparation(acs=...)")
+        raise UserError("acs_maximum needs the calibration region: give Preparation(acs=...)")
     return float(np.abs(example["kspace"] * example["acs"]).max())
 
 
@@ -232,7 +233,7 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
         n_coils, a scale or data range that is not positive, a crop along an axis that the file is undersampled on.
     """
     if part.kspace is None or part.trajectory is not None:
-        raise ValueError(f"{name_of(part)} has no Cartesian k-space: simulate it from the image first")
+        raise UserError(f"{name_of(part)} has no Cartesian k-space: simulate it from the image first")
     stored = part
     if how.shape is not None:
         part = _resized(part, how.shape)
@@ -241,7 +242,7 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     kspace = np.asarray(part.kspace, np.complex64)
     target = np.asarray(how.target(part))
     if all(t > k for t, k in zip(target.shape[-2:], kspace.shape[-2:], strict=True)):
-        raise ValueError(
+        raise UserError(
             f"{name_of(part)}: expected a target of at most {kspace.shape[-2:]}, the size of the image, found "
             f"{target.shape[-2:]}: interpolated, or of another scan? rss or combined targets are made from k-space"
         )
@@ -256,13 +257,13 @@ def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:
     example["target"] = target.astype(np.complex64 if np.iscomplexobj(target) else np.float32)
     scale = 1.0 if how.scale is None else how.scale(on_grid(example, how.encoding))
     if not scale > 0:
-        raise ValueError(f"{name_of(part)} is scaled by {scale}: it is empty, leave it out")
+        raise UserError(f"{name_of(part)} is scaled by {scale}: it is empty, leave it out")
     example["kspace"] = example["kspace"] / np.float32(scale)
     example["target"] = example["target"] / np.float32(scale)
     example["scale"] = np.float32(scale)
     data_range = how.data_range(part, target)
     if not data_range > 0:
-        raise ValueError(f"{name_of(part)}: expected a positive data range (maximum of the volume), found {data_range}")
+        raise UserError(f"{name_of(part)}: expected a positive data range (maximum of the volume), found {data_range}")
     example["data_range"] = np.float32(data_range / scale)
     if how.keys:
         example["seed"] = rng.integers(2**32, dtype=np.uint32)
@@ -300,7 +301,7 @@ def _mask(part, stored, how, rng):
         columns = np.arange(width)
         mask = mask * ((columns >= left) & (columns < right))[None].astype(np.float32)
     if not mask.any():
-        raise ValueError(f"the mask of {name_of(part)} is empty: no sample is measured")
+        raise UserError(f"the mask of {name_of(part)} is empty: no sample is measured")
     return mask
 
 
@@ -309,7 +310,7 @@ def _resized(part, shape):
     for axis, wanted in zip((-2, -1), shape, strict=True):
         changes = part.kspace.shape[axis] != wanted
         if changes and part.mask is not None and np.atleast_2d(part.mask).shape[axis] > 1:
-            raise ValueError(
+            raise UserError(
                 f"{name_of(part)} is undersampled along axis {axis}: cropping its image from {part.kspace.shape[axis]} "
                 f"to {wanted} would change which samples are measured"
             )
@@ -330,7 +331,7 @@ def _resized(part, shape):
 def _with_coils(part, n_coils):
     found = part.kspace.shape[-3]
     if found > n_coils:
-        raise ValueError(f"{name_of(part)} has {found} coils, more than n_coils = {n_coils}: compress them first")
+        raise UserError(f"{name_of(part)} has {found} coils, more than n_coils = {n_coils}: compress them first")
 
     def pad(x):
         pads = [(0, 0)] * x.ndim

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex
 
+from ..checks import UserError
 from ..coils import espirit, jsense
 from ..files import atomic, reading
 from .detect import open as open_scan
@@ -43,7 +44,7 @@ class MapSettings:
 
     def __post_init__(self):
         if not 1 <= self.kernel <= self.width:
-            raise ValueError(f"kernel {self.kernel} must be within 1 and calib_size {self.width}")
+            raise UserError(f"kernel {self.kernel} must be within 1 and calib_size {self.width}")
 
     @property
     def width(self) -> int:
@@ -104,9 +105,9 @@ def prepared_files(files: Iterable[str | Path], out: str | Path) -> dict[Path, P
     sources: dict[Path, Path] = {}
     for file, target in targets.items():
         if target in sources:
-            raise ValueError(f"{sources[target]} and {file} would both become {target}: prepare them into two folders")
+            raise UserError(f"{sources[target]} and {file} would both become {target}: prepare them into two folders")
         if target.resolve() == file.resolve():
-            raise ValueError(f"{file} would replace itself: choose another folder to write to")
+            raise UserError(f"{file} would replace itself: choose another folder to write to")
         sources[target] = file
     return targets
 
@@ -131,7 +132,7 @@ def is_prepared(file: str | Path, out: str | Path, settings: MapSettings) -> boo
         found = {name: _plain(stored.attrs.get(name)) for name in wanted}
     if found != wanted:
         text = lambda values: ", ".join(f"{name} {value}" for name, value in values.items())
-        raise ValueError(
+        raise UserError(
             f"{out} was made otherwise: expected {text(wanted)}, found {text(found)}. Choose another folder, or delete it"
         )
     return True
@@ -142,14 +143,14 @@ def _slice(scan: Scan, index: int, settings: MapSettings) -> dict[str, np.ndarra
     name, header = f"file {scan.path}, slice {index}", scan.header
     if not header.has_kspace or len(header.shape) != 2 or header.n_frames > 1:
         found = "frames" if header.n_frames > 1 else "a trajectory" if header.has_kspace else "images"
-        raise ValueError(f"{name}: expected Cartesian k-space of still images, found {found}")
+        raise UserError(f"{name}: expected Cartesian k-space of still images, found {found}")
     part = scan[index]
     kspace = part.kspace
     assert kspace is not None  # the header has said so
     mask, _ = acquired_mask(part, header)
     measured = np.broadcast_to(mask, header.shape)[:, slice(*(header.padding or (None, None)))].mean()
     if measured < LEAST_MEASURED:
-        raise ValueError(f"{name}: a target needs fully sampled k-space, but {100 * measured:.0f} % of it are measured")
+        raise UserError(f"{name}: a target needs fully sampled k-space, but {100 * measured:.0f} % of it are measured")
     if header.slice_axes[-2] == "readout" and header.recon_matrix and header.recon_matrix[0] < kspace.shape[-2]:
         kspace = remove_oversampling(kspace, header.recon_matrix[0])
     maps = _maps(kspace.astype(np.complex64), settings, name)
@@ -167,7 +168,7 @@ def _maps(kspace: Complex[np.ndarray, "coil y x"], settings: MapSettings, name: 
             return np.asarray(jsense(jnp.asarray(kspace), kernel_width=kernel, calib_size=width))
         return np.asarray(espirit(jnp.asarray(kspace), kernel_size=kernel, calib_size=width))
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise UserError(f"{name}: {error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Inexact
 
-from ..checks import DataError, check_finite
+from ..checks import DataError, UserError, check_finite
 from ..host import fftc, ifftc
 from .windows import neighbours, stack_kspace, stack_masks
 
@@ -113,7 +113,7 @@ class Scan(abc.ABC):
         """The slice of an index within [0, n_slices)."""
 
     def _read_volume(self, index: int) -> np.ndarray:
-        raise ValueError(f"{self.path} ({self.header.format}) holds 2D problems, no 3D volume: read its slices")
+        raise UserError(f"{self.path} ({self.header.format}) holds 2D problems, no 3D volume: read its slices")
 
     def __len__(self) -> int:
         return self.header.n_slices
@@ -193,7 +193,7 @@ class Scan(abc.ABC):
         parts = {i: self[i] for i in window}
         kspace = [part for i in window if (part := parts[i].kspace) is not None]
         if len(kspace) < n:
-            raise ValueError(f"{self.path} holds images, no k-space: it has no adjacent k-space slices")
+            raise UserError(f"{self.path} holds images, no k-space: it has no adjacent k-space slices")
         return dataclasses.replace(
             parts[self._position(index)],
             kspace=stack_kspace(kspace, file=self.path),
@@ -241,7 +241,7 @@ def remove_oversampling(kspace: Complex[np.ndarray, "..."], size: int, axis: int
     """
     n = kspace.shape[axis]
     if not 0 < size <= n:
-        raise ValueError(f"cannot crop {n} readout samples to {size}: the size must be within 1 and {n}")
+        raise UserError(f"cannot crop {n} readout samples to {size}: the size must be within 1 and {n}")
     if size == n:
         return kspace
     start = n // 2 - size // 2

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..checks import UserError
 from .index import Entry, Source
 from .scan import Scan, Slice
 from .windows import stack_kspace, stack_masks
@@ -34,7 +35,7 @@ def series(scan: Scan, position: int) -> Slice:
     kspace = [part.kspace for part in parts if part.kspace is not None]
     targets = [part.target for part in parts if part.target is not None]
     if len(kspace) < len(parts):
-        raise ValueError(f"{scan.path} holds images, no k-space: it has no time series of k-space")
+        raise UserError(f"{scan.path} holds images, no k-space: it has no time series of k-space")
     return dataclasses.replace(
         parts[0],
         kspace=stack_kspace(kspace, file=scan.path),

@@ -14,6 +14,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Complex, Float
 
+from ..checks import UserError
 from ..fourier import fftc
 from ..typing import Key, Scalar
 from .phantoms import CHEST_TISSUES, HEAD_TISSUES, chest_phantom, draws, head_phantom, random_field
@@ -116,7 +117,7 @@ def simulate(
     """
     _check_sizes(shape, n_coils)
     if tissues is not None and (tissues.ndim != 3 or tissues.shape[0] != len(HEAD_TISSUES)):
-        raise ValueError(
+        raise UserError(
             f"tissues must be ({len(HEAD_TISSUES)}, y, x), one map of each of {HEAD_TISSUES}: {tissues.shape}"
         )
     signals = tissue_signals(contrast, HEAD_TISSUES)
@@ -176,12 +177,12 @@ def split_slices(
       {'train': range(0, 12), 'validation': range(14, 18), 'test': range(20, 24)}
     """
     if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-        raise ValueError(f"fractions of training, validation and test must sum to 1, but are {fractions}")
+        raise UserError(f"fractions of training, validation and test must sum to 1, but are {fractions}")
     usable = n_slices - 2 * gap
     ends = [round(usable * sum(fractions[: i + 1])) for i in range(3)]
     sizes = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     if usable < 3 or min(sizes) < 1:
-        raise ValueError(f"{n_slices} slices are too few for fractions {fractions} with gaps of {gap}")
+        raise UserError(f"{n_slices} slices are too few for fractions {fractions} with gaps of {gap}")
     starts = [0, sizes[0] + gap, sizes[0] + sizes[1] + 2 * gap]
     names = ("train", "validation", "test")
     return {name: range(s, s + n) for name, s, n in zip(names, starts, sizes, strict=True)}
@@ -379,4 +380,4 @@ def _legendre(u, order):
 
 def _check_sizes(shape, n_coils):
     if min(shape) < 1 or n_coils < 1:
-        raise ValueError(f"sizes must be positive, but shape is {tuple(shape)} and n_coils is {n_coils}")
+        raise UserError(f"sizes must be positive, but shape is {tuple(shape)} and n_coils is {n_coils}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex
 
-from ..checks import DataError
+from ..checks import DataError, UserError
 from ..sampling import adjacent_frames
 from ..sampling.acs import check_count
 
@@ -36,7 +36,7 @@ def neighbours(index: int, n_slices: int, n: int, *, n_frames: int = 1) -> list[
       [0, 0, 0, 1, 2]
     """
     if check_count("the number of adjacent slices", n) % 2 == 0:
-        raise ValueError(f"the number of adjacent slices must be odd and positive, but it is {n}")
+        raise UserError(f"the number of adjacent slices must be odd and positive, but it is {n}")
     if n_frames > 1:
         positions = n_slices // n_frames
         frame, position = divmod(index, positions)

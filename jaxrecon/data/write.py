@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from jaxtyping import Inexact
 
-from ..checks import check_finite
+from ..checks import UserError, check_finite
 from ..files import atomic
 from ..typing import AnyArray
 from .bart import DIMENSIONS, cfl_paths
@@ -56,7 +56,7 @@ def write_reconstruction(
     name = path.name.lower()
     suffix = next((s for s in SUFFIXES if name.endswith(s)), None)
     if suffix is None:
-        raise ValueError(f"cannot write {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+        raise UserError(f"cannot write {path}: the suffix must be one of {', '.join(SUFFIXES)}")
     stack = _stack(images, header)
     check_finite("the reconstruction", stack, file=path)
     if suffix == ".cfl":
@@ -82,25 +82,25 @@ def _stack(images: Images, header: Header | None) -> np.ndarray:
     if isinstance(images, Mapping):
         n = n_slices if n_slices is not None else max(images, default=-1) + 1
         if strange := sorted(set(images) - set(range(n))):
-            raise ValueError(f"there are slices {strange}, but the scan has {n}")
+            raise UserError(f"there are slices {strange}, but the scan has {n}")
         images = [images.get(i) for i in range(n)]
     if not hasattr(images, "shape"):
         missing = [i for i, image in enumerate(images) if image is None]
         if missing or not len(images):
-            raise ValueError(
+            raise UserError(
                 f"slices {missing} of {len(images)} are missing: a file is written only when it is complete"
             )
         shapes = sorted({np.shape(image) for image in images})
         if len(shapes) > 1:
-            raise ValueError(f"the slices differ in shape: {shapes}")
+            raise UserError(f"the slices differ in shape: {shapes}")
     stack = np.asarray(images)
     if stack.ndim not in (2, 3, 4) or 0 in stack.shape:
-        raise ValueError(
+        raise UserError(
             f"images must be (y, x), (slice, y, x) or (frame, slice, y, x), but their shape is {stack.shape}"
         )
     found = int(np.prod(stack.shape[:-2]))
     if n_slices is not None and found != n_slices:
-        raise ValueError(
+        raise UserError(
             f"there are {found} slices, but the scan has {n_slices}: a file is written only when it is complete"
         )
     if header is not None and stack.ndim == 3 and header.n_frames > 1:
@@ -167,7 +167,7 @@ def write_cfl(path: str | Path, array: Inexact[np.ndarray, "..."], *, overwrite:
     """
     header, data = cfl_paths(path)
     if array.ndim > len(DIMENSIONS):
-        raise ValueError(f"BART has {len(DIMENSIONS)} dimensions, but the array has {array.ndim} axes")
+        raise UserError(f"BART has {len(DIMENSIONS)} dimensions, but the array has {array.ndim} axes")
     dims = [*array.shape[::-1], *[1] * (len(DIMENSIONS) - array.ndim)]
     with atomic(header, overwrite=overwrite) as new_header, atomic(data, overwrite=overwrite) as new_data:
         new_header.write_text(f"# Dimensions\n{' '.join(map(str, dims))}\n")
@@ -203,7 +203,7 @@ def write_leaderboard_2023(
 
     images = np.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"images must be (time, slice, y, x), but their shape is {images.shape}")
+        raise UserError(f"images must be (time, slice, y, x), but their shape is {images.shape}")
     check_finite("the reconstruction", images, file=path)
     frames, n_slices, rows, columns = images.shape
     first = max(_matlab_round(n_slices / 2) - 1, 1) - 1

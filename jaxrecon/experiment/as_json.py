@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ..checks import UserError
 from ..models import build
 from ..strategies.configs import STRATEGIES
 from ..training.checkpoints import as_json
@@ -61,14 +62,14 @@ def from_json(content: Any, *, where: str | Path, own: Experiment | None = None)
       ValueError: no experiment, an unknown kind, unknown fields, or values of a wrong type: all are listed.
     """
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
-        raise ValueError(f"{where}: expected a run of jaxrecon train or convert, found a configuration {content!r}")
+        raise UserError(f"{where}: expected a run of jaxrecon train or convert, found a configuration {content!r}")
     content = renewed(content)
     wrong: list[str] = []
     parts = {name: _part(name, content[name], own, where, wrong) for name in KINDS if name in content}
     rest = {name: value for name, value in content.items() if name not in (*KINDS, "learned_from")}
     experiment = _fill(Experiment, rest, "", wrong, None, **parts)
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"{where}: its configuration does not fit this version of jaxrecon: {'; '.join(wrong)}. Use the version "
             "that it was made with"
         )
@@ -92,11 +93,11 @@ def check_types(experiment: Experiment, *, where: str | Path) -> None:
         _fill(type(config), content.pop(name), f"{name}.", wrong, config)
     _fill(Experiment, content, "", wrong, None, **parts)
     if wrong:
-        raise ValueError(f"configuration {where}: {'; '.join(wrong)}")
+        raise UserError(f"configuration {where}: {'; '.join(wrong)}")
     try:
         build(experiment.model)
     except ValueError as error:
-        raise ValueError(f"configuration {where}: {error}") from error
+        raise UserError(f"configuration {where}: {error}") from error
 
 
 def _part(name, content, own, where, wrong):
@@ -108,9 +109,9 @@ def _part(name, content, own, where, wrong):
     if own is not None and kind == kind_of(mine):
         return _fill(type(mine), content, f"{name}.", wrong, mine)
     if not kind.startswith(OWN):
-        raise ValueError(f"{where}: there is no {_IN_WORDS[name]} '{kind}'; there are {', '.join(KINDS[name])}")
+        raise UserError(f"{where}: there is no {_IN_WORDS[name]} '{kind}'; there are {', '.join(KINDS[name])}")
     has = f", but what is given is the file of a {type(mine).__qualname__}" if own is not None else ""
-    raise ValueError(
+    raise UserError(
         f"{where}: its {_IN_WORDS[name]} is {kind.removeprefix(OWN)}, of a file of its user's own{has}. A run never causes "
         "code to run: give the file whose experiment(...) it was trained with, as --experiment my_experiment.py"
     )

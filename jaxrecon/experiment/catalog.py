@@ -8,6 +8,7 @@ jaxrecon.weights where there are such, and its entry here. A network of your own
 import dataclasses
 from typing import Any
 
+from ..checks import UserError
 from ..models import (
     MODL_2D_GLEAM,
     MODL_3D_GLEAM,
@@ -96,7 +97,7 @@ def catalog(*entries: Entry) -> dict[str, Entry]:
     names = [entry.name for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"two entries of the catalogue are called {', '.join(twice)}: each network needs its own name")
+        raise UserError(f"two entries of the catalogue are called {', '.join(twice)}: each network needs its own name")
     return dict(zip(names, entries, strict=True))
 
 
@@ -235,7 +236,7 @@ def entry(name: str) -> Entry:
       ValueError: there is none; those that there are, are listed.
     """
     if name not in CATALOG:
-        raise ValueError(f"there is no network '{name}'; there are {', '.join(CATALOG)}")
+        raise UserError(f"there is no network '{name}'; there are {', '.join(CATALOG)}")
     return CATALOG[name]
 
 

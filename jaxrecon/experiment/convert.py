@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import UserError
 from ..models import ModelConfig, abstract_params, build
 from ..training import Checkpoints, TrainState, load_config, load_params
 from ..training.checkpoints import FOLDER
@@ -83,17 +84,17 @@ def import_weights(
     exported = _exported(source)
     name = model or (_name(exported) if exported else None)
     if name is None:
-        raise ValueError(f"{source} is no run folder; weights need a model: one of {', '.join(WEIGHTS)}")
+        raise UserError(f"{source} is no run folder; weights need a model: one of {', '.join(WEIGHTS)}")
     if name not in WEIGHTS:
-        raise ValueError(f"there are no published weights '{name}'; there are {', '.join(WEIGHTS)}")
+        raise UserError(f"there are no published weights '{name}'; there are {', '.join(WEIGHTS)}")
     if exported and name != _name(exported):
-        raise ValueError(f"{source} holds weights of {_name(exported)}, not of {name}: leave the model out")
+        raise UserError(f"{source} holds weights of {_name(exported)}, not of {name}: leave the model out")
     if (out / FOLDER).exists():
         raise FileExistsError(f"{out} holds a run already: choose another folder")
     if out.suffix == ".npz":
-        raise ValueError(f"cannot write {out}: {source} is no run folder; weights become a folder")
+        raise UserError(f"cannot write {out}: {source} is no run folder; weights become a folder")
     if (mask is None) != (acs is None):
-        raise ValueError("mask and acs say together what the calibration region was: give both, or none of them")
+        raise UserError("mask and acs say together what the calibration region was: give both, or none of them")
     state, (_, published) = read(source, part=part), WEIGHTS[name]
     _, config = from_published(state, published, config=exported and exported.model)
     params, config = from_published(state, published, config=_with_untold(config, untold or {}, published))
@@ -130,12 +131,12 @@ def export_weights(run: str | Path, out: str | Path, *, model: str | None = None
     experiment = from_json(load_config(run), where=run)
     name = _name(experiment)
     if name is None:
-        raise ValueError(
+        raise UserError(
             f"{run} holds a {kind_of(experiment.model)}: expected one of {', '.join(WEIGHTS)}, the "
             "networks whose published names are known"
         )
     if model not in (None, name):
-        raise ValueError(f"{run}: expected the network of {model}, found that of {name}")
+        raise UserError(f"{run}: expected the network of {model}, found that of {name}")
     published = WEIGHTS[name][1]
     params = load_params(run, abstract_params(experiment.model))
     state = to_published(params, published, experiment.model)
@@ -172,7 +173,7 @@ def _check_version(source: Path, published: Published) -> str:
     if stated not in published.versions:
         known = versions.get(str(stated))
         cure = f"they are those of model {known.option}" if known else f"known are {', '.join(versions)}"
-        raise ValueError(f"{source} states model_version {stated}, which is not the arithmetic of {model}: {cure}")
+        raise UserError(f"{source} states model_version {stated}, which is not the arithmetic of {model}: {cure}")
     return ""
 
 
@@ -184,7 +185,7 @@ def _exported(source: Path) -> Experiment | None:
     try:
         content = json.loads(comment.removeprefix(_COMMENT))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{source}: the configuration in its comment is damaged: {error}") from error
+        raise UserError(f"{source}: the configuration in its comment is damaged: {error}") from error
     return from_json(content, where=source)
 
 
@@ -192,7 +193,7 @@ def _with_untold(config: ModelConfig, untold: Mapping[str, Any], published: Publ
     """The configuration with what the user tells of it."""
     for name in untold:
         if name not in published.untold:
-            raise ValueError(f"{name}: the weights of {published.option} tell it themselves, or it has no such field")
+            raise UserError(f"{name}: the weights of {published.option} tell it themselves, or it has no such field")
     return dataclasses.replace(config, **untold)  # type: ignore[type-var]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from ..checks import UserError
 from ..data import (
     KNOWN_BAD_2024,
     Entry,
@@ -80,7 +81,7 @@ def find_data(
     """
     is_simulated = data == SIMULATED
     if split is not None and (is_simulated or validation is not None):
-        raise ValueError("split divides the scans of data: it goes neither with simulated ones nor with validation")
+        raise UserError("split divides the scans of data: it goes neither with simulated ones nor with validation")
     wants = build(experiment.model).wants
     found = simulated(experiment) if is_simulated else files(experiment, data, validation, split=split)
     parts, described = found.parts, found.described
@@ -108,7 +109,7 @@ def simulated(experiment: Experiment) -> _Found:
     wanted, in_time, of_frames = experiment.simulated, *_frames_wanted(experiment)
     what = "hearts" if wanted.hearts or in_time else "heads"
     if of_frames and what == "heads":
-        raise ValueError(f"expected time frames for {of_frames}, found simulated heads: set simulated.hearts")
+        raise UserError(f"expected time frames for {of_frames}, found simulated heads: set simulated.hearts")
     last = wanted.heads + wanted.validation_heads
     parts: list[Sequence[Slice]] = [
         simulated_slices(experiment, range(wanted.heads)),
@@ -129,14 +130,14 @@ def files(experiment: Experiment, data: str | Path, validation: str | Path | Non
     if experiment.data.slices and (in_time or not all(lists[:1])):
         first, last = experiment.data.slices
         found = "a network of whole time series" if in_time else f"none in {data}"
-        raise ValueError(f"slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}")
+        raise UserError(f"slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}")
     entries = [entry for part in lists for entry in part]
     without = [e.file for e in entries if not e.n_coils or len(e.shape) != 2]
     if without:
-        raise ValueError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
+        raise UserError(f"file {without[0]}: expected Cartesian k-space to train on, found images or a trajectory")
     still = [e.file for e in entries if e.n_frames < 2]
     if still and of_frames:
-        raise ValueError(f"file {still[0]}: expected time frames for {of_frames}, found still images")
+        raise UserError(f"file {still[0]}: expected time frames for {of_frames}, found still images")
     source: Any = SeriesSource
     if not in_time:
         source = functools.partial(Source, adjacent=build(experiment.model).wants.n_adjacent)

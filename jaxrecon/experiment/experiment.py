@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from jax.sharding import Mesh
 
+from ..checks import UserError
 from ..data.recipes import SCALES, TARGETS
 from ..models import ModelConfig, batched, build
 from ..strategies.configs import EndToEnd, StrategyConfig
@@ -159,15 +160,15 @@ def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
             found = found(small=True) if small else found()
     except Exception as error:
         if (old := old_form(error)) is not None:
-            raise ValueError(f"configuration {path}: {old}") from error
-        raise ValueError(
+            raise UserError(f"configuration {path}: {old}") from error
+        raise UserError(
             f"configuration {path}: expected a function experiment(small=False) that returns an Experiment, but it "
             f"stops with {type(error).__name__}: {error}"
         ) from error
     finally:
         sys.path.remove(beside)
     if not isinstance(found, Experiment):
-        raise ValueError(
+        raise UserError(
             f"configuration {path}: expected a function experiment(small=False) that returns an Experiment, found "
             f"{found!r}"
         )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..checks import UserError
 from ..models import Unrolled, build
 from ..problem import Problem, Target
 from ..sampling.named import names
@@ -85,12 +86,12 @@ def check_fits(report: Sequence[Row], own: str, limit: int | None = None) -> Non
     """
     chosen = next(row for row in report if row.name == own)
     if chosen.memory is None:
-        raise ValueError(f"strategy {own} cannot train this network: {chosen.reason}")
+        raise UserError(f"strategy {own} cannot train this network: {chosen.reason}")
     if limit is None or chosen.memory.total <= limit:
         return
     fitting = [f"{r.name} ({r.memory.total / 2**20:.0f} MiB)" for r in report if r.memory and r.memory.total <= limit]
     cure = f"these fit: {', '.join(fitting)}" if fitting else "no strategy fits: smaller batches, or a smaller network"
-    raise ValueError(
+    raise UserError(
         f"strategy {own} needs {chosen.memory.total / 2**20:.0f} MiB, more than the limit of {limit / 2**20:.0f} MiB; "
         f"{cure}"
     )
@@ -114,7 +115,7 @@ def abstract_batch(
     size, coils = experiment.data.shape or size, experiment.data.n_coils or coils
     batch = experiment.batch_size
     if min(*size, coils, batch, frames) < 1:
-        raise ValueError("size, coils, frames and batch_size must be 1 or more")
+        raise UserError("size, coils, frames and batch_size must be 1 or more")
     of_series = (frames,) if wants.input == "series" else ()
     adjacent = (wants.window,) if wants.input == "window" else ()
     of_frames = experiment.data.mask in names("frames")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import UserError
 from ..strategies.configs import STRATEGIES
 from ..training.checkpoints import as_json
 from ..training.optimizers import OPTIMIZERS
@@ -62,7 +63,7 @@ _OTHER_KIND = {("deep-jsense", "given_maps"): "modl-deep-jsense"}
 """(kind, field that is true) of an earlier version -> the kind that this network has now."""
 
 
-class OldForm(ValueError):
+class OldForm(UserError):
     """An experiment is written as earlier versions had it: the message has the new words."""
 
     def __init__(self, found: str):

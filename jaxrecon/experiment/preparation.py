@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..checks import UserError
 from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
 from ..data import Slice
 from ..data import open as open_scan
@@ -65,7 +66,7 @@ class WithMaps:
             return np.zeros_like(kspace)  # the combined target is 0 then, by which `prepare` knows the slice
         width = complete_width(np.broadcast_to(mask, kspace.shape[-2:]))
         if width < SMALLEST_CALIBRATION:
-            raise ValueError(
+            raise UserError(
                 f"{name}: maps are estimated from a center that all masks sample, {SMALLEST_CALIBRATION} wide or more, "
                 f"but it is {width} wide: set acs=16 (or use files that have maps)"
             )
@@ -87,12 +88,12 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
     if wants.input != "slice":
         known, images = names(), "frames"
     if experiment.data.mask is not None and experiment.data.mask not in known:
-        raise ValueError(f"there is no mask '{experiment.data.mask}' for {images}; there are {', '.join(known)}")
+        raise UserError(f"there is no mask '{experiment.data.mask}' for {images}; there are {', '.join(known)}")
     of_data = experiment.data
     sizes = {"n_masks": of_data.n_masks, "shape": of_data.shape, "n_coils": of_data.n_coils}
     for name, size in ({"batch_size": experiment.batch_size} | sizes).items():
         if size is not None and np.min(size) < 1:
-            raise ValueError(f"{name} must be 1 or more, not {size}")
+            raise UserError(f"{name} must be 1 or more, not {size}")
     rule = TARGETS[of_data.target]
     made = rule.complex if wants.image == "complex" else rule.magnitude
     # combined targets need the maps of all slices; the works that train on them take the slice's maximum

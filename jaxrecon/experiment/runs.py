@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ..checks import UserError
 from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
 from ..models import abstract_params, batched, build
@@ -268,7 +269,7 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
         and not {before.get(name), after.get(name)} <= {"gleam", "p_gleam"}
     ]
     if different:
-        raise ValueError(
+        raise UserError(
             f"{out} holds a run of another experiment or of other data: {'; '.join(different)}. Choose another folder, "
             "or the options that it was made with"
         )

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from ..checks import UserError
 from ..data import Slice
 from ..data.simulate import CONTRASTS, simulate, simulate_cine
 from ..data.windows import neighbours
@@ -76,7 +77,7 @@ def _frames(hearts: SimulatedHeads, subjects: range, seed: int, n_adjacent: int 
     """Frames evenly spread over the beat of each heart; the beat is periodic, as the windows are."""
     n_frames = hearts.frames
     if n_frames < hearts.slices:
-        raise ValueError(f"expected frames of a heart for {hearts.slices} slices or more, found {n_frames} frames")
+        raise UserError(f"expected frames of a heart for {hearts.slices} slices or more, found {n_frames} frames")
     frames = []
     for beat in _series(hearts, subjects, seed):
         assert beat.kspace is not None and beat.target is not None

@@ -12,7 +12,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from ..checks import check_same_shape
+from ..checks import UserError, check_same_shape
 from ..complex_ops import abs2
 from ..typing import AnyArray, Scalar
 
@@ -90,12 +90,12 @@ def nrmse(
     if normalization == "euclidean":
         return _nan_where_zero(error, jnp.sqrt(jnp.mean(abs2(reference))))
     if jnp.iscomplexobj(reference):
-        raise ValueError(f"normalization '{normalization}' needs a real reference, but it is complex: give magnitudes")
+        raise UserError(f"normalization '{normalization}' needs a real reference, but it is complex: give magnitudes")
     if normalization == "range":
         return _nan_where_zero(error, jnp.max(reference) - jnp.min(reference))
     if normalization == "mean":
         return _nan_where_zero(error, jnp.mean(reference))
-    raise ValueError(f"normalization '{normalization}' is not one of 'euclidean', 'range', 'mean'")
+    raise UserError(f"normalization '{normalization}' is not one of 'euclidean', 'range', 'mean'")
 
 
 def psnr(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from jaxtyping import Shaped
 
-from ..checks import check_at_least
+from ..checks import UserError, check_at_least
 from ..typing import ArrayKind
 
 Rounding = Literal["floor", "ceil", "center"]
@@ -48,10 +48,10 @@ def crop_to_target(
     """
     check_at_least("reconstruction", reconstruction, [f"axis {i}" for i in range(len(target_shape))])
     if rounding not in _STARTS:
-        raise ValueError(f"rounding '{rounding}' is not one of {', '.join(_STARTS)}")
+        raise UserError(f"rounding '{rounding}' is not one of {', '.join(_STARTS)}")
     sizes = reconstruction.shape[reconstruction.ndim - len(target_shape) :]
     if any(n > size or n < 1 for size, n in zip(sizes, target_shape, strict=True)):
-        raise ValueError(
+        raise UserError(
             f"cannot crop a reconstruction of {tuple(sizes)} to a target of {tuple(target_shape)}: it is smaller. "
             "crop_to_smallest crops both"
         )

@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..checks import check_axes, check_same_shape
+from ..checks import UserError, check_axes, check_same_shape
 from ..typing import AnyArray
 
 
@@ -107,7 +107,7 @@ def hfen_direct(
 def _gaussian(size, sigma):
     """exp(-r^2 / (2 sigma^2)) and r^2 on the square grid of the kernel."""
     if size < 1 or size % 2 == 0:
-        raise ValueError(f"the kernel of HFEN must have an odd size, but size is {size}")
+        raise UserError(f"the kernel of HFEN must have an odd size, but size is {size}")
     offsets = np.arange(size) - size // 2
     r2 = (offsets[:, None] ** 2 + offsets[None, :] ** 2).astype(np.float64)
     return np.exp(-r2 / (2 * sigma**2)), r2

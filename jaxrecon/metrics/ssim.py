@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..checks import check_at_least, check_same_shape
+from ..checks import UserError, check_at_least, check_same_shape
 from ..typing import AnyArray, Scalar
 
 
@@ -42,7 +42,7 @@ class SSIMVariant:
     def __post_init__(self):
         """Check the window."""
         if self.size < 3 or self.size % 2 == 0:
-            raise ValueError(f"an SSIM window must be odd and at least 3, but size is {self.size}")
+            raise UserError(f"an SSIM window must be odd and at least 3, but size is {self.size}")
 
     @property
     def border(self) -> int:
@@ -89,9 +89,9 @@ def ssim_map(
     check_at_least("reference", reference, ("z", "y", "x")[-variant.ndim :])
     check_same_shape("prediction", prediction, "reference", reference)
     if jnp.iscomplexobj(reference) or jnp.iscomplexobj(prediction):
-        raise ValueError("SSIM is defined for real images, but these are complex: give magnitudes")
+        raise UserError("SSIM is defined for real images, but these are complex: give magnitudes")
     if min(reference.shape[-variant.ndim :]) < variant.size:
-        raise ValueError(
+        raise UserError(
             f"images of shape {tuple(reference.shape)} are smaller than the SSIM window of {variant.size} pixels"
         )
     # the value does not change with the unit; raw scanner units (1e-5) would leave no digits in the squares

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from ..checks import UserError
 from ..complex_ops import magnitude
 from ..typing import AnyArray
 from .crop import crop_to_smallest, crop_to_target
@@ -76,7 +77,7 @@ def top_magnitude_scale(image: Inexact[AnyArray, "..."], *, percentile: float = 
     Source: GLEAM's code, `TopMagnitudeNormalizer`; the paper does not mention it.
     """
     if not 0 <= percentile < 1:
-        raise ValueError(f"percentile must be within [0, 1), but is {percentile}")
+        raise UserError(f"percentile must be within [0, 1), but is {percentile}")
     values = jnp.sort(magnitude(image).ravel())
     return values[-max(round((1 - percentile) * values.size), 1)]
 
@@ -107,7 +108,7 @@ def _without_ends(n: int) -> Crop:
 
     def crop(reference, prediction):
         if reference.ndim != 3 or len(reference) <= 2 * n:
-            raise ValueError(f"expected (slice, y, x) with more than {2 * n} slices, found shape {reference.shape}")
+            raise UserError(f"expected (slice, y, x) with more than {2 * n} slices, found shape {reference.shape}")
         return _matched(reference[n:-n], prediction[n:-n])
 
     return crop
@@ -118,7 +119,7 @@ def _heart(n_frames: int | None) -> Crop:
 
     def crop(reference, prediction):
         if reference.ndim != 4:
-            raise ValueError(f"expected (frame, slice, y, x), found shape {reference.shape}")
+            raise UserError(f"expected (frame, slice, y, x), found shape {reference.shape}")
         reference, prediction = _matched(reference, prediction)
         n_slices, y, x = reference.shape[1:]
         # MATLAB rounds halves up; its slices round(n / 2) - 1 and round(n / 2) count from 1

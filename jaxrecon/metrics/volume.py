@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Inexact
 
-from ..checks import check_at_least, check_finite
+from ..checks import UserError, check_at_least, check_finite
 from ..typing import AnyArray
 from .hfen import hfen
 from .ssim import ssim
@@ -101,14 +101,14 @@ def evaluate(
       0.01
     """
     if variant not in VARIANTS:
-        raise ValueError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
+        raise UserError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
     rule = VARIANTS[variant]
     reference, prediction = np.asarray(reference), np.asarray(prediction)
     for name, array in (("reference", reference), ("prediction", prediction)):
         check_at_least(name, array, ("y", "x"))
         check_finite(name, array)
     if reference.shape[:-2] != prediction.shape[:-2]:
-        raise ValueError(
+        raise UserError(
             f"reference has leading axes {reference.shape[:-2]}, prediction {prediction.shape[:-2]}: a slice missing?"
         )
     g, p = (x.reshape(-1, *x.shape[-2:]).astype(_double(x)) for x in rule.crop(reference, prediction))
@@ -161,7 +161,7 @@ def summarize(evaluations: Iterable[Evaluation], *, ddof: int = 0) -> dict[str, 
     evaluations = list(evaluations)
     names = sorted({e.variant for e in evaluations})
     if len(names) != 1:
-        raise ValueError(f"expected evaluations of one variant, found {names or 'none'}")
+        raise UserError(f"expected evaluations of one variant, found {names or 'none'}")
     by_slice = VARIANTS[names[0]].scope == "slice"
     table = {}
     for metric in evaluations[0].volume:
@@ -193,12 +193,12 @@ def collect_volumes(
     for name, index, reference, prediction in slices:
         volume = files.setdefault(name, {})
         if index in volume:
-            raise ValueError(f"slice {index} of {name} came twice")
+            raise UserError(f"slice {index} of {name} came twice")
         volume[index] = np.asarray(reference), np.asarray(prediction)
     for name, volume in files.items():
         missing = sorted(set(range(min(volume), max(volume) + 1)) - set(volume))
         if missing:
-            raise ValueError(f"{name}: slices {missing} are missing, the volume cannot be scored")
+            raise UserError(f"{name}: slices {missing} are missing, the volume cannot be scored")
     return {
         name: (np.stack([volume[i][0] for i in sorted(volume)]), np.stack([volume[i][1] for i in sorted(volume)]))
         for name, volume in files.items()
@@ -224,7 +224,7 @@ def _data_ranges(g, p, rule, given):
     """(slice,) data range of each slice, of magnitudes."""
     if given is not None:
         if rule.scope != "volume" or rule.data_range != "max":
-            raise ValueError(
+            raise UserError(
                 f"data_range replaces the maximum of the reference volume, but this variant uses '{rule.data_range}' "
                 f"of each {rule.scope}: leave it out"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkab
 import jax
 import numpy as np
 
+from ..checks import UserError
 from ..problem import Problem
 from ..typing import Params
 from .unrolled import Unrolled
@@ -43,12 +44,10 @@ def build(config: ModelConfig) -> Unrolled:
 def _build(config):
     make = getattr(config, "build", None)
     if not callable(make) or isinstance(config, type):
-        raise ValueError(
-            f"expected the configuration of a network, with a method build() -> Unrolled, found {config!r}"
-        )
+        raise UserError(f"expected the configuration of a network, with a method build() -> Unrolled, found {config!r}")
     model = make()
     if not isinstance(model, Unrolled):
-        raise ValueError(f"{type(config).__name__}.build must return an Unrolled, but it returns {model!r}")
+        raise UserError(f"{type(config).__name__}.build must return an Unrolled, but it returns {model!r}")
     return model
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
-from ..checks import check_axes, check_choices, check_sizes
+from ..checks import UserError, check_axes, check_choices, check_sizes
 from ..complex_ops import from_channels, rss, to_channels
 from ..fourier import crop_or_pad, fftc, ifftc
 from ..nn import BiasFreeResNet
@@ -263,13 +263,13 @@ def _turns(n_sets, width, period, dtype):
 def _grid(config, shape):
     """Size of the image's grid, checked."""
     if any(k > n for k, n in zip(config.kernel, shape, strict=True)):
-        raise ValueError(
+        raise UserError(
             f"map kernels of {config.kernel} do not fit k-space (y, x) of {tuple(shape)}: choose smaller ones"
         )
     least = linear_grid(shape, config.kernel)
     grid = config.grid or least
     if any(n < m for n, m in zip(grid, least, strict=True)):
-        raise ValueError(
+        raise UserError(
             f"grid {tuple(grid)} is too small for k-space (y, x) of {tuple(shape)} and kernels of {config.kernel}: "
             f"the convolution would wrap around; wanted at least {least}"
         )
@@ -287,14 +287,14 @@ def _check(config):
     check_sizes(1, n_steps=config.n_steps, features=config.features, grid=config.grid or ())
     for name, size in (("kernel", config.kernel), ("grid", config.grid)):
         if size is not None and not (isinstance(size, tuple) and len(size) == 2):
-            raise ValueError(f"{name} must be two sizes (y, x), not {size}")
+            raise UserError(f"{name} must be two sizes (y, x), not {size}")
     if config.map_iters < 0 or config.image_iters < 1:
-        raise ValueError(f"wanted map_iters >= 0 and image_iters >= 1, not {config.map_iters} and {config.image_iters}")
+        raise UserError(f"wanted map_iters >= 0 and image_iters >= 1, not {config.map_iters} and {config.image_iters}")
     if config.blocks < 2:
-        raise ValueError(f"the networks need 2 residual blocks or more, not {config.blocks}")
+        raise UserError(f"the networks need 2 residual blocks or more, not {config.blocks}")
     if config.n_sets < 1 or min(config.kernel) < 1:
-        raise ValueError(f"wanted n_sets and kernel sizes of 1 or more, not {config.n_sets} and {config.kernel}")
+        raise UserError(f"wanted n_sets and kernel sizes of 1 or more, not {config.n_sets} and {config.kernel}")
     if config.map_iters and config.map_net and min(config.kernel) < 2:
-        raise ValueError(f"the maps' network mirrors its border: kernels need 2 samples or more, not {config.kernel}")
+        raise UserError(f"the maps' network mirrors its border: kernels need 2 samples or more, not {config.kernel}")
     if not config.shared and not config.image_net:
-        raise ValueError("separate image networks (shared=False) need image_net=True")
+        raise UserError("separate image networks (shared=False) need image_net=True")

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..checks import check_choices, check_ndim, check_sizes
+from ..checks import UserError, check_choices, check_ndim, check_sizes
 from ..classical.cg import cg, cg_implicit, cg_start, cg_step
 from ..classical.iterate import iterate
 from ..complex_ops import from_channels, to_channels
@@ -124,7 +124,7 @@ def modl(config: MoDLConfig) -> Unrolled:
     check_sizes(0, cg_iters=config.cg_iters, inverse_iters=config.inverse_iters)
     check_ndim(config.ndim)
     if config.implicit and config.cg_tolerance:
-        raise ValueError("implicit gradients need cg_tolerance = 0: they are those of the converged solution")
+        raise UserError("implicit gradients need cg_tolerance = 0: they are those of the converged solution")
     trains_norm = config.norm == "batch"
     net = CNN(
         features=config.features,

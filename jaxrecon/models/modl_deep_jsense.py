@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from ..checks import check_axes, check_choices, check_sizes
+from ..checks import UserError, check_axes, check_choices, check_sizes
 from ..complex_ops import rss, to_channels
 from ..nn import BiasFreeResNet
 from .deep_jsense import refine, solve_from_estimate
@@ -76,7 +76,7 @@ def modl_deep_jsense(config: MoDLDeepJSenseConfig) -> Unrolled:
     check_sizes(1, n_steps=config.n_steps, image_iters=config.image_iters, features=config.features)
     check_sizes(2, blocks=config.blocks)
     if not config.shared and not config.image_net:
-        raise ValueError("separate image networks (shared=False) need image_net=True")
+        raise UserError("separate image networks (shared=False) need image_net=True")
     net = BiasFreeResNet(config.features, config.blocks, jnp.bfloat16 if config.bfloat16 else None)
 
     def first_lam(dtype):
@@ -92,7 +92,7 @@ def modl_deep_jsense(config: MoDLDeepJSenseConfig) -> Unrolled:
     def start(params, problem):
         check_axes("kspace", problem.kspace, ("coil", "y", "x"))
         if problem.op.maps is None:
-            raise ValueError("maps are needed: this network does not estimate them (ESPIRiT does)")
+            raise UserError("maps are needed: this network does not estimate them (ESPIRiT does)")
         zero_filled = problem.op.adjoint(problem.kspace)
         return {"image": zero_filled}, (problem.op, zero_filled, params)
 

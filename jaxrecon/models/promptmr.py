@@ -13,7 +13,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ..checks import check_broadcasts, check_sizes
+from ..checks import UserError, check_broadcasts, check_sizes
 from ..complex_ops import rss
 from ..fourier import fftc, ifftc
 from ..nn import NormPromptUnet, PromptUnet, calibration_mask, prompt_maps
@@ -73,15 +73,15 @@ class PromptSizes:
             for field in dataclasses.fields(self)
             if isinstance(getattr(self, field.name), tuple)
         ):
-            raise ValueError(
+            raise UserError(
                 f"level_features has {levels} levels: all tuples need one entry for each, and there must be one"
             )
         least = 4 if self.attention else 1  # channel attention has a quarter of the channels inside
         widths = (self.features, *self.level_features, self.sens_features, *self.sens_level_features)
         if min(*widths, *self.prompt_features, *self.sens_prompt_features) < least:
-            raise ValueError(f"every level needs {least} channels or more, not {widths}")
+            raise UserError(f"every level needs {least} channels or more, not {widths}")
         if min(*self.prompt_lengths, *self.prompt_sizes, self.enc_cabs[0]) < 1:
-            raise ValueError("prompt_lengths, prompt_sizes and enc_cabs of the first level must be 1 or more")
+            raise UserError("prompt_lengths, prompt_sizes and enc_cabs of the first level must be 1 or more")
         cabs = {"enc_cabs": self.enc_cabs, "dec_cabs": self.dec_cabs, "skip_cabs": self.skip_cabs}
         check_sizes(0, **cabs, bottleneck_cabs=self.bottleneck_cabs)
 
@@ -191,7 +191,7 @@ def promptmr(config: PromptMRConfig) -> Unrolled:
 def wants_window(n_adjacent: int, mask_center: bool) -> Wants:
     """What `promptmr` and `promptmr_plus` want."""
     if n_adjacent < 1 or n_adjacent % 2 == 0:
-        raise ValueError(f"n_adjacent must be odd and positive, a slice and its neighbours, not {n_adjacent}")
+        raise UserError(f"n_adjacent must be odd and positive, a slice and its neighbours, not {n_adjacent}")
     maps: Literal["estimated", "none"] = "estimated" if mask_center else "none"
     return Wants(maps=maps, input="window", window=n_adjacent, encoding="cartesian", image="magnitude")
 
@@ -261,7 +261,7 @@ def check_window(problem: Problem, n_adjacent: int) -> None:
     """Raise ValueError unless k-space is (adjacent, coil, y, x) and the mask broadcasts against it."""
     shape = problem.kspace.shape
     if len(shape) != 4 or shape[0] != n_adjacent:
-        raise ValueError(
+        raise UserError(
             f"this network reconstructs {n_adjacent} neighbouring slices at once: kspace must be ({n_adjacent}, "
             f"coil, y, x), but its shape is {tuple(shape)}; scan.adjacent(index, {n_adjacent}) reads such a window"
         )

@@ -19,7 +19,7 @@ import functools
 
 import jax.numpy as jnp
 
-from ..checks import check_sizes
+from ..checks import UserError, check_sizes
 from ..complex_ops import rss
 from .promptmr import (
     PROMPTS,
@@ -107,7 +107,7 @@ def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:
     check_sizes(1, n_steps=config.n_steps)
     check_sizes(0, n_history=config.n_history)
     if config.n_buffers < 0 or config.n_buffers in (1, 2):
-        raise ValueError(f"n_buffers must be 0 (no adaptive input) or 3 and more, not {config.n_buffers}")
+        raise UserError(f"n_buffers must be 0 (no adaptive input) or 3 and more, not {config.n_buffers}")
     maps_net, net = prompt_nets(
         config.sizes, n_history=config.n_history, learn_prompts=config.learn_prompts, bfloat16=config.bfloat16
     )

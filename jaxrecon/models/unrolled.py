@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from ..checks import check_choices, check_sizes
+from ..checks import UserError, check_choices, check_sizes
 from ..problem import Problem
 from ..typing import Key
 
@@ -56,7 +56,7 @@ class Wants:
         check_choices(self)
         check_sizes(1, steps_per_module=self.steps_per_module, example_size=self.example_size)
         if self.window < 1 or self.window % 2 == 0 or (self.window > 1 and self.input != "window"):
-            raise ValueError(
+            raise UserError(
                 f"window must be odd and positive, and 1 unless input is 'window', not {self.window} of a {self.input}"
             )
 
@@ -184,7 +184,7 @@ def unrolled(
 def _check_encoding(problem, wants):
     """Raise ValueError unless a problem has an encoding with a mask, where a network wants one."""
     if wants.encoding == "cartesian" and not hasattr(getattr(problem.op, "encoding", None), "mask"):
-        raise ValueError(
+        raise UserError(
             "this network works on the grid of k-space: it needs a Cartesian problem, whose encoding has a mask; networks of "
             "images, as modl and pgd, take any other"
         )
@@ -198,7 +198,7 @@ def _check_index(step, theta, carry, context):
         if any(id(out) in needed for out in equation.outvars):
             needed |= {id(operand) for operand in equation.invars}
     if id(traced.invars[-1]) in needed:
-        raise ValueError("this network says that its step does not use i (Wants.uses_index=False), but the step does")
+        raise UserError("this network says that its step does not use i (Wants.uses_index=False), but the step does")
 
 
 def run(
@@ -230,7 +230,7 @@ def run(
     """
     n_steps = model.n_steps if n_steps is None else n_steps
     if n_steps < 1 or (n_steps > model.n_steps and not model.shared):
-        raise ValueError(f"n_steps must be within 1 and the model's {model.n_steps} steps, not {n_steps}")
+        raise UserError(f"n_steps must be within 1 and the model's {model.n_steps} steps, not {n_steps}")
     state, context = model.start(params["start"], problem)  # type: ignore[arg-type]
     state, pictures = iterate_steps(
         model,

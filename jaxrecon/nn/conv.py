@@ -17,6 +17,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from ..checks import UserError
 from .kernel_gradient import after, kernel_gradient
 from .padding import MODES, pad_border
 
@@ -64,11 +65,11 @@ def conv(
     ndim = kernel.ndim - 2
     sizes = kernel.shape[:ndim]
     if any(k % 2 == 0 for k in sizes):
-        raise ValueError(f"kernel sizes must be odd to keep the size of the image, got {sizes}")
+        raise UserError(f"kernel sizes must be odd to keep the size of the image, got {sizes}")
     if x.ndim <= ndim or x.shape[-1] != kernel.shape[-2]:
-        raise ValueError(f"x of shape {x.shape} does not fit a kernel (*size, in, out) of shape {kernel.shape}")
+        raise UserError(f"x of shape {x.shape} does not fit a kernel (*size, in, out) of shape {kernel.shape}")
     if padding != "zeros" and padding not in MODES:
-        raise ValueError(f"padding '{padding}' is not one of 'zeros', 'reflect', 'edge', 'circular'")
+        raise UserError(f"padding '{padding}' is not one of 'zeros', 'reflect', 'edge', 'circular'")
     if all(k == 1 for k in sizes):
         x = x[(..., *[slice(None, None, stride)] * ndim, slice(None))]
         return jnp.tensordot(x, kernel.reshape(kernel.shape[-2:]), 1)

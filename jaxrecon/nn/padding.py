@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ..checks import UserError
 from ..typing import AnyArray
 
 Mode = Literal["reflect", "edge", "circular"]
@@ -41,7 +42,7 @@ def pad_border(
     space = x.shape[1:-1]
     longest = {"reflect": -1, "circular": 0}.get(mode)
     if longest is not None and any(p > n + longest for p, n in zip(pad, space, strict=True)):
-        raise ValueError(f"an image of {space} pixels is too small for a {mode} border of {pad} pixels")
+        raise UserError(f"an image of {space} pixels is too small for a {mode} border of {pad} pixels")
     first, *others = pad
     padded = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in others), (0, 0)])
     for axis, p in enumerate(others, start=2):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from flax import linen
 from jaxtyping import Array, Complex, Float
 
+from ..checks import UserError
 from .conv import Conv, ConvTranspose2x2, average_pool_2x2, instance_norm, leaky_relu
 
 
@@ -50,7 +51,7 @@ class UNet(linen.Module):
           ValueError: y or x is smaller.
         """
         if min(x.shape[-3:-1]) < 2**self.pools:
-            raise ValueError(f"an image of {x.shape[-3:-1]} pixels is too small for {self.pools} poolings: pad it")
+            raise UserError(f"an image of {x.shape[-3:-1]} pixels is too small for {self.pools} poolings: pad it")
         h, skips = x, []
         for i in range(self.pools):
             h = self._block(self.features * 2**i, f"down_{i}")(h)

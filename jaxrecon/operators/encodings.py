@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..checks import UserError
 from .cartesian import CartesianFFT
 from .sense import Encoding
 
@@ -48,7 +49,7 @@ class EncodingRecord:
     def __post_init__(self):
         taken = [key for key in self.keys if key in RESERVED]
         if taken:
-            raise ValueError(f"encoding {self.name}: an example has {', '.join(taken)} already: choose other keys")
+            raise UserError(f"encoding {self.name}: an example has {', '.join(taken)} already: choose other keys")
 
 
 def _cartesian(arrays: Arrays) -> CartesianFFT:

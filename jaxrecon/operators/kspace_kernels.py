@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Inexact
 
-from ..checks import check_broadcasts
+from ..checks import UserError, check_broadcasts
 from ..fourier import crop_or_pad, ifftc
 from ..typing import AnyArray, KSpace, Mask
 
@@ -86,7 +86,7 @@ def pad_mask(mask: Mask | None, shape: Sequence[int], grid: Sequence[int], dtype
     while mask.ndim > 2 and mask.shape[0] == 1:
         mask = mask[0]
     if mask.ndim > 2:
-        raise ValueError(f"the mask must be (x,), (1, x), (y, 1) or (y, x), the same for all coils, not {mask.shape}")
+        raise UserError(f"the mask must be (x,), (1, x), (y, 1) or (y, x), the same for all coils, not {mask.shape}")
     check_broadcasts("the mask", mask.shape, "kspace (y, x)", shape)
     mask = mask.reshape((1,) * (2 - mask.ndim) + mask.shape)
     return crop_or_pad(jnp.broadcast_to(mask, shape), grid)
@@ -112,7 +112,7 @@ def dft_matrices(kernels, grid: Sequence[int]) -> list[Complex[Array, "n k"]]:
     matrices = []
     for n, k in zip(grid, kernels.shape[-2:], strict=True):
         if k > n:
-            raise ValueError(f"map kernels of {kernels.shape[-2:]} do not fit a grid of {tuple(grid)}")
+            raise UserError(f"map kernels of {kernels.shape[-2:]} do not fit a grid of {tuple(grid)}")
         turns = np.outer(np.arange(n) - n // 2, np.arange(k) - k // 2) / n
         matrices.append(jnp.asarray(np.exp(2j * np.pi * turns) / np.sqrt(n), kernels.dtype))
     return matrices

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Complex, Inexact, Shaped
 
 from .. import struct
-from ..checks import check_at_least, check_same_coils
+from ..checks import UserError, check_at_least, check_same_coils
 from ..typing import AnyArray, CoilImages, Image, Maps
 from .base import LinearOperator
 from .cpu import coil_parts
@@ -105,7 +105,7 @@ class Sense(LinearOperator):
             return with_ndim(self.maps, x.ndim + 1) * x[coil_axis]
         check_at_least("image", x, ("set", "z", "y", "x")[-self.ndim - 1 :])
         if x.shape[-self.ndim - 1] != self.n_sets:
-            raise ValueError(f"maps have {self.n_sets} sets, but the image's shape (..., set, y, x) is {x.shape}")
+            raise UserError(f"maps have {self.n_sets} sets, but the image's shape (..., set, y, x) is {x.shape}")
         x = jnp.expand_dims(x, -self.ndim - 1)
         return jnp.sum(with_ndim(self.maps, x.ndim) * x, -self.ndim - 2)
 

@@ -13,6 +13,7 @@ import pywt
 from jaxtyping import Array, Inexact
 
 from .. import struct
+from ..checks import UserError
 from ..fourier import crop_or_pad
 from ..typing import AnyArray
 from .base import LinearOperator
@@ -56,7 +57,7 @@ class Wavelet(LinearOperator):
           ValueError: the image has another shape, or the wavelet is not orthogonal.
         """
         if x.shape[-len(self.shape) :] != self.shape:
-            raise ValueError(f"Wavelet was made for images (..., {self.shape}), but x has shape {x.shape}")
+            raise UserError(f"Wavelet was made for images (..., {self.shape}), but x has shape {x.shape}")
         filters, ndim = self._filters(), len(self.shape)
         x = crop_or_pad(x, self._padded_shape())
         details = []
@@ -95,7 +96,7 @@ class Wavelet(LinearOperator):
     def _filters(self):
         wavelet = pywt.Wavelet(self.name)
         if not wavelet.orthogonal:
-            raise ValueError(f"wavelet '{self.name}' is not orthogonal; use haar, dbN, symN or coifN")
+            raise UserError(f"wavelet '{self.name}' is not orthogonal; use haar, dbN, symN or coifN")
         return np.stack([wavelet.dec_lo, wavelet.dec_hi])
 
     def _padded_shape(self):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import UserError
 from ..coils.estimate import CalibrationSize, calibration_size, time_average
 from ..data import Parts
 from ..data.masks import acquired_mask, plane
@@ -47,7 +48,7 @@ def describe(
     mask, source = acquired_mask(part, header)
     mask = mask if extra is None else mask & extra(index)
     if not mask.any():
-        raise ValueError(f"{name(index)}: expected measured samples, found none")
+        raise UserError(f"{name(index)}: expected measured samples, found none")
     calibration = None
     if settings.needs_maps and settings.maps in ESTIMATED:
         _, center = time_average(part.kspace, mask)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
+from ..checks import UserError
 from ..data import ArrayScan, Header, Scan
 from ..data import open as open_scan
 from ..data.maps import maps_of_slice, read_maps
@@ -131,9 +132,9 @@ def reconstruct(
             )
         )
     if not results:
-        raise ValueError(f"{scan.path}: expected slices to reconstruct, found none")
+        raise UserError(f"{scan.path}: expected slices to reconstruct, found none")
     if not any(result.image.any() for result in results):
-        raise ValueError(f"{scan.path}: expected a signal, found none in any of {len(results)} slices")
+        raise UserError(f"{scan.path}: expected a signal, found none in any of {len(results)} slices")
     used = [result.maps for result in results if result.maps is not None]
     return Reconstructed(
         np.stack([result.image for result in results]),
@@ -156,25 +157,23 @@ def check_scan(scan: Scan, settings: Settings) -> None:
       ValueError: images, a trajectory, or still images for a network of frames.
     """
     if not scan.header.has_kspace:
-        raise ValueError(f"file {scan.path}: expected k-space, found images; to measure them: jaxrecon simulate")
+        raise UserError(f"file {scan.path}: expected k-space, found images; to measure them: jaxrecon simulate")
     if len(scan.header.shape) == 1:
-        raise ValueError(f"file {scan.path}: expected Cartesian k-space, found a trajectory: not yet supported here")
+        raise UserError(f"file {scan.path}: expected Cartesian k-space, found a trajectory: not yet supported here")
     network = settings.network
     if network is not None and network.in_time and scan.header.n_frames < 2:
-        raise ValueError(
-            f"file {scan.path}: expected time frames for the network of {network.path}, found still images"
-        )
+        raise UserError(f"file {scan.path}: expected time frames for the network of {network.path}, found still images")
 
 
 def _of_problem(problem: Problem, settings: Settings) -> Reconstructed:
     op: Any = problem.op
     if settings.needs_maps and op.maps is None:
-        raise ValueError(
+        raise UserError(
             f"the method {settings.label} combines coils by maps, but the problem's operator has none: give it some "
             "(jaxrecon.coils.estimate_maps), or use the method rss"
         )
     if settings.network is not None:
-        raise ValueError("a network is given a scan or k-space: for a problem use jaxrecon.run(model, params, problem)")
+        raise UserError("a network is given a scan or k-space: for a problem use jaxrecon.run(model, params, problem)")
     shape = jax.eval_shape(op.adjoint, problem.kspace).shape[-2:]
     settings = settings.complete(shape, n_coils=max(settings.n_sets, 1), given_maps=op.maps is not None)
     image, scale = reconstruct_problem(problem, settings)

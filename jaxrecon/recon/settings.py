@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pywt
 
-from ..checks import check_known
+from ..checks import UserError, check_known
 from ..classical.methods import METHODS, Method
 from ..classical.scale import Rule
 
@@ -93,11 +93,11 @@ class Settings:
 
     def _maps(self, n_coils, given_maps):
         if not 1 <= self.n_sets <= n_coils:
-            raise ValueError(f"map sets {self.n_sets}: {n_coils} coils have 1 to {n_coils} sets")
+            raise UserError(f"map sets {self.n_sets}: {n_coils} coils have 1 to {n_coils} sets")
         if self.maps not in (None, *ESTIMATED, "given") or (self.maps == "given" and not given_maps):
-            raise ValueError(f"maps {self.maps}: expected espirit, jsense, or maps that are given")
+            raise UserError(f"maps {self.maps}: expected espirit, jsense, or maps that are given")
         if self.network is not None and self.n_sets > 1:
-            raise ValueError("map sets: networks take one")
+            raise UserError("map sets: networks take one")
         if self.network is not None and not self.network.needs_maps:
             return "none"
         if self.maps is not None:
@@ -108,13 +108,13 @@ class Settings:
         lam = (method.lam or 0.0) if self.lam is None else self.lam
         n_iter = (method.n_iter or 0) if self.n_iter is None else self.n_iter
         if not (np.isfinite(lam) and lam >= 0) or (n_iter < 1 and method.n_iter is not None):
-            raise ValueError(f"lam must not be negative and iterations positive, but they are {lam} and {n_iter}")
+            raise UserError(f"lam must not be negative and iterations positive, but they are {lam} and {n_iter}")
         wavelet = self.wavelet or ("db4" if _levels("db4", shape) else "haar")
         if method.wavelet:
             if wavelet not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(wavelet).orthogonal:
-                raise ValueError(f"wavelet {wavelet}: expected an orthogonal one, haar, dbN, symN or coifN")
+                raise UserError(f"wavelet {wavelet}: expected an orthogonal one, haar, dbN, symN or coifN")
             if not _levels(wavelet, shape):
-                raise ValueError(f"wavelet {wavelet} is too long for {shape[0]} x {shape[1]} pixels: try a shorter one")
+                raise UserError(f"wavelet {wavelet} is too long for {shape[0]} x {shape[1]} pixels: try a shorter one")
         return {"lam": lam, "n_iter": n_iter, "wavelet": wavelet}
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..checks import UserError
 from ..typing import AnyArray, Mask
 
 MASK_DTYPE = np.float32
@@ -106,7 +107,7 @@ def acs_from_mask(mask: Mask) -> Mask:
       [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
     """
     if mask.ndim not in (1, 2):
-        raise ValueError(
+        raise UserError(
             f"the mask must be (x,), (1, x) or (y, x), but its shape is {tuple(mask.shape)}: take one coil's (mask[0], as all "
             "coils have the same), or vmap over frames"
         )
@@ -167,9 +168,9 @@ def check_count(name: str, value, least: int = 1) -> int:
     try:
         value = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be an integer, got {value!r}") from None
+        raise UserError(f"{name} must be an integer, got {value!r}") from None
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise UserError(f"{name} must be at least {least}, got {value}")
     return value
 
 
@@ -179,10 +180,10 @@ def check_acceleration(acceleration, *, integer: bool = False):
         return acceleration
     acceleration = float(acceleration)
     if not (math.isfinite(acceleration) and acceleration >= 1):
-        raise ValueError(f"acceleration must be at least 1, got {acceleration:g}")
+        raise UserError(f"acceleration must be at least 1, got {acceleration:g}")
     if integer:
         if acceleration != int(acceleration):
-            raise ValueError(f"this mask takes every R-th line: acceleration must be an integer, got {acceleration:g}")
+            raise UserError(f"this mask takes every R-th line: acceleration must be an integer, got {acceleration:g}")
         return int(acceleration)
     return acceleration
 
@@ -191,14 +192,14 @@ def check_n_acs(n: int, n_acs: int, name: str = "n_acs") -> int:
     """A number of ACS lines that n lines can hold."""
     n_acs = check_count(name, n_acs, 0)
     if n_acs > check_count("n", n):
-        raise ValueError(f"{name}: {n_acs} fully sampled lines do not fit into {n}")
+        raise UserError(f"{name}: {n_acs} fully sampled lines do not fit into {n}")
     return n_acs
 
 
 def check_budget(n: int, n_acs: int, acceleration) -> None:
     """Raise ValueError where the ACS alone holds more than the n / R samples that the acceleration leaves."""
     if not isinstance(acceleration, jax.core.Tracer) and n_acs > n / acceleration:
-        raise ValueError(
+        raise UserError(
             f"acceleration {acceleration:g} leaves {n / acceleration:.4g} of {n} positions, but the fully sampled "
             f"centre alone has {n_acs}: lower the acceleration or the centre"
         )
@@ -208,9 +209,7 @@ def check_padding(padding: tuple[int, int], n: int) -> tuple[int, int]:
     """Acquired columns [left, right) of n."""
     left, right = (check_count("padding", p, 0) for p in padding)
     if not left < right <= n:
-        raise ValueError(
-            f"padding = (left, right) must be an interval of columns within 0 and {n}, got {(left, right)}"
-        )
+        raise UserError(f"padding = (left, right) must be an interval of columns within 0 and {n}, got {(left, right)}")
     return left, right
 
 
@@ -223,5 +222,5 @@ def acquired(n: int, padding: tuple[int, int] | None) -> Bool[np.ndarray, " x"]:
 def low_lines(n: int, center_fraction: float) -> int:
     """Number of ACS lines, round(n * center_fraction), halves to even as Python rounds."""
     if not 0 <= center_fraction <= 1:
-        raise ValueError(f"center_fraction must be within 0 and 1, got {center_fraction}")
+        raise UserError(f"center_fraction must be within 0 and 1, got {center_fraction}")
     return round(check_count("n", n) * center_fraction)

@@ -8,6 +8,7 @@ import typing
 
 import numpy as np
 
+from ..checks import UserError
 from .acs import check_acceleration, check_budget, check_count, check_n_acs
 
 CLOSED = 1e-9
@@ -18,7 +19,7 @@ def search_slope(seed, shape, acceleration, calib_size, crop_corner, max_attempt
     """The mask (y, x), bool, of the first slope that bisection finds within tol; see `compatible.poisson_disc`."""
     seed, ny, nx, cy, cx = check_poisson(seed, shape, acceleration, calib_size)
     if not tol > 0:
-        raise ValueError(f"tol must be above 0, got {tol}")
+        raise UserError(f"tol must be above 0, got {tol}")
     sample = kernel()
     r = distance(ny, nx, cy, cx)
     inside = r < 1 if crop_corner else np.ones((ny, nx), bool)
@@ -36,7 +37,7 @@ def search_slope(seed, shape, acceleration, calib_size, crop_corner, max_attempt
             return mask
         nearest = min(nearest, actual, key=lambda a: abs(a - acceleration))
         low, high = (slope, high) if actual < acceleration else (low, slope)
-    raise ValueError(
+    raise UserError(
         f"no Poisson-disc mask of {ny} x {nx} with calib_size {(cy, cx)} has acceleration {acceleration:g} within "
         f"{tol:g}: the nearest has {nearest:.4g}; change tol, calib_size or the seed"
     )
@@ -54,10 +55,10 @@ def distance(ny: int, nx: int, cy: float, cx: float):
 def check_poisson(seed, shape, acceleration, calib_size) -> tuple[int, int, int, int, int]:
     """(seed, ny, nx, cy, cx), checked."""
     if isinstance(seed, np.random.RandomState | str) or np.ndim(seed):
-        raise ValueError(f"every step of the search starts from the seed again: it must be an int, got {seed!r}")
+        raise UserError(f"every step of the search starts from the seed again: it must be an int, got {seed!r}")
     seed = operator.index(seed)
     if not 0 <= seed < 2**32:
-        raise ValueError(f"the seed must be within 0 and 2**32 - 1, got {seed}")
+        raise UserError(f"the seed must be within 0 and 2**32 - 1, got {seed}")
     ny, nx, cy, cx = check_plane(shape, calib_size)
     check_budget(ny * nx, cy * cx, check_acceleration(acceleration))
     return seed, ny, nx, cy, cx
@@ -66,7 +67,7 @@ def check_poisson(seed, shape, acceleration, calib_size) -> tuple[int, int, int,
 def check_plane(shape, calib_size) -> tuple[int, int, int, int]:
     """(ny, nx, cy, cx) of a mask and its calibration rectangle."""
     if len(shape) != 2 or len(calib_size) != 2:
-        raise ValueError(f"shape is (y, x) and calib_size (cy, cx), got {shape} and {calib_size}")
+        raise UserError(f"shape is (y, x) and calib_size (cy, cx), got {shape} and {calib_size}")
     (ny, nx), (cy, cx) = shape, calib_size
     return (
         check_count("shape", ny),

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..checks import UserError
 from . import compatible
 from .acs import MASK_DTYPE, acs_columns, acs_square, check_count
 
@@ -92,7 +93,7 @@ def _check_radial(radial, acceleration, wanted):
     for rate in acceleration:
         found = radial[rate].shape if rate in radial else None
         if found is None or found[0] < wanted[0] or found[1:] != wanted[1:]:
-            raise ValueError(
+            raise UserError(
                 f"kt_radial, R = {rate}: expected radial masks of {wanted[0]} frames or more of {wanted[1:]}, found "
                 f"{'none' if found is None else found}: give radial=read_radial_bank(...), or kinds without kt_radial"
             )

@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float
 
+from ..checks import UserError
 from . import bridson, kt_masks, line_masks
 from .acs import (
     MASK_DTYPE,
@@ -55,12 +56,12 @@ def random_state(seed: Seed) -> np.random.RandomState:
         return seed
     if isinstance(seed, str):
         if not seed or "/" in seed or "\\" in seed:
-            raise ValueError(f"a seed of characters is a bare file name such as 'file1000001.h5', got {seed!r}")
+            raise UserError(f"a seed of characters is a bare file name such as 'file1000001.h5', got {seed!r}")
         seed = tuple(map(ord, seed))
     if seed is not None:  # which would be drawn from the operating system
         with contextlib.suppress(TypeError, ValueError):
             return np.random.RandomState(seed)
-    raise ValueError(f"a seed is an int of 32 bits, a tuple of them, a file name or a RandomState, got {seed!r}")
+    raise UserError(f"a seed is an int of 32 bits, a tuple of them, a file name or a RandomState, got {seed!r}")
 
 
 def draw_pair(seed: Seed, center_fraction: Numbers, acceleration: Numbers) -> tuple[float, float]:
@@ -76,7 +77,7 @@ def draw_pair(seed: Seed, center_fraction: Numbers, acceleration: Numbers) -> tu
     """
     fractions, accelerations = np.atleast_1d(center_fraction), np.atleast_1d(acceleration)
     if len(fractions) != len(accelerations) or not len(fractions):
-        raise ValueError(
+        raise UserError(
             f"center_fraction and acceleration come in pairs, got {len(fractions)} and {len(accelerations)} of them"
         )
     pair = random_state(seed).randint(len(fractions))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..checks import UserError
 from ..typing import Key, Scalar
 from .acs import (
     MASK_DTYPE,
@@ -185,7 +186,7 @@ def partial_echo(n: int, *, fraction: float = 0.25) -> Float[Array, " y"]:
     Source: the reference code of GLEAM does this by default (0.25); whether its R = 10 counts it is not known.
     """
     if not 0 <= fraction < 1:
-        raise ValueError(f"fraction must be at least 0 and below 1, got {fraction}")
+        raise UserError(f"fraction must be at least 0 and below 1, got {fraction}")
     return jnp.asarray(np.arange(check_count("n", n)) >= int(fraction * n), MASK_DTYPE)
 
 
@@ -213,7 +214,7 @@ def adjacent_frames(frame: int, n_frames: int, n_adjacent: int = 5) -> Int[np.nd
     """
     check_count("n_frames", n_frames)
     if check_count("n_adjacent", n_adjacent) % 2 == 0:
-        raise ValueError(f"n_adjacent must be odd, got {n_adjacent}")
+        raise UserError(f"n_adjacent must be odd, got {n_adjacent}")
     half = n_adjacent // 2
     reach = half if n_frames >= n_adjacent else min(half, n_frames // 2)
     near = (frame + np.arange(-reach, reach + 1)) % n_frames
@@ -236,9 +237,9 @@ def check_kt(n, n_frames, acceleration, n_cal, vd_degree) -> None:
     check_count("n_frames", n_frames)
     check_n_acs(n, check_count("n_cal", n_cal, 0), "n_cal")
     if vd_degree < 0:
-        raise ValueError(f"vd_degree must be at least 0, got {vd_degree}")
+        raise UserError(f"vd_degree must be at least 0, got {vd_degree}")
     if check_acceleration(acceleration) > n:
-        raise ValueError(f"acceleration {acceleration:g} leaves no line of {n}")
+        raise UserError(f"acceleration {acceleration:g} leaves no line of {n}")
 
 
 def comb_shifts(n_frames: int, acceleration: float) -> list[float]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..checks import UserError
 from ..typing import Key, Scalar
 from .acs import (
     MASK_DTYPE,
@@ -321,7 +322,7 @@ def outer_probability(n: int, n_low: int, acceleration):
 def fraction_spacing(n: int, n_low: int, acceleration: float) -> float:
     """Spacing a = R (n_low - n)/(n_low R - n) with which n_low ACS columns and the others are n/R."""
     if n_low * acceleration >= n:
-        raise ValueError(
+        raise UserError(
             f"acceleration {acceleration:g} leaves {n / acceleration:.4g} of {n} columns, but the ACS alone has "
             f"{n_low}: lower the acceleration or center_fraction"
         )
@@ -349,7 +350,7 @@ def magic_fraction_spacing(n: int, n_low: int, acceleration: float) -> tuple[int
     total = round(n / acceleration)
     n_low = max(min(n_low, total), 1)
     if n_low >= total:
-        raise ValueError(
+        raise UserError(
             f"acceleration {acceleration:g} leaves {total} of {n} columns, and the ACS takes them all: lower the "
             "acceleration or center_fraction"
         )
@@ -360,7 +361,7 @@ def integer_spacing(n: int, n_low: int, acceleration: float) -> int:
     """The benchmark's integer spacing (n - n_low)//(n//R - n_low)."""
     outer = math.floor(n // acceleration) - n_low
     if outer < 1:
-        raise ValueError(
+        raise UserError(
             f"acceleration {acceleration:g} leaves {n // acceleration:g} of {n} columns, and the ACS takes {n_low}: "
             "lower the acceleration or center_fraction"
         )
@@ -372,7 +373,7 @@ def _offset(key, offset, n_offsets):
         return jax.random.randint(key, (), 0, n_offsets, jnp.int32)
     if not isinstance(offset, jax.Array) and not isinstance(n_offsets, jax.core.Tracer):
         if not 0 <= check_count("offset", offset, 0) < n_offsets:
-            raise ValueError(f"offset must be within 0 and {n_offsets - 1}, got {offset}")
+            raise UserError(f"offset must be within 0 and {n_offsets - 1}, got {offset}")
     return offset
 
 

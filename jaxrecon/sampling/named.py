@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..checks import check_known
+from ..checks import UserError, check_known
 from . import compatible, kt_masks, line_masks, poisson
 from .acs import acs_columns, acs_disc, acs_square, block
 
@@ -174,16 +174,16 @@ def draw(
     """
     mask = check_known("mask", name, MASKS)
     if min(shape) < 1:
-        raise ValueError(f"shape {shape[0]} {shape[1]}: both sizes must be positive")
+        raise UserError(f"shape {shape[0]} {shape[1]}: both sizes must be positive")
     acs = default_acs(name, shape, acceleration) if acs is None else acs
     if not 0 <= acs <= shape[1]:
-        raise ValueError(f"acs {acs}: the center of a mask of {shape[0]} x {shape[1]} is 0 to {shape[1]} wide")
+        raise UserError(f"acs {acs}: the center of a mask of {shape[0]} x {shape[1]} is 0 to {shape[1]} wide")
     request = Request((shape[0], shape[1]), acceleration, acs, frames)
     if not published:
         drawn = mask.draw(jax.random.key(seed), request)
     elif mask.published is None:
         known = ", ".join(other for other, one in MASKS.items() if one.published)
-        raise ValueError(f"the mask {name} has no published form; those that have one: {known}")
+        raise UserError(f"the mask {name} has no published form; those that have one: {known}")
     else:
         drawn = mask.published(seed, request)
     drawn = np.asarray(drawn, np.float32)
@@ -245,7 +245,7 @@ def check_center(mask: np.ndarray, region: np.ndarray | None, shape: tuple[int, 
     plane = np.broadcast_to((mask.min(0)[0] if mask.ndim > 2 else mask) != 0, shape)
     seen = plane[shape[0] // 2, shape[1] // 2] if region is None else (plane & region).any()
     if not seen:
-        raise ValueError(
+        raise UserError(
             f"{name}: there is no fully sampled center to estimate maps from: the mask leaves out the center of k-space; "
             + cure
         )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
+from ..checks import UserError
 from ..host import complete_width
 from .acs import detect_acs_rectangle
 
@@ -32,7 +33,7 @@ def pattern(mask: Bool[np.ndarray, "..."], shape: tuple[int, ...] | None = None)
     """
     full = np.broadcast_to(np.asarray(mask) != 0, np.shape(mask) if shape is None else shape)
     if not full.any():
-        raise ValueError("the mask is empty: no sample is measured")
+        raise UserError("the mask is empty: no sample is measured")
     ny, nx = full.shape
     columns, rows = bool((full == full[:1]).all()), bool((full == full[:, :1]).all())
     kind = {(True, True): "fully sampled", (True, False): "columns (x)", (False, True): "rows (y)"}.get(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..checks import UserError
 from ..typing import Key
 from .acs import MASK_DTYPE, acquired, block, check_acceleration, check_budget
 from .bridson import check_plane, distance
@@ -108,7 +109,7 @@ def calgary_poisson(
     """
     ny, nx, *_ = check_plane(shape, (0, 0))
     if not 0 < acquired_share <= 1 or acs_radius < 0:
-        raise ValueError(
+        raise UserError(
             f"acquired_share must be within 0 and 1, acs_radius not negative, got {acquired_share} and {acs_radius}"
         )
     y, x = np.arange(ny)[:, None] - ny // 2, np.arange(nx)[None] - nx // 2
@@ -149,14 +150,14 @@ def gaussian_2d(
 def _checked(key, r, calib, allowed, acceleration, tol):
     acceleration = check_acceleration(acceleration)
     if not tol > 0:
-        raise ValueError(f"tol must be above 0, got {tol}")
+        raise UserError(f"tol must be above 0, got {tol}")
     check_budget(r.size, int(calib.sum()), acceleration)
     calib = calib & allowed
     mask = _draw(key, *_plan(r, calib, allowed, acceleration))
     if not isinstance(mask, jax.core.Tracer):
         reached = r.size / int(mask.sum())
         if abs(reached - acceleration) >= tol:
-            raise ValueError(
+            raise UserError(
                 f"no Poisson-disc mask of {r.shape[0]} x {r.shape[1]} has acceleration {acceleration:g} within "
                 f"{tol:g}: the nearest has {reached:.4g}; change tol, the centre or the cropping of the corners"
             )
@@ -174,7 +175,7 @@ def _plan(r, calib, allowed, acceleration):
     pairs = np.prod(2 * np.ceil(farthest) + 1, axis=0) * r.size
     fits = (pairs <= MAX_PAIRS) & (UNITS[-1] * (farthest.max(axis=0) + 2) < 2**7.5)
     if not fits[0]:
-        raise ValueError(f"a matrix of {ny} x {nx} is too large to be judged at once: use compatible.poisson_disc")
+        raise UserError(f"a matrix of {ny} x {nx} is too large to be judged at once: use compatible.poisson_disc")
     slopes, farthest = slopes[fits], farthest[:, fits][:, -1]
     unit = next(u for u in UNITS if u * (farthest.max() + 2) < 2**7.5)
     growth = np.rint(r[None] * stretch[:, None, None] * 2**DISTANCE_BITS).astype(np.int32)

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ..checks import UserError
 from .update import TrainState, Update
 
 DATA, MODULE = "data", "module"
@@ -31,16 +32,16 @@ def module_mesh(n_devices: int | None = None, *, n_data: int = 1, devices: Seque
     n_devices = len(there) if n_devices is None else n_devices
     if n_devices > len(there):
         kind = there[0].platform if there else jax.default_backend()
-        raise ValueError(
+        raise UserError(
             f"{n_devices} devices are asked for, but there are {len(there)} ({kind}). Ask for fewer, or start one "
             "process on each host with the address of the first"
         )
     if n_devices < 1 or n_data < 1 or n_devices % n_data:
-        raise ValueError(f"{n_data} data shards do not divide {n_devices} devices evenly")
+        raise UserError(f"{n_data} data shards do not divide {n_devices} devices evenly")
     chosen = there[:n_devices]
     without = {d.process_index for d in there} - {d.process_index for d in chosen}
     if without:
-        raise ValueError(f"{n_devices} devices leave none for process {min(without)} of {jax.process_count()}: use all")
+        raise UserError(f"{n_devices} devices leave none for process {min(without)} of {jax.process_count()}: use all")
     return Mesh(np.array(chosen).reshape(n_data, -1), (DATA, MODULE))
 
 
@@ -59,9 +60,9 @@ def join_hosts(address: str, n_processes: int, process: int, *, timeout: int = 3
       OSError: jax refuses, e.g. the port is taken.
     """
     if not 0 <= process < n_processes:
-        raise ValueError(f"process {process} of {n_processes}: processes are numbered 0 to {n_processes - 1}")
+        raise UserError(f"process {process} of {n_processes}: processes are numbered 0 to {n_processes - 1}")
     if not address.rpartition(":")[2].isdigit():
-        raise ValueError(f"the address of process 0 must be host:port, not '{address}'")
+        raise UserError(f"the address of process 0 must be host:port, not '{address}'")
     if process == 0:
         try:  # jax crashes where the port is taken
             with socket.socket() as probe:
@@ -100,7 +101,7 @@ def data_parallel(update: Update, mesh: Mesh) -> Update:
     def step(state, problem, target):
         size = jax.tree.leaves(target)[0].shape[0]
         if size % mesh.shape[DATA]:
-            raise ValueError(f"{mesh.shape[DATA]} data shards do not divide a batch of {size} evenly")
+            raise UserError(f"{mesh.shape[DATA]} data shards do not divide a batch of {size} evenly")
         return jitted(put(state, everywhere), *put((problem, target), batch))
 
     return Update(lambda params, key: put(update.init(params, key), everywhere), step)

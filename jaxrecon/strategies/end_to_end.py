@@ -7,6 +7,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
+from ..checks import UserError
 from ..models.unrolled import Unrolled, iterate_steps, run
 from ..problem import Problem
 from .types import GradFn, Loss, Strategy, group_steps, refuse_absorb
@@ -45,7 +46,7 @@ def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
 
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
         if every < 1 or model.n_steps % every:
-            raise ValueError(f"checkpointed(every={every}) does not divide the model's {model.n_steps} steps evenly")
+            raise UserError(f"checkpointed(every={every}) does not divide the model's {model.n_steps} steps evenly")
         n_groups = model.n_steps // every
 
         def forward(params, problem):
@@ -87,7 +88,7 @@ def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = 
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
         refuse_absorb(model, "deep_supervision")
         if len(weights) != model.n_steps:
-            raise ValueError(f"deep_supervision got {len(weights)} weights for a model of {model.n_steps} steps")
+            raise UserError(f"deep_supervision got {len(weights)} weights for a model of {model.n_steps} steps")
 
         # the sum of losses rides in the carry, so that every strategy underneath sees an ordinary unrolled network
         def local_loss(state, context_and_target, i):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..checks import UserError
 from ..models.unrolled import Unrolled
 from .modules import choose, learn, learners_of, local_loss, one_per_module, with_learners
 from .start import Differentiable, has_parameters, start_with_pullback
@@ -50,11 +51,9 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
     def strategy(model: Unrolled, loss: Loss | Sequence[Loss]) -> Update:
         refuse_absorb(model, "gleam_shared")
         if not model.shared:
-            raise ValueError("gleam_shared needs a model with shared weights (shared=True); gleam trains separate ones")
+            raise UserError("gleam_shared needs a model with shared weights (shared=True); gleam trains separate ones")
         if n_modules < 1 or model.n_steps % n_modules:
-            raise ValueError(
-                f"gleam_shared: {n_modules} modules do not divide the model's {model.n_steps} steps evenly"
-            )
+            raise UserError(f"gleam_shared: {n_modules} modules do not divide the model's {model.n_steps} steps evenly")
         losses = one_per_module(loss, n_modules, "losses")
 
         def update(state, problem, target):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from ..checks import UserError
 from ..models.unrolled import Unrolled
 from ..operators import real_vdot
 from .start import Differentiable, has_parameters, start_with_pullback
@@ -32,11 +33,11 @@ def invertible(n_checkpoints: int | None = None) -> Strategy:
     def strategy(model: Unrolled, loss: Loss) -> GradFn:
         inverse = model.inverse
         if inverse is None:
-            raise ValueError("invertible needs a model with an inverse step; use checkpointed() for others")
+            raise UserError("invertible needs a model with an inverse step; use checkpointed() for others")
         refuse_absorb(model, "invertible")
         n_kept = model.n_steps - 1 if n_checkpoints is None else n_checkpoints
         if not 0 <= n_kept < model.n_steps:
-            raise ValueError(f"n_checkpoints must be within 0 and {model.n_steps - 1}, not {n_kept}")
+            raise UserError(f"n_checkpoints must be within 0 and {model.n_steps - 1}, not {n_kept}")
 
         def theta_of(steps, i):
             return steps if model.shared else jax.tree.map(lambda a: a[i], steps)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..checks import UserError
 from ..models.unrolled import Carry, Context, Unrolled, iterate_steps
 from .types import Loss, Target, group_steps, refuse_absorb
 from .update import TrainState, keep_where, moving_average, nonfinite_flags
@@ -24,7 +25,7 @@ def one_per_module(value: T | Sequence[T], n_modules: int, what: str) -> tuple[T
     if not isinstance(value, Sequence) or isinstance(value, optax.GradientTransformation):
         return (value,) * n_modules  # type: ignore[return-value]
     if len(value) != n_modules:
-        raise ValueError(f"{len(value)} {what} for {n_modules} modules: give one for all, or one for each")
+        raise UserError(f"{len(value)} {what} for {n_modules} modules: give one for all, or one for each")
     return tuple(value)
 
 
@@ -43,9 +44,9 @@ def check_modules(model: Unrolled, n_modules: int, strategy: str) -> None:
     """Raise ValueError for a model that cannot be split: shared weights, batch norm, or M does not divide N."""
     refuse_absorb(model, strategy)
     if model.shared:
-        raise ValueError(f"{strategy} needs a model with separate weights per step (shared=False)")
+        raise UserError(f"{strategy} needs a model with separate weights per step (shared=False)")
     if n_modules < 1 or model.n_steps % n_modules:
-        raise ValueError(f"{strategy}: {n_modules} modules do not divide the model's {model.n_steps} steps evenly")
+        raise UserError(f"{strategy}: {n_modules} modules do not divide the model's {model.n_steps} steps evenly")
 
 
 class ModuleOptimizers:
@@ -83,7 +84,7 @@ class ModuleOptimizers:
         modules = group_steps(steps, self.n_modules)
         states = [tx.init(jax.tree.map(lambda a, m=m: a[m], modules)) for m, tx in enumerate(self.all)]
         if len({_signature(state) for state in states}) > 1:
-            raise ValueError(
+            raise UserError(
                 "the optimizers of modules may differ in their numbers, as [optax.adam(rate) for rate in rates] do, but "
                 "their states must be made of the same arrays: give all modules one kind, and schedules to all or to none"
             )

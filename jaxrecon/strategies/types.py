@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from ..checks import UserError
 from ..models.unrolled import Params, Reconstruction, Unrolled
 from ..problem import Problem
 
@@ -27,7 +28,7 @@ def group_steps(steps: Any, n_groups: int) -> Any:
 
     def group(a):
         if n_groups < 1 or a.shape[0] % n_groups:
-            raise ValueError(f"{n_groups} groups do not divide the model's {a.shape[0]} steps evenly")
+            raise UserError(f"{n_groups} groups do not divide the model's {a.shape[0]} steps evenly")
         return a.reshape((n_groups, a.shape[0] // n_groups, *a.shape[1:]))
 
     return jax.tree.map(group, steps)
@@ -36,7 +37,7 @@ def group_steps(steps: Any, n_groups: int) -> Any:
 def refuse_absorb(model: Unrolled, strategy: str) -> None:
     """Raise ValueError for a model that takes something back from its last carry, which this strategy does not hand on."""
     if model.absorb is not None:
-        raise ValueError(
+        raise UserError(
             f"{strategy} cannot train batch norm, nor whatever else a network takes back from its last carry (absorb): use "
             "end_to_end or checkpointed, or a network without it"
         )

@@ -10,6 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int
 
+from ..checks import UserError
 from ..models.unrolled import Carry, Unrolled
 from ..problem import Problem
 from ..typing import Key, Params
@@ -146,7 +147,7 @@ def from_grad_fn(
             params = absorb(params, aux["carry"])
             aux = {name: value for name, value in aux.items() if name != "carry"}
         elif "carry" in aux:
-            raise ValueError(
+            raise UserError(
                 "this network takes something back from its last carry: from_grad_fn needs absorb=model.absorb"
             )
         old = (state.step, state.params, state.opt_state, state.ema)
@@ -164,7 +165,7 @@ def from_grad_fn(
 def check_decay(ema_decay: float | None) -> None:
     """Raise ValueError for a decay of the moving average outside [0, 1)."""
     if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay must be within [0, 1), not {ema_decay}")
+        raise UserError(f"ema_decay must be within [0, 1), not {ema_decay}")
 
 
 def conjugated(gradients: Params) -> Params:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from ..checks import UserError
 from ..strategies.update import TrainState
 from ..trees import leaf_name
 from ..typing import Params
@@ -77,7 +78,7 @@ class Checkpoints:
         from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
         if keep < 1 or (best is not None and best[1] not in ("min", "max")):
-            raise ValueError(f"wanted keep >= 1 and best as ('psnr', 'max'), got keep={keep}, best={best}")
+            raise UserError(f"wanted keep >= 1 and best as ('psnr', 'max'), got keep={keep}, best={best}")
         self.folder, self._ocp, self._best = Path(out).absolute() / FOLDER, ocp, best
         rules: list[Any] = [policies.LatestN(keep)]
         if best is not None:
@@ -202,7 +203,7 @@ class Checkpoints:
         steps = sorted(self._manager.all_steps())
         if not steps or (step is not None and step not in steps):
             wanted = "a checkpoint" if step is None else f"the checkpoint of step {step}"
-            raise ValueError(f"{self.folder} does not hold {wanted}; there are {steps or 'none'}")
+            raise UserError(f"{self.folder} does not hold {wanted}; there are {steps or 'none'}")
         return steps[-1] if step is None else step
 
     def _best_step(self):
@@ -264,7 +265,7 @@ def load_config(out: str | Path, *, step: int | None = None) -> Any:
 
 def _existing_folder(out):
     if not (Path(out) / FOLDER).is_dir():
-        raise ValueError(f"{out} is no run folder: it has no folder '{FOLDER}'")
+        raise UserError(f"{out} is no run folder: it has no folder '{FOLDER}'")
     return Checkpoints(out)
 
 
@@ -285,7 +286,7 @@ def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, wh
     ]
     if lines:
         shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
-        raise ValueError(
+        raise UserError(
             f"{where} is of another model or optimizer ({len(found)} leaves there, {len(wanted)} here): "
             + "; ".join(shown)
             + ". Choose another folder, or the configuration that it was made with"
@@ -313,7 +314,7 @@ def as_json(config: Any) -> Any:
     try:
         json.dumps(config)
     except TypeError as error:
-        raise ValueError(f"a configuration must be fit for JSON, but it holds {config!r}") from error
+        raise UserError(f"a configuration must be fit for JSON, but it holds {config!r}") from error
     return config
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..checks import UserError
 from ..metrics import VARIANTS, Evaluation, collect_volumes, crop_to_target, summarize
 from ..metrics import evaluate as evaluate_volume
 from ..models import Unrolled, run
@@ -50,7 +51,7 @@ def evaluator(
       ValueError: an unknown variant.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
+        raise UserError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
     reconstruct = jax.jit(lambda params, problem: run(model, params, problem))
     return lambda params: evaluate(
         lambda problem: reconstruct(params, problem), examples, variant=variant, data_range=data_range
@@ -83,7 +84,7 @@ def evaluate(
     images: dict[str, np.ndarray] = {}
     for file, slices in itertools.groupby(examples, key=lambda example: example[0]):
         if file in volumes:
-            raise ValueError(f"the slices of {file} do not follow each other: sort the examples by file")
+            raise UserError(f"the slices of {file} do not follow each other: sort the examples by file")
         pairs = ((file, index, *_compared(reconstruct, problem, target)) for _, index, problem, target in slices)
         ((reference, prediction),) = collect_volumes(pairs).values()
         peak = None if data_range is None else data_range(file)
@@ -94,7 +95,7 @@ def evaluate(
             # where there are frames, the first one
             images = {name: np.abs(x).reshape(-1, *x.shape[-2:])[0] for name, x in pair.items()}
     if not volumes:
-        raise ValueError("there is nothing to evaluate: the examples are empty")
+        raise UserError("there is nothing to evaluate: the examples are empty")
     return Scores({name: s.mean for name, s in summarize(volumes.values()).items()}, volumes, images)
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import UserError
 from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
@@ -24,7 +25,7 @@ from .log import RunLog
 from .state import evaluation_params
 
 
-class TrainingError(ValueError):
+class TrainingError(UserError):
     """Training cannot go on: the message says at which step, why, and which checkpoint is the last good one."""
 
 
@@ -89,9 +90,9 @@ def fit(
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
     if min(n_updates, *dataclasses.astuple(every)) < 1:
-        raise ValueError("n_updates and the numbers of `every` must be 1 or more")
+        raise UserError("n_updates and the numbers of `every` must be 1 or more")
     if folder.best is not None and evaluate is None:
-        raise ValueError(
+        raise UserError(
             f"the best checkpoint by {folder.best[0]} is wanted, but there is no evaluation: give evaluate="
         )
     n_batches = update_fn.n_batches if isinstance(update_fn, Update) else 1
@@ -105,7 +106,7 @@ def fit(
             first, state, position, _ = checkpoints.restore(state)
             feed.seek(position, first)
         if (n_updates - first) % n_batches:
-            raise ValueError(
+            raise UserError(
                 f"{n_updates - first} updates to go are no multiple of the {n_batches} mini-batches that one call takes"
             )
         with RunLog(path, start=first, n_updates=n_updates, progress=progress) as log:
@@ -214,7 +215,7 @@ class _Feed:
         batches = [self._one(step - n + 1 + i) for i in range(n)]
         shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(batch)) for batch in batches}
         if len(shapes) > 1:
-            raise ValueError(f"the {n} mini-batches of one call have different shapes: crop or pad the data to one")
+            raise UserError(f"the {n} mini-batches of one call have different shapes: crop or pad the data to one")
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
 
     def _one(self, step: int) -> tuple[Problem, Target]:
@@ -251,7 +252,7 @@ def _initial_state(update_fn, start, key):
     if isinstance(start, TrainState):
         return copy_state(start)
     if not isinstance(update_fn, Update):
-        raise ValueError("this update function does not say how a run starts: give a TrainState instead of parameters")
+        raise UserError("this update function does not say how a run starts: give a TrainState instead of parameters")
     return update_fn.init(start, jax.random.key(0) if key is None else key)
 
 
@@ -291,7 +292,7 @@ def _all_finite(state):
 
 def _check_best(best, scores):
     if best is not None and not math.isfinite(scores.metrics.get(best[0], math.nan)):
-        raise ValueError(
+        raise UserError(
             f"the evaluation gives no finite '{best[0]}' to choose the best checkpoint by; it gives {scores.metrics}"
         )
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from ..checks import UserError
 from ..complex_ops import abs2, magnitude
 from ..metrics import crop_to_target
 from ..metrics import ssim as ssim_of_images
@@ -122,9 +123,7 @@ def ssim(
     x, t = _cropped(reconstruction, target, rounding)
     data_range = _data_range(target)
     if data_range is None:
-        raise ValueError(
-            "the SSIM loss needs target.data_range, one number per example, e.g. the maximum of the volume"
-        )
+        raise UserError("the SSIM loss needs target.data_range, one number per example, e.g. the maximum of the volume")
 
     def similarity(t, x, peak):
         return ssim_of_images(t, x, data_range=peak, variant=variant)
@@ -187,7 +186,7 @@ def _cropped(reconstruction, target, rounding):
     """Both, cropped to the smaller of the two along y and x: targets of some FLAIR volumes are wider than the image."""
     image = target.image if isinstance(target, Target) else target
     if reconstruction.shape[:-2] != image.shape[:-2]:
-        raise ValueError(
+        raise UserError(
             f"the reconstruction has leading axes {reconstruction.shape[:-2]}, the target {image.shape[:-2]}: "
             "is the model batched as the data are?"
         )
@@ -201,7 +200,7 @@ def _data_range(target):
 
 def _difference(x, t):
     if jnp.iscomplexobj(x) != jnp.iscomplexobj(t):
-        raise ValueError(
+        raise UserError(
             f"the reconstruction is {x.dtype}, the target {t.dtype}: compare magnitudes by `l1` or `ssim`, or give "
             "both complex"
         )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from ..checks import UserError
 from ..models import Unrolled, batched
 from ..problem import Problem, Target
 from ..strategies import Loss, Strategy, checkpointed, deep_supervision, end_to_end, gleam, invertible
@@ -68,7 +69,7 @@ def compiled_memory(fn: Callable, *args: Any) -> Memory:
     abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
     plan = jitted.lower(*abstract).compile().memory_analysis()
     if plan is None:
-        raise ValueError(f"the compiler for {jax.default_backend()} does not tell its memory")
+        raise UserError(f"the compiler for {jax.default_backend()} does not tell its memory")
     outputs = plan.output_size_in_bytes - plan.alias_size_in_bytes
     return Memory(plan.temp_size_in_bytes, plan.argument_size_in_bytes, max(outputs, 0))
 

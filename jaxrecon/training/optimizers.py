@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 
 import optax
 
+from ..checks import UserError
 from .transformations import clip_each_by_norm, freeze, lookahead, step_decay
 
 
@@ -35,7 +36,7 @@ class Course(NamedTuple):
           ValueError: it is not known.
         """
         if self.n_updates is None:
-            raise ValueError(
+            raise UserError(
                 "this optimizer's rate falls over the run: give its length, as build(Course(n_updates=1000))"
             )
         return self.n_updates
@@ -47,9 +48,7 @@ class Course(NamedTuple):
           ValueError: updates_per_epoch is not known.
         """
         if self.updates_per_epoch is None:
-            raise ValueError(
-                "this optimizer counts epochs: give their length, as build(Course(updates_per_epoch=1000))"
-            )
+            raise UserError("this optimizer counts epochs: give their length, as build(Course(updates_per_epoch=1000))")
         return n * self.updates_per_epoch
 
 
@@ -225,7 +224,7 @@ class DeepJSenseAdam:
           ValueError: another way of clipping.
         """
         if self.clip not in ("value", "norm"):
-            raise ValueError(f"DeepJSenseAdam clips by 'value' or by 'norm', not by '{self.clip}'")
+            raise UserError(f"DeepJSenseAdam clips by 'value' or by 'norm', not by '{self.clip}'")
         clipping = optax.clip(0.1) if self.clip == "value" else optax.clip_by_global_norm(1.0)
         return optax.chain(
             clipping, optax.adam(step_decay(_rate(self.learning_rate), factor=0.5, every=course.epochs(10)))
@@ -318,5 +317,5 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
 def _rate(learning_rate: float) -> float:
     """A learning rate, checked."""
     if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"the learning rate must be positive, but it is {learning_rate}")
+        raise UserError(f"the learning rate must be positive, but it is {learning_rate}")
     return learning_rate

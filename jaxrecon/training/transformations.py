@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..checks import UserError
 from ..trees import leaf_name
 from ..typing import Params
 
@@ -27,7 +28,7 @@ def step_decay(learning_rate: float, *, factor: float, every: int) -> optax.Sche
       [8.0, 8.0, 4.0, 4.0, 2.0]
     """
     if every < 1:
-        raise ValueError(f"step_decay needs every >= 1 update, not {every}")
+        raise UserError(f"step_decay needs every >= 1 update, not {every}")
     return lambda step: learning_rate * jnp.power(factor, step // every)
 
 

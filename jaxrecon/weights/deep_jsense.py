@@ -11,6 +11,7 @@ Source: Arvinte et al., MICCAI 2021; its code, whose names these are.
 
 from typing import Any
 
+from ..checks import UserError
 from ..models.deep_jsense import DeepJSenseConfig
 from ..models.modl_deep_jsense import MoDLDeepJSenseConfig
 from .mapping import Published, Rule, Shapes, count, size
@@ -45,7 +46,7 @@ def _rules(config: DeepJSenseConfig) -> list[Rule]:
 
 def _image_rules(config: DeepJSenseConfig | MoDLDeepJSenseConfig) -> list[Rule]:
     if not config.shared:
-        raise ValueError("published weights of Deep J-Sense are those of a network whose steps share them all")
+        raise UserError("published weights of Deep J-Sense are those of a network whose steps share them all")
     rules = [Rule("block2_l2lam", (1,), "steps/image_lam", scalar=True)]
     if config.image_net:
         rules += _network("image_net", "steps/image_net/params", config.features, config.blocks)

@@ -5,6 +5,7 @@ Kernels are (y, x, in, out) there as here. Older files also have biases. What th
 Source: Aggarwal, Mani, Jacob, IEEE TMI 2019; its code, whose names these are.
 """
 
+from ..checks import UserError
 from ..models.modl import MoDLConfig
 from .mapping import Published, Rule, Shapes, count, size
 
@@ -21,7 +22,7 @@ def _config(shapes: Shapes) -> MoDLConfig:
 
 def _rules(config: MoDLConfig) -> list[Rule]:
     if not config.shared or not config.learn_lam or config.ndim != 2:
-        raise ValueError("published weights of MoDL are those of a 2D network, shared by all steps, with learned lam")
+        raise UserError("published weights of MoDL are those of a 2D network, shared by all steps, with learned lam")
     rules = []
     for i in range(config.layers):
         n_in, n_out = (2 if i == 0 else config.features), (2 if i == config.layers - 1 else config.features)

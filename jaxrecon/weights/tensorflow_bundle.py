@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import DataError, check_bytes
+from ..checks import DataError, UserError, check_bytes
 from ..files import check_file, reading
 from .binary import BFLOAT16, BROKEN, decode, itemsize, read_bytes
 from .crc32c import crc32c
@@ -209,7 +209,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * n
         if byte < 0x80:
             return value, position + n + 1
-    raise ValueError("a number of more than 64 bits")
+    raise UserError("a number of more than 64 bits")
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -226,7 +226,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             else:
                 n = {1: 8, 5: 4}[tag & 7]
             if position + n > len(message):
-                raise ValueError("a field reaches beyond its message")
+                raise UserError("a field reaches beyond its message")
             value = message[position : position + n]
             position += n
         yield tag >> 3, value
@@ -267,5 +267,5 @@ def _entry(message: bytes, name: str, path: Path) -> _Entry:
 
 def _count(value: int | bytes) -> int:
     if not isinstance(value, int) or value >= 2**62:
-        raise ValueError("a dimension that is no count")
+        raise UserError("a dimension that is no count")
     return value

@@ -9,6 +9,8 @@ import io
 import pickletools
 from typing import Any, NamedTuple
 
+from ..checks import UserError
+
 
 class Name(NamedTuple):
     """A global name of the pickle: read, never looked up."""
@@ -104,7 +106,7 @@ class _Machine:
 
     def last(self, n: int) -> list:
         if len(self.stack) < n:
-            raise ValueError(f"{n} values are needed, {len(self.stack)} are there")
+            raise UserError(f"{n} values are needed, {len(self.stack)} are there")
         items = self.stack[-n:]
         del self.stack[-n:]
         return items
@@ -178,7 +180,7 @@ class _Machine:
             case "STACK_GLOBAL":
                 module, attribute = self.last(2)
                 if not isinstance(module, str) or not isinstance(attribute, str):
-                    raise ValueError("a global name that is not text")
+                    raise UserError("a global name that is not text")
                 self.stack.append(Name(module, attribute))
             case "REDUCE" | "NEWOBJ":
                 self.stack.append(_build(*self.last(2)))
@@ -190,7 +192,7 @@ class _Machine:
             case "BINPERSID":
                 self.stack.append(self.storage(self.stack.pop()))
             case _:
-                raise ValueError(f"the pickle holds the opcode {op}, which no file of weights needs")
+                raise UserError(f"the pickle holds the opcode {op}, which no file of weights needs")
 
     def storage(self, reference: Any) -> Storage | Inert:
         """What torch's persistent identifiers stand for."""
@@ -198,16 +200,16 @@ class _Machine:
             return Inert("a reference that is no storage")
         kind, key, _, numel, *view = reference[1:]
         if not isinstance(kind, Name) or not isinstance(key, str) or not _are_counts(numel):
-            raise ValueError("a storage whose type, key or size is none")
+            raise UserError("a storage whose type, key or size is none")
         part = view[0] if view else None
         if part is not None:
             _, offset, n = part
             if not _are_counts(offset, n) or offset + n > numel:
-                raise ValueError("a view of a storage that does not lie in it")
+                raise UserError("a view of a storage that does not lie in it")
             part = (offset, n)
         storage = Storage(key, kind.attribute, numel, part)
         if self.storages.setdefault(key, storage)[:3] != storage[:3]:
-            raise ValueError(f"storage {key} is given two types or sizes")
+            raise UserError(f"storage {key} is given two types or sizes")
         return storage
 
 
@@ -219,7 +221,7 @@ def _extend(target: Any, items: list) -> None:
     if isinstance(target, list):
         target.extend(items)
     elif not isinstance(target, Inert):
-        raise ValueError(f"items are appended to a {type(target).__name__}")
+        raise UserError(f"items are appended to a {type(target).__name__}")
 
 
 def _update(target: Any, items: list) -> Any:
@@ -227,7 +229,7 @@ def _update(target: Any, items: list) -> Any:
         # a key that is a nested tuple could take forever to hash
         target.update((k, v) for k, v in zip(items[::2], items[1::2], strict=True) if isinstance(k, _KEY_TYPES))
     elif not isinstance(target, Inert):
-        raise ValueError(f"{len(items)} keys and values are set on a {type(target).__name__}")
+        raise UserError(f"{len(items)} keys and values are set on a {type(target).__name__}")
     return target
 
 
@@ -259,12 +261,12 @@ def _build(function: Any, arguments: Any) -> Any:
 
 def _tensor(function: str, arguments: tuple) -> Tensor | Inert:
     if not 4 <= len(arguments) <= MAX_ARGUMENTS:
-        raise ValueError(f"a tensor made of {len(arguments)} values")
+        raise UserError(f"a tensor made of {len(arguments)} values")
     storage, offset, size, stride, *rest = arguments
     if not isinstance(storage, Storage):
         return Inert(f"a tensor on {_describe(storage)}")
     if not len(size) == len(stride) <= MAX_AXES or not _are_counts(offset, *size, *stride):
-        raise ValueError("a tensor whose size, stride or offset are no counts")
+        raise UserError("a tensor whose size, stride or offset are no counts")
     dtype, flags = None, rest[2] if len(rest) > 2 else None
     if function == "_rebuild_tensor_v3":
         dtype, flags = _describe(rest[2]), rest[3] if len(rest) > 3 else None

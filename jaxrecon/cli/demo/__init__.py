@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...checks import UserError
 from ...sampling.named import draw
 from ...sampling.pattern import Pattern, pattern
 from ..common import check_output, choices, progress, say
@@ -24,7 +25,7 @@ def run(options: Options) -> None:
     outputs = {name: options.out / name for name in OUTPUTS}
     for name in ("test_slices", "validation_slices", "training_slices", "updates"):
         if getattr(options, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be 1 or more")
+            raise UserError(f"--{name.replace('_', '-')} must be 1 or more")
     options.out.mkdir(parents=True, exist_ok=True)
     for path in outputs.values():
         check_output(path, suffixes=(path.suffix,), overwrite=options.overwrite)

@@ -10,6 +10,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from ...checks import UserError
 from ...models.unrolled import Unrolled
 from ..devices import DATA, MODULE, put, state_shardings
 from ..modules import ModuleOptimizers, check_modules, one_per_module, per_module
@@ -80,26 +81,26 @@ def p_gleam(
     """
     check_decay(ema_decay)
     if schedule not in get_args(Schedule):
-        raise ValueError(f"there is no schedule '{schedule}'; there are {', '.join(get_args(Schedule))}")
+        raise UserError(f"there is no schedule '{schedule}'; there are {', '.join(get_args(Schedule))}")
     if mesh.axis_names != (DATA, MODULE):
-        raise ValueError(f"p_gleam needs a mesh with the axes {DATA} and {MODULE}, not {mesh.axis_names}: module_mesh")
+        raise UserError(f"p_gleam needs a mesh with the axes {DATA} and {MODULE}, not {mesh.axis_names}: module_mesh")
     n_data, n_stages = mesh.shape[DATA], mesh.shape[MODULE]
     if n_modules < 1 or n_modules % n_stages:
-        raise ValueError(
+        raise UserError(
             f"p_gleam: {n_stages} devices for modules do not divide {n_modules} modules evenly: use another number of either"
         )
     if n_batches < 1:
-        raise ValueError(f"n_batches must be 1 or more, not {n_batches}")
+        raise UserError(f"n_batches must be 1 or more, not {n_batches}")
     if schedule == "pmap" and n_data > 1:
-        raise ValueError("schedule pmap has no data shards: use spmd")
+        raise UserError("schedule pmap has no data shards: use spmd")
     if schedule != "spmd" and any(d.process_index != jax.process_index() for d in mesh.devices.flat):
-        raise ValueError(f"schedule {schedule} dispatches from one process: with several hosts use spmd")
+        raise UserError(f"schedule {schedule} dispatches from one process: with several hosts use spmd")
     optimizers = ModuleOptimizers(tx, n_modules)
 
     def strategy(model: Unrolled, loss: Loss | Sequence[Loss]) -> Update:
         check_modules(model, n_modules, "p_gleam")
         if n_data > 1 and not model.n_batch:
-            raise ValueError("p_gleam splits batches over data shards: give it batched(model)")
+            raise UserError("p_gleam splits batches over data shards: give it batched(model)")
         losses = one_per_module(loss, n_modules, "losses")
         build = dispatched_step if schedule in ("pipeline", "algorithm2") else spmd_step
         inner = build(model, losses, optimizers, mesh, ema_decay=ema_decay, schedule=schedule)
@@ -134,6 +135,6 @@ def _only(stack):
 def _check_batches(target: Any, n_batches: int, n_data: int) -> None:
     shape = jax.tree.leaves(target)[0].shape
     if shape[0] != n_batches:
-        raise ValueError(f"p_gleam takes {n_batches} mini-batches in a call, but got {shape[0]}: the target is {shape}")
+        raise UserError(f"p_gleam takes {n_batches} mini-batches in a call, but got {shape[0]}: the target is {shape}")
     if n_data > 1 and shape[1] % n_data:
-        raise ValueError(f"{n_data} data shards do not divide a batch of {shape[1]} evenly")
+        raise UserError(f"{n_data} data shards do not divide a batch of {shape[1]} evenly")
