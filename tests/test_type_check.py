@@ -32,6 +32,13 @@ def test_a_wrong_array_is_refused(function, arrays, call):
         call(function, *arrays)
 
 
+def test_a_pytree_may_hold_anything():
+    """jax rebuilds operators with axes of vmap, shapes or shardings in the place of arrays."""
+    op = CartesianSense(jnp.ones((3, 5, 4), jnp.complex64))
+    assert jax.eval_shape(lambda: op).maps.shape == (3, 5, 4)
+    assert jax.tree.map(jnp.ndim, op).maps == 3
+
+
 def test_a_wrong_option_is_refused():
     with pytest.raises(TypeCheckError, match="features"):
         Conv("3")

@@ -3,10 +3,11 @@
 import math
 
 import jax.numpy as jnp
+from jaxtyping import Array, Complex
 
 from .. import struct
 from ..fourier import crop_or_pad, fftc, ifftc
-from ..typing import Image, KSpace, Maps, Mask
+from ..typing import CoilImages, Image, KSpace, Maps, Mask
 from .sense import Encoding, Sense, with_ndim
 
 
@@ -28,11 +29,11 @@ class CartesianFFT(Encoding):
         """True where there is an FFT to share out, and coils have no masks of their own."""
         return self.mask is not None and (self.mask.ndim <= self.ndim or self.mask.shape[-self.ndim - 1] == 1)
 
-    def forward(self, x: Image) -> KSpace:
+    def forward(self, x: CoilImages) -> KSpace:
         """M F u: coil images (..., coil, y, x) to k-space (..., coil, y, x)."""
         return self._sample(fftc(x, self._axes))
 
-    def adjoint(self, y: KSpace) -> Image:
+    def adjoint(self, y: KSpace) -> CoilImages:
         """F^-1 M y: k-space (..., coil, y, x) to coil images (..., coil, y, x)."""
         return ifftc(self._sample(y), self._axes)
 
@@ -46,11 +47,11 @@ class CartesianFFT(Encoding):
             return x * mask**2
         return jnp.fft.ifftn(jnp.fft.fftn(x, axes=axes) * jnp.fft.ifftshift(mask**2, axes), axes=axes)
 
-    def coil_images(self, y: KSpace) -> Image:
+    def coil_images(self, y: KSpace) -> CoilImages:
         """F^-1 y: k-space (..., coil, y, x) to coil images (..., coil, y, x)."""
         return ifftc(y, self._axes)
 
-    def low_resolution(self, y: KSpace, size: tuple[int, ...]) -> Image:
+    def low_resolution(self, y: KSpace, size: tuple[int, ...]) -> Complex[Array, "... low_y low_x"]:
         """F^-1 of the central `size` of k-space (..., coil, y, x), of that size (..., coil, *size), in the units of full images."""
         smaller = math.prod(n / m for n, m in zip(y.shape[-len(size) :], size, strict=True))
         return ifftc(crop_or_pad(y, size), range(-len(size), 0)) / math.sqrt(smaller)  # unitary transforms of two sizes

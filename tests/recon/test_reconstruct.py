@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.files import write_fastmri
 from support.scans import line_mask, measured, nrmse, object_and_maps
+from support.type_check import as_user
 
 import jaxrecon as jr
 from jaxrecon.cli import main
@@ -86,6 +87,6 @@ def test_progress_is_the_callers():
     ],
 )
 def test_bad_input(source, options, words):
-    with pytest.raises(ValueError) as caught:
+    with as_user(), pytest.raises(ValueError) as caught:
         jr.reconstruct(source, **options)
     assert all(word in str(caught.value) for word in words), str(caught.value)

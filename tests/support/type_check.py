@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import beartype
+import jax
 import jaxtyping
 
 # as static checkers have it: an int may stand for a float, both for a complex number
@@ -19,10 +20,18 @@ def checked(function):
     @functools.wraps(function)
     def init(self, *args, **kwargs):
         # a PyTree is no subject: jax rebuilds it with anything as leaves, axes of vmap or shapes
-        if not hasattr(self, "_flax_dataclass"):
+        if not _is_pytree(self):
             check(self, *args, **kwargs)
 
     return init
+
+
+def _is_pytree(empty):
+    """Whether an object that has no attributes yet is of a class known to jax as a tree."""
+    try:
+        return not jax.tree_util.all_leaves([empty])
+    except AttributeError:  # a leaf of it was asked for
+        return True
 
 
 @contextlib.contextmanager
