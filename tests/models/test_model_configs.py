@@ -25,7 +25,7 @@ class Own:
     palette: list[str] = dataclasses.field(default_factory=list)
 
     def build(self):
-        return toy(n_steps=self.rungs)
+        return dataclasses.replace(toy(n_steps=self.rungs))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,5 @@
-import dataclasses
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +36,19 @@ def named(tree):
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
+@functools.cache
+def of_one_step(config):
+    """Shapes of the parameters by name; those of more steps have a longer leading axis."""
+    return named(abstract_params(config))
+
+
 @pytest.mark.parametrize(
     ("config", "count", "frozen", "maps_count"),
     [
         (PromptMRPlusConfig(), 92_859_005, 10_368_000, 1_871_537),
-        (dataclasses.replace(PromptMRPlusConfig(), n_history=0), 82_318_205, 10_368_000, 1_871_537),
-        (dataclasses.replace(PromptMRPlusConfig(), n_buffers=0), 92_075_645, 10_368_000, 1_871_537),
-        (dataclasses.replace(PromptMRPlusConfig(), adjacent_maps=False), 92_852_477, 10_368_000, 1_865_009),
+        (replace(PromptMRPlusConfig(), n_history=0), 82_318_205, 10_368_000, 1_871_537),
+        (replace(PromptMRPlusConfig(), n_buffers=0), 92_075_645, 10_368_000, 1_871_537),
+        (replace(PromptMRPlusConfig(), adjacent_maps=False), 92_852_477, 10_368_000, 1_865_009),
         (PromptMRConfig(), 81_528_317, 10_368_000, 1_865_009),
         (PROMPTMR_KNEE, 79_643_645, 10_368_000, 1_828_145),
         (PROMPTMR_BRAIN, 78_376_853, 10_160_640, 561_353),
@@ -50,11 +56,12 @@ def named(tree):
     ],
 )
 def test_published_numbers_of_parameters(config, count, frozen, maps_count):
-    params = named(abstract_params(config))
-    assert sum(leaf.size for leaf in params.values()) == count
-    assert sum(leaf.size for name, leaf in params.items() if name.endswith("/prompt")) == frozen
+    times = {"start": 1, "steps": config.n_steps}
+    sizes = {name: leaf.size * times[name[:5]] for name, leaf in of_one_step(replace(config, n_steps=1)).items()}
+    assert sum(sizes.values()) == count
+    assert sum(size for name, size in sizes.items() if name.endswith("/prompt")) == frozen
     # the shared slope is counted with the maps
-    assert sum(leaf.size for name, leaf in params.items() if name.startswith("start/")) == maps_count
+    assert sum(size for name, size in sizes.items() if name.startswith("start/")) == maps_count
 
 
 @pytest.mark.parametrize(
@@ -71,7 +78,7 @@ def test_the_baseline_of_promptmr_plus_has_the_parameters_of_promptmr(baseline, 
     sizes = lambda config: (config.n_steps, config.n_adjacent, config.sizes, config.learn_prompts)
     assert sizes(baseline) == sizes(original)
     shapes = [
-        jax.tree.map(lambda a: (a.shape, a.dtype), abstract_params(dataclasses.replace(config, sizes=PLUS.sizes)))
+        jax.tree.map(lambda a: (a.shape, a.dtype), abstract_params(replace(config, sizes=PLUS.sizes)))
         for config in (baseline, original)
     ]
     assert shapes[0] == shapes[1]
@@ -139,7 +146,8 @@ def test_plus_written_out():
 
 
 def test_prompts_are_frozen_unless_learned():
-    model, params, given, target, _ = setup(ORIGINAL)
+    model, _, given, target, _ = setup(ORIGINAL)
+    params = random_params(model, given, seed=9)  # by which no ReLU of channel attention is off everywhere
     grads = named(jax.device_get(gradient("checkpointed", model)(params, given, target)[1]))
     prompts = [name for name in grads if name.endswith("/prompt")]
     assert len(prompts) == 2
@@ -147,7 +155,7 @@ def test_prompts_are_frozen_unless_learned():
     first, second = grads["steps/dc_weight"]
     assert first == 0 and second != 0, "k_0 = y: the first weight has no effect"
 
-    learned = build(dataclasses.replace(ORIGINAL, learn_prompts=True))
+    learned = build(replace(ORIGINAL, learn_prompts=True))
     is_prompt = lambda path: path[-1].key == "prompt"
 
     def loss(of_prompts):
@@ -173,7 +181,7 @@ def test_maps_of_adjacent_slices_take_less_memory(monkeypatch):
     monkeypatch.setattr("jaxrecon.nn.kernel_gradient.LEAST_PIXELS", 16)
 
     def temporary(**changes):
-        config = dataclasses.replace(PLUS, sizes=dataclasses.replace(PLUS.sizes, sens_features=8), **changes)
+        config = replace(PLUS, sizes=replace(PLUS.sizes, sens_features=8), **changes)
         maps = lambda start, given: jnp.sum(jnp.abs(build(config).start(start, given)[1][0].maps.real) ** 3)
         return compiled_memory(jax.grad(maps), abstract_params(config)["start"], setup(PLUS)[2]).temporary
 
@@ -184,10 +192,10 @@ def test_maps_of_adjacent_slices_take_less_memory(monkeypatch):
 
 @pytest.mark.parametrize("adjacent", [True, False])
 def test_one_map_at_a_time_is_the_same(adjacent):
-    config = dataclasses.replace(PLUS, adjacent_maps=adjacent)
+    config = replace(PLUS, adjacent_maps=adjacent)
     given = setup(PLUS)[2]
     params = random_params(build(config), given)["start"]
-    one_by_one = maps_of(dataclasses.replace(config, one_map_at_a_time=True))(params, given)
+    one_by_one = maps_of(replace(config, one_map_at_a_time=True))(params, given)
     np.testing.assert_allclose(one_by_one, maps_of(config)(params, given), atol=1e-5)
 
 
@@ -244,9 +252,9 @@ def test_refused():
         ({"n_steps": 0}, "n_steps"),
     ):
         with pytest.raises(ValueError, match=reason):
-            build(dataclasses.replace(PLUS, **wrong))
+            build(replace(PLUS, **wrong))
     with pytest.raises(ValueError, match="n_adjacent must be odd"):
-        build(dataclasses.replace(ORIGINAL, n_adjacent=-1))
+        build(replace(ORIGINAL, n_adjacent=-1))
     for wrong, reason in (
         ({"features": 3}, "channels"),
         ({"prompt_sizes": (0,)}, "prompt_sizes"),
@@ -254,12 +262,12 @@ def test_refused():
         ({"bottleneck_cabs": -1}, "bottleneck_cabs"),
     ):
         with pytest.raises(ValueError, match=reason):
-            dataclasses.replace(PLUS.sizes, **wrong)
+            replace(PLUS.sizes, **wrong)
 
 
 def test_bfloat16_stays_near():
     _, params, given, _, (exact, *_) = setup(PLUS)
-    half = build(dataclasses.replace(PLUS, bfloat16=True))
+    half = build(replace(PLUS, bfloat16=True))
     images, carry, _ = run(half, params, given, every_step=True, carry=True)
     assert images.dtype == jnp.float32 and carry["history"][0].dtype == jnp.bfloat16
     assert np.linalg.norm(images[-1] - exact[-1]) < 0.1 * np.linalg.norm(exact[-1])
