@@ -14,15 +14,6 @@ def apply(net, params, x):
     return net.apply(params, x)
 
 
-def n_parameters(net, x):
-    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0), x)))
-
-
-@pytest.mark.parametrize(("features", "count"), [(32, 7_756_097), (256, 496_372_225)])
-def test_published_numbers_of_parameters(features, count):
-    assert n_parameters(nn.UNet(1, features), jax.ShapeDtypeStruct((32, 32, 1), jnp.float32)) == count
-
-
 @pytest.fixture(scope="module")
 def small():
     """(network, parameters, an image of odd size)."""

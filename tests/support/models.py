@@ -14,5 +14,6 @@ MODELS = TINY | {
 }
 """Name -> configuration; a new entry of the catalogue is one of them."""
 
-# one batched network of a network, hence one compilation
+# one batched network of a network, hence one compilation; shapes of parameters once for a configuration
 batched = functools.cache(models.batched)
+abstract = functools.cache(models.abstract_params)
