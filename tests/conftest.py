@@ -45,7 +45,7 @@ def random_complex(rng):
     """random_complex(shape, dtype=np.complex64): unit normal real and imaginary parts."""
 
     def make(shape, dtype=np.complex64):
-        return jnp.asarray((rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype))
+        return jnp.array((rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype))
 
     return make
 
