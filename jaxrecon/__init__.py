@@ -23,12 +23,10 @@ if TYPE_CHECKING:
         weights,
     )
     from .checks import DataError, UserError
-    from .experiment import Experiment
-    from .experiment.train import train
+    from .experiment import Experiment, train
     from .models import run
     from .problem import Problem, Target
-    from .recon import load_network, reconstruct
-    from .recon.evaluate import evaluate
+    from .recon import evaluate, load_network, reconstruct
     from .training import losses
 
 __all__ = [

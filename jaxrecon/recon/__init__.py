@@ -1,8 +1,8 @@
 """Reconstruction of whole scans: from a file, a scan or an array to pictures, by a classical method or a trained network."""
 
-from .evaluate import evaluate
 from .network import Network, load_network
 from .scan import Reconstructed, reconstruct
+from .scores import evaluate
 from .settings import Settings
 from .slicewise import SliceResult, parts_of, reconstruct_problem, reconstruct_slice, slices
 
