@@ -228,8 +228,13 @@ class DecoderLevel(linen.Module):
 
     @linen.compact
     def __call__(
-        self, x: Features, prompt: Features, skip: Features, slope: Slope, history: Features | None = None
-    ) -> Features:
+        self,
+        x: Features,
+        prompt: Float[Array, "*batch y x p"],
+        skip: Float[Array, "*batch 2*y 2*x {self.features}"],
+        slope: Slope,
+        history: Float[Array, "*batch y x {self.n_history}*c"] | None = None,
+    ) -> Float[Array, "*batch 2*y 2*x {self.features}"]:
         """One level up.
 
         Args:

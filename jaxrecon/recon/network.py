@@ -98,7 +98,7 @@ class Network:
         *,
         acs: Bool[np.ndarray, "..."] | None = None,
         every_step: bool = False,
-    ) -> tuple[Inexact[np.ndarray, "*step y x"], float]:
+    ) -> tuple[Inexact[np.ndarray, "*step image_y image_x"], float]:
         """Image ([frame,] y, x) in the units of the data, and what these were divided by, as in training.
 
         Where the readout is longer than in the training, the middle of the field of view is reconstructed.

@@ -22,7 +22,7 @@ from ..metrics.ssim import FASTMRI_LOSS, SSIMVariant
 from ..problem import Target
 
 Reconstruction = Inexact[Array, "*batch y x"]
-Image = Inexact[Array, "*batch y x"]
+Image = Inexact[Array, "*batch target_y target_x"]
 Scalar = Float[Array, ""]
 
 

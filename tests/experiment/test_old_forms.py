@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from support.type_check import as_user
 
 from jaxrecon.cli import main
 from jaxrecon.experiment import CATALOG, DataConfig, Every, Experiment, from_json, load_experiment, to_json
@@ -113,6 +114,7 @@ OLD_FILES = {
 }
 
 
+@as_user()
 @pytest.mark.parametrize("found", OLD_FILES)
 def test_a_file_in_the_old_form_gets_one_error_with_the_new_words(found, tmp_path, capsys):
     path = tmp_path / "mine.py"
@@ -145,7 +147,7 @@ def test_a_file_that_is_wrong_otherwise_is_told_so(tmp_path):
         path.write_text(stop)
         with pytest.raises(ValueError, match=r"stops with (ImportError|ModuleNotFoundError)"):
             load_experiment(path)
-    with pytest.raises(OldForm, match="strategies are EndToEnd, "):
+    with as_user(), pytest.raises(OldForm, match="strategies are EndToEnd, "):
         dataclasses.replace(CATALOG["pgd"].preset, strategy="gleam")
 
 

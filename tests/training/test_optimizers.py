@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.type_check import as_user
 
 from jaxrecon.models import PromptMRConfig, PromptMRPlusConfig, build
+from jaxrecon.problem import Problem
 from jaxrecon.strategies import per_module
 from jaxrecon.training import evaluation_params, freeze, from_grad_fn, lookahead, optimizers, step_decay
 from jaxrecon.training.optimizers import OPTIMIZERS, Course
@@ -156,7 +158,7 @@ def test_deep_jsense_has_both_ways_of_clipping(clip, problem):
         ),
         expected,
     )
-    with pytest.raises(ValueError, match="'value' or by 'norm'"):
+    with as_user(), pytest.raises(ValueError, match="'value' or by 'norm'"):
         optimizers.DeepJSenseAdam(clip="l1").build(Course(updates_per_epoch=1))
 
 
@@ -194,14 +196,14 @@ def test_lookahead_moves_slow_weights_at_each_kth_step():
     stack = iter(gradients)
     feed = [{"start": {"frozen": jnp.zeros(2)}, "steps": {"w": jnp.asarray(g)}} for g in stack]
     tx = freeze(lookahead(optax.sgd(0.1), sync_period=3, slow_step=0.5), lambda name: "frozen" in name)
-    update = from_grad_fn(lambda params, g, target: ((jnp.zeros(()), {}), g), tx)
+    update = from_grad_fn(lambda params, _, g: ((jnp.zeros(()), {}), g), tx)
     state = update.init(params, jax.random.key(0))
     fast = slow = theta
     for t, (g, tree) in enumerate(zip(gradients, feed, strict=True), 1):
         fast = fast - 0.1 * g
         if t % 3 == 0:
             fast = slow = slow + 0.5 * (fast - slow)
-        state, _ = update(state, tree, None)
+        state, _ = update(state, Problem(None, None), tree)
         np.testing.assert_allclose(state.params["steps"]["w"], fast, rtol=1e-5, atol=1e-6)
         weights = evaluation_params(state)
         np.testing.assert_allclose(weights["steps"]["w"], slow, rtol=1e-5, atol=1e-6)

@@ -10,9 +10,11 @@ from support.toy_run import PREPARATION, slices, toy
 
 from jaxrecon.data.pipeline import batches
 from jaxrecon.models import batched
-from jaxrecon.problem import Target
+from jaxrecon.problem import Problem, Target
 from jaxrecon.strategies import end_to_end
 from jaxrecon.training import create_state, from_grad_fn, losses
+
+NO_PROBLEM = Problem(None, None)
 
 
 def quadratic(params, problem, target):
@@ -25,7 +27,7 @@ def test_moving_average():
     state = update.init({"start": {}, "steps": {"w": jnp.array([4.0, -2.0])}}, jax.random.key(0))
     w = ema = np.array([4.0, -2.0])
     for _ in range(3):
-        state, metrics = update(state, None, jnp.ones(2))
+        state, metrics = update(state, NO_PROBLEM, jnp.ones(2))
         w = w - 0.5 * (w - 1)
         ema = 0.9 * ema + 0.1 * w
     np.testing.assert_allclose(state.ema["steps"]["w"], ema, rtol=1e-6)
@@ -40,7 +42,7 @@ def test_complex_weights_go_downhill():
     goal = jnp.array([1 + 2j, -3j])
     state = update.init({"start": {}, "steps": {"w": jnp.zeros(2, goal.dtype)}}, jax.random.key(0))
     for _ in range(100):
-        state, _ = update(state, None, goal)
+        state, _ = update(state, NO_PROBLEM, goal)
     np.testing.assert_allclose(state.params["steps"]["w"], goal, atol=1e-3)
 
 
@@ -54,12 +56,12 @@ def test_what_rides_in_the_carry_is_absorbed():
 
     update = from_grad_fn(grad_fn, optax.sgd(0.5), absorb=absorb)
     params = {"start": {"mean": jnp.zeros(())}, "steps": {"w": jnp.zeros(2)}}
-    state, metrics = update(update.init(params, jax.random.key(0)), None, jnp.full(2, 3.0))
+    state, metrics = update(update.init(params, jax.random.key(0)), NO_PROBLEM, jnp.full(2, 3.0))
     assert float(state.params["start"]["mean"]) == 1.5
     assert "carry" not in metrics and float(metrics["kept"]) == 3
     forgotten = from_grad_fn(grad_fn, optax.sgd(0.5))
     with pytest.raises(ValueError, match=r"needs absorb=model\.absorb"):
-        forgotten(forgotten.init(params, jax.random.key(0)), None, jnp.full(2, 3.0))
+        forgotten(forgotten.init(params, jax.random.key(0)), NO_PROBLEM, jnp.full(2, 3.0))
 
 
 def test_keys_of_a_batch_differ_by_example_and_step_and_follow_the_state():
