@@ -3,16 +3,15 @@
 import functools
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from ..checks import UserError
 from ..data import (
     KNOWN_BAD_2024,
     Entry,
     SeriesSource,
-    Slice,
     Source,
     index_files,
     select,
@@ -20,6 +19,7 @@ from ..data import (
     subject,
 )
 from ..data import split as divide
+from ..data.index import Slices
 from ..models import build
 from ..sampling.named import names
 from .experiment import Experiment
@@ -43,17 +43,17 @@ class TrainingData(NamedTuple):
       test: slices, or time series, that a split leaves for a test.
     """
 
-    training: Sequence[Slice]
-    validation: Sequence[Slice]
+    training: Slices
+    validation: Slices
     described: str
     named: dict[str, str]
-    test: Sequence[Slice] = ()
+    test: Slices = ()
 
 
 class _Found(NamedTuple):
     """Slices for training, validation and, after a split, the test; what they are in words, and a fingerprint of files."""
 
-    parts: list[Sequence[Slice]]
+    parts: list[Slices]
     described: str
     files: str | None = None
 
@@ -86,7 +86,7 @@ def find_data(
     found = simulated(experiment) if is_simulated else files(experiment, data, validation, split=split)
     parts, described = found.parts, found.described
     if wants.maps == "given":
-        parts = [cast(Sequence[Slice], WithMaps(part, experiment)) for part in parts]
+        parts = [WithMaps(part, experiment) for part in parts]
     what = "time series" if wants.input == "series" else "slices"
     sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
     if len(parts) > 2:
@@ -111,7 +111,7 @@ def simulated(experiment: Experiment) -> _Found:
     if of_frames and what == "heads":
         raise UserError(f"expected time frames for {of_frames}, found simulated heads: set simulated.hearts")
     last = wanted.heads + wanted.validation_heads
-    parts: list[Sequence[Slice]] = [
+    parts: list[Slices] = [
         simulated_slices(experiment, range(wanted.heads)),
         simulated_slices(experiment, range(wanted.heads, last)),
     ]
@@ -141,7 +141,7 @@ def files(experiment: Experiment, data: str | Path, validation: str | Path | Non
     source: Any = SeriesSource
     if not in_time:
         source = functools.partial(Source, adjacent=build(experiment.model).wants.n_adjacent)
-    parts = [cast(Sequence[Slice], source(part)) for part in lists]
+    parts = [source(part) for part in lists]
     described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
     return _Found(parts, described, fingerprint({e.file for e in entries}))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from ..checks import UserError
 from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
 from ..data import Slice
 from ..data import open as open_scan
+from ..data.index import Slices
 from ..data.preparation import (
     Preparation,
     combined_target,
@@ -34,7 +35,7 @@ MAPS_IN_MEMORY = 2**31
 class WithMaps:
     """A source whose slices have maps: their own, or those of ESPIRiT from the center that the mask samples completely."""
 
-    def __init__(self, source: Sequence[Slice], experiment: Experiment):
+    def __init__(self, source: Slices, experiment: Experiment):
         self._source, self._experiment = source, experiment
         self.entries, self.is_series = getattr(source, "entries", None), getattr(source, "is_series", False)
         self._known: dict[int, np.ndarray] = {}
