@@ -5,11 +5,12 @@ import numpy as np
 import optax
 import pytest
 from support.greedy import module_gradient, no_carry
-from support.models import batched
-from support.problems import batch, random_params
+from support.models import MODELS, batched
+from support.problems import abstract_params, batch, problem_for, random_params
 from support.programs import assert_trees_close
 from support.toy import N, mean_square, toy
 
+from jaxrecon.models import build
 from jaxrecon.strategies import end_to_end, gleam_shared, per_module
 from jaxrecon.training import from_grad_fn
 
@@ -54,6 +55,50 @@ def test_equals_an_explicit_loop(n_modules, learned_start, batches):
     assert_trees_close(state.params, {"start": start, "steps": theta}, 1e-5)
     assert_trees_close(state.ema["steps"], ema, 1e-5)
     assert int(state.step) == 3 and int(optax.tree.get(state.opt_state["steps"], "count")) == 3 * n_modules
+
+
+SHARED = [name for name, config in MODELS.items() if build(config).shared and build(config).absorb is None]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_networks_of_shared_weights(name):
+    """A step for every one of them, whose state keeps its shapes; in numbers for the toy, above, and one below."""
+    model = build(MODELS[name])
+    given, target = problem_for(model)
+    update = gleam_shared(2, optax.adam(1e-2))(model, mean_square)
+    state = jax.eval_shape(update.init, abstract_params(model, given), jax.random.key(0))
+    after, metrics = jax.eval_shape(update.step, state, given, target)
+    shapes = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+    assert shapes(after) == shapes(state)
+    assert metrics["losses"].shape == (2,)
+
+
+def test_pgd_updates_after_each_module():
+    """The explicit loop: the second step runs and learns with the weights that the first has changed."""
+    model, tx = build(MODELS["pgd, shared"]), optax.adam(1e-2)
+    batches = [problem_for(model, seed=seed) for seed in range(2)]
+    params = random_params(model, batches[0][0])
+    gradient = module_gradient(model, 1, mean_square)
+
+    @jax.jit
+    def updated(g, tx_state, theta):
+        updates, tx_state = tx.update(g, tx_state, theta)
+        return optax.apply_updates(theta, updates), tx_state
+
+    theta, tx_state, seen = params["steps"], jax.jit(tx.init)(params["steps"]), []
+    for given, target in batches:
+        carry = no_carry(model, {}, given)
+        for i in range(2):
+            (value, carry), (_, g) = gradient({}, theta, carry, i, given, target)
+            theta, tx_state = updated(g, tx_state, theta)
+            seen.append(value)
+    update = gleam_shared(2, tx)(model, mean_square)
+    state, losses = update.init(params, jax.random.key(0)), []
+    for given, target in batches:
+        state, metrics = update(state, given, target)
+        losses += jax.device_get(metrics["losses"]).tolist()
+    np.testing.assert_allclose(losses, seen, rtol=1e-4)
+    assert_trees_close(state.params["steps"], theta, 1e-3)
 
 
 def test_one_module_is_end_to_end(batches):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -12,13 +13,13 @@ import numpy as np
 import optax
 import pytest
 from support import device_checks
-from support.models import batched
-from support.problems import batch, random_params
+from support.models import TINY, batched
+from support.problems import batch, problem_for, random_params
 from support.programs import assert_trees_close
 from support.toy import mean_square, toy
 
 from jaxrecon import models
-from jaxrecon.models import stack_problems
+from jaxrecon.models import build, stack_problems
 from jaxrecon.strategies import gleam, module_mesh, p_gleam, per_module
 from jaxrecon.training import Every, fit, from_grad_fn, read_log
 
@@ -199,3 +200,17 @@ def test_errors_say_what_to_change(setup):
     update = p_gleam(4, mesh, tx, n_batches=3)(model, mean_square)
     with pytest.raises(ValueError, match="takes 3 mini-batches in a call, but got 2"):
         update(update.init(params, jax.random.key(0)), *stack_problems(batches[:2]))
+
+
+def test_what_the_steps_share_learns_from_the_first_module():
+    """Deep J-Sense with separate image networks: all else is in `start`."""
+    model, tx = build(replace(TINY["deep-jsense"], shared=False, map_iters=1, image_iters=1)), optax.adam(1e-3)
+    batches = [problem_for(model, seed=seed, maps=False) for seed in range(2)]
+    params, ends = jax.device_get(random_params(model, batches[0][0])), []
+    greedy = from_grad_fn(gleam(2)(model, mean_square), per_module(tx, 2))
+    for update in (greedy, p_gleam(2, module_mesh(1), tx)(model, mean_square)):
+        state, seen = train(update, params, batches)
+        ends.append(jax.device_get((state.params, [metrics["losses"] for metrics in seen])))
+    assert_trees_close(*ends, 1e-5)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 1e-4, ends[0][0], params)
+    assert all(jax.tree.leaves(moved))
