@@ -53,7 +53,7 @@ class EspiritOptions(TypedDict, total=False):
 
 
 def espirit(
-    kspace: Complex[Array, "coil *z y x"], **options: Unpack[EspiritOptions]
+    kspace: Complex[AnyArray, "coil *z y x"], **options: Unpack[EspiritOptions]
 ) -> Complex[Array, "*set coil y x"]:
     """Coil sensitivity maps of unit norm from the fully sampled center of k-space.
 

@@ -43,7 +43,7 @@ class JsenseOptions(TypedDict, total=False):
     normalize: bool
 
 
-def jsense(kspace: Complex[Array, "coil *z y x"], **options: Unpack[JsenseOptions]) -> Complex[Array, "coil *z y x"]:
+def jsense(kspace: Complex[AnyArray, "coil *z y x"], **options: Unpack[JsenseOptions]) -> Complex[Array, "coil *z y x"]:
     """Coil sensitivity maps by joint estimation of the maps and the image.
 
     min over (m, r) of 1/2 ||W (m_c * r - y_c)||^2 + lam/2 (||m||^2 + ||r||^2), see `jsense_kernels`.

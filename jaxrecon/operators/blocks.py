@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from .. import struct
+from ..typing import AnyArray
 from .base import LinearOperator, adjoint_of
 
 
@@ -29,7 +30,7 @@ class Blocks(LinearOperator):
     size: tuple[int, ...] = struct.static()
     stride: tuple[int, ...] = struct.static()
 
-    def forward(self, x: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def forward(self, x: Inexact[AnyArray, "..."]) -> Inexact[Array, "..."]:
         """Image (..., *shape) to blocks (..., *n_blocks, *size)."""
         ndim = len(self.shape)
         counts = [(n - k) // s + 1 for n, k, s in zip(self.shape, self.size, self.stride, strict=True)]
@@ -39,11 +40,11 @@ class Blocks(LinearOperator):
             shifted.append(x[(..., *where)])
         return jnp.stack(shifted, -1).reshape((*x.shape[: x.ndim - ndim], *counts, *self.size))
 
-    def adjoint(self, y: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def adjoint(self, y: Inexact[AnyArray, "..."]) -> Inexact[Array, "..."]:
         """Blocks (..., *n_blocks, *size) to image (..., *shape): overlapping blocks add up."""
         batch = y.shape[: y.ndim - 2 * len(self.shape)]
         return adjoint_of(self.forward, jax.ShapeDtypeStruct((*batch, *self.shape), y.dtype))(y)
 
-    def normal(self, x: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
+    def normal(self, x: Inexact[AnyArray, "*shape"]) -> Inexact[Array, "*shape"]:
         """Each pixel of (..., *shape) times the number of blocks that hold it."""
         return self.adjoint(self.forward(x))
