@@ -1,6 +1,7 @@
 """Sliding blocks of an image, as calibration matrices and local low-rank methods take them."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +37,9 @@ class Blocks(LinearOperator):
         counts = [(n - k) // s + 1 for n, k, s in zip(self.shape, self.size, self.stride, strict=True)]
         shifted = []
         for offset in itertools.product(*map(range, self.size)):
-            where = (slice(o, o + s * (c - 1) + 1, s) for o, s, c in zip(offset, self.stride, counts, strict=True))
-            shifted.append(x[(..., *where)])
+            steps = zip(offset, self.stride, counts, strict=True)
+            where: tuple[Any, ...] = (..., *(slice(o, o + s * (c - 1) + 1, s) for o, s, c in steps))
+            shifted.append(x[where])
         return jnp.stack(shifted, -1).reshape((*x.shape[: x.ndim - ndim], *counts, *self.size))
 
     def adjoint(self, y: Inexact[AnyArray, "..."]) -> Inexact[Array, "..."]:
