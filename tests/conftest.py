@@ -19,7 +19,7 @@ import pytest
 import support.type_check
 
 # before the first import of the package; the check by its name, from which jaxtyping imports it
-jaxtyping.install_import_hook("jaxrecon", f"{support.type_check.__name__}.checked")
+jaxtyping.install_import_hook(support.type_check.ROOMS, f"{support.type_check.__name__}.checked")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 _cache = os.environ.get("JAXRECON_TEST_CACHE", str(Path.home() / ".cache" / "jaxrecon-tests"))

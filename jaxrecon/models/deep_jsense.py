@@ -16,14 +16,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array, Complex, Int
 
 from ..checks import UserError, check_axes, check_choices, check_sizes
 from ..complex_ops import from_channels, rss, to_channels
 from ..fourier import crop_or_pad, fftc, ifftc
 from ..nn import BiasFreeResNet
 from ..operators import ImageConvolution, MapConvolution, linear_grid, to_grid
-from ..typing import Image, KSpace
+from ..typing import AnyArray, Image, KSpace, Scalar
 from .modl import regularized_solve
 from .unrolled import Unrolled, Wants, unrolled
 
@@ -189,8 +189,8 @@ def solve_from_estimate(
     normal: Callable[[Image], Image],
     data: Image,
     estimate: Image,
-    lam: jax.Array,
-    i: jax.Array,
+    lam: Scalar,
+    i: Int[AnyArray, ""] | int,
     *,
     n_iter: int,
     prior: Literal["previous", "zero"],

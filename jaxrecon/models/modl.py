@@ -20,7 +20,7 @@ from ..classical.cg import cg, cg_implicit, cg_start, cg_step
 from ..classical.iterate import iterate
 from ..complex_ops import from_channels, to_channels
 from ..nn import CNN, Padding, axis_size, glorot_uniform, uniform_fan_in
-from ..typing import Image
+from ..typing import Image, Scalar
 from .unrolled import BATCH_AXIS, Carry, Params, Unrolled, Wants, unrolled
 
 
@@ -228,7 +228,7 @@ def keep_moving_averages(params: Params, carry: Carry) -> Params:
 def regularized_solve(
     normal: Callable[[Image], Image],
     rhs: Image,
-    lam: jax.Array | float,
+    lam: Scalar,
     *,
     x0: Image | None = None,
     n_iter: int = 10,
