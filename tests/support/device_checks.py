@@ -12,6 +12,8 @@ from pathlib import Path
 
 M = N = 4
 T = 5
+FIRST_SEED = {"pgd": 10}
+"""Of the data: with those from 0 one weight has a gradient near 0, of which Adam makes steps of the size of its rounding."""
 MODULES = {"promptmr plus": 2}
 """Of the networks that do not have M: steps in pairs, for the latent to learn."""
 BATCH = 2
@@ -91,7 +93,7 @@ def run_checks(checks, say):
     for check in checks:
         name, schedule, n_devices, n_data = check
         model, n_modules = batched(build(name)), MODULES.get(name, M)
-        batches = [batch(build(name), seed) for seed in range(T)]
+        batches = [batch(build(name), FIRST_SEED.get(name, 0) + seed) for seed in range(T)]
         if name not in references:
             params = jax.device_get(random_params(model, batches[0][0]))
             update = from_grad_fn(gleam(n_modules)(model, mean_error), per_module(tx, n_modules), ema_decay=0.9)
