@@ -106,9 +106,8 @@ def test_the_range_of_ssim_is_that_of_the_volume(tmp_path):
     """Of a file that does not state it, it is found once; slices in memory and other losses have the slice's own."""
     kspace = np.stack([(1 + f) * measured(2, (24, 20))[0].swapaxes(-1, -2) for f in range(3)])[:, None]
     path = write_matlab(tmp_path / "cine_sax.mat", kspace_full=kspace)
-    experiment = dataclasses.replace(
-        CATALOG["promptmr-plus"].small_preset, model=TINY, loss="ssim", scale="none", mask=None
-    )
+    preset = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, loss="ssim")
+    experiment = with_data(preset, scale="none", mask=None)
 
     def data_range(part, **settings):
         how = preparation(dataclasses.replace(experiment, **settings))
