@@ -257,9 +257,8 @@ def test_masks_of_windows_of_frames(tmp_path, random_complex):
     ]
     write_matlab(tmp_path / "cine.mat", kspace_full=kspace)
     model = dataclasses.replace(TINY, n_adjacent=3)
-    experiment = dataclasses.replace(
-        CATALOG["promptmr-plus"].small_preset, model=model, mask="kt-uniform", acs=4, target="rss", n_masks=3
-    )
+    preset = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=model)
+    experiment = with_data(preset, mask="kt-uniform", acs=4, target="rss", n_masks=3)
     how = preparation(experiment, use="validation")
     found = find_data(experiment, str(tmp_path), None).training
     assert [(part.frame, part.n_frames, part.index) for part in found] == [(p.frame, 5, p.index) for p in scans]
