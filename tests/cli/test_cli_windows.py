@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 
 import jax
 import numpy as np
@@ -12,7 +13,6 @@ from support.files import write_fastmri, write_matlab
 from support.scans import line_mask, measured
 
 import jaxrecon
-from jaxrecon import training
 from jaxrecon.cli import main
 from jaxrecon.data import Slice, acquired_mask
 from jaxrecon.data.pipeline import to_problem
@@ -356,8 +356,9 @@ def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
     def stop(*_, **__):
         raise Stopped
 
-    monkeypatch.setattr(training, "fit", stop)
-    monkeypatch.setattr(training, "memory_report", stop)
+    # by the modules' names: the package has functions of these names
+    monkeypatch.setattr(sys.modules["jaxrecon.experiment.runs"], "fit", stop)
+    monkeypatch.setattr(sys.modules["jaxrecon.experiment.memory"], "memory_report", stop)
     (tmp_path / "tiny.py").write_text(CONFIGURATION)
     commands = [
         ["train", str(tmp_path / "tiny.py"), "--data", "simulated", "--out", str(tmp_path / "run")],
