@@ -4,7 +4,6 @@ The folders are tests/golden, or those that JAXRECON_GOLDEN names (separated by 
 which configuration and tolerance, is read from the `meta` of each file, never from its name.
 """
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from golden_case import Error, GoldenCase, Unknown, UnknownAlgorithmError, measu
 from golden_cases import HANDLERS
 
 FOLDERS = os.environ.get("JAXRECON_GOLDEN", str(Path(__file__).parent / "golden")).split(os.pathsep)
-NOT_MET = {
-    "7f1242254160e664": (
-        "float64 output of varnet/varnet_block: its inputs are stored in single precision, while its output seems to come from "
-        "unrounded ones (error 2.4e-8, as half a unit in the last place of the inputs makes; varnet_small meets 1e-11 with the same step)"
-    ),
-}
-"""Content (sha256, first 16 digits) of golden files whose stated tolerance is known not to be met, and why: an expected failure."""
 FILES = sorted({p.resolve() for folder in FOLDERS for p in Path(folder).rglob("*.npz")})
 
 
@@ -44,11 +36,7 @@ def test_golden(path, record_property):
     for precision in ("float32", "float64"):
         with jax.enable_x64(precision == "float64"):
             problems += _check(GoldenCase(path, precision), handler, label, record_property)
-    known = NOT_MET.get(hashlib.sha256(path.read_bytes()).hexdigest()[:16])
-    if problems and known and all("[float64]" in problem for problem in problems):
-        pytest.xfail(known)
     assert not problems, "\n".join(problems)
-    assert not known, f"{label} meets its tolerance after all: take it out of NOT_MET"
 
 
 def _check(case, handler, label, record_property):
