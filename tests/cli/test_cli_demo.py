@@ -6,10 +6,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from support.scans import SIMULATED
 
 from jaxrecon.cli import main
 
-TINY = ["--shape", "48", "40", "--coils", "4", "-R", "3", "--test-slices", "1", "--validation-slices", "1"]
+TINY = ["--shape", *map(str, SIMULATED), "--coils", "4", "-R", "3", "--test-slices", "1", "--validation-slices", "1"]
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_networks(tmp_path, capsys, short_grids):
     before, now = (f"2 simulated heads from number 2, SNR {snr}" for snr in (30, 10))
     assert error.count("\n") == 1 and f"data.training {before}, now {now}" in error
 
-    np.save(tmp_path / "scan.npy", np.ones((4, 48, 40), np.complex64))
+    np.save(tmp_path / "scan.npy", np.ones((4, *SIMULATED), np.complex64))
     run = ["--checkpoint", str(out / "runs" / "gleam"), "--no-figure"]
     assert main(["recon", str(tmp_path / "scan.npy"), "--out", str(tmp_path / "r.npy"), *run]) == 0
 

@@ -8,18 +8,20 @@ import sys
 import jax
 import numpy as np
 import pytest
+from support.scans import TRAIN
 
 from jaxrecon.cli import main
 from jaxrecon.experiment.as_json import from_json
 from jaxrecon.models import abstract_params
 from jaxrecon.training import load_config, load_params, read_log
 
-TINY = [
-    "train", "--model", "pgd", "--small", "--data", "simulated", "--simulated.heads", "2",
-    "--simulated.validation-heads", "1", "--simulated.slices", "1", "--simulated.shape", "16", "14",
-    "--simulated.coils", "2", "--mask", "equispaced", "--acs", "6", "--n-masks", "2", "--model.n-steps", "2",
-    "--model.features", "2", "--every.log", "1", "--n-updates", "4",
-]  # fmt: skip
+# without the strategy that TRAIN ends with
+TINY = [*TRAIN[: TRAIN.index("--strategy")], "--n-updates", "4"]
+
+
+@pytest.fixture
+def command(prepared):
+    return [*TINY, "--data", str(prepared.path)]
 
 
 def start(*options):
@@ -52,13 +54,13 @@ def weights(out):
 
 
 @pytest.mark.slow
-def test_two_hosts_are_one(tmp_path):
+def test_two_hosts_are_one(command, tmp_path):
     """Two processes, a module each, in one program: the weights, the log and the folder of GLEAM in one process."""
     one, two = tmp_path / "one", tmp_path / "two"
     hosts = ["--processes", "2", "--coordinator", free_address(), "--strategy.n-batches", "2"]
-    command = [*TINY, "--out", str(two), "--strategy", "p_gleam", *hosts]
-    running = [start(*command, "--process", str(i)) for i in range(2)]
-    assert main([*TINY, "--out", str(one), "--strategy", "gleam"]) == 0
+    together = [*command, "--out", str(two), "--strategy", "p_gleam", *hosts]
+    running = [start(*together, "--process", str(i)) for i in range(2)]
+    assert main([*command, "--out", str(one), "--strategy", "gleam"]) == 0
     texts = [process.communicate(timeout=600) for process in running]
     assert [process.returncode for process in running] == [0, 0], texts
     # the first one speaks for both
@@ -73,10 +75,10 @@ def test_two_hosts_are_one(tmp_path):
 
 
 @pytest.mark.parametrize("process", [0, 1])
-def test_a_host_that_never_joins(tmp_path, process):
+def test_a_host_that_never_joins(command, tmp_path, process):
     address = free_address()
     hosts = ["--processes", "2", "--coordinator", address, "--process", str(process), "--join-timeout", "1"]
-    waiting = start(*TINY, "--out", str(tmp_path / "run"), "--strategy", "p_gleam", *hosts)
+    waiting = start(*command, "--out", str(tmp_path / "run"), "--strategy", "p_gleam", *hosts)
     _, errors = waiting.communicate(timeout=300)
     assert waiting.returncode == 2
     assert f"process {process}: the 2 processes have not all met at {address} within 1 s" in errors
@@ -98,23 +100,23 @@ def test_a_host_that_never_joins(tmp_path, process):
         (["--processes", "2", "--coordinator", "here:1234", "--process", "2"], "processes are numbered 0 to 1"),
     ],
 )
-def test_wrong_options(tmp_path, capsys, options, message):
-    assert main([*TINY, "--out", str(tmp_path / "run"), *options]) == 2
+def test_wrong_options(command, tmp_path, capsys, options, message):
+    assert main([*command, "--out", str(tmp_path / "run"), *options]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_port_that_is_taken(tmp_path, capsys):
+def test_port_that_is_taken(command, tmp_path, capsys):
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         hosts = ["--processes", "2", "--coordinator", address]
-        assert main([*TINY, "--out", str(tmp_path / "run"), "--strategy", "p_gleam", *hosts]) == 2
+        assert main([*command, "--out", str(tmp_path / "run"), "--strategy", "p_gleam", *hosts]) == 2
     assert f"cannot listen at {address}" in capsys.readouterr().err
 
 
-def test_gleam_shared_trains(tmp_path):
+def test_gleam_shared_trains(command, tmp_path):
     options = ["--strategy", "gleam_shared", "--model.shared", "--n-updates", "2", "--ema-decay", "0.5"]
-    assert main([*TINY, "--out", str(tmp_path / "run"), *options]) == 0
+    assert main([*command, "--out", str(tmp_path / "run"), *options]) == 0
     losses = [r["losses"] for r in read_log(tmp_path / "run") if r["event"] == "training"]
     assert np.shape(losses) == (2, 2) and np.isfinite(losses).all()

@@ -1,10 +1,12 @@
 """`jaxrecon prepare` and the split of `train`: what is written, read again and gone on with; refusals."""
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
 from support.files import header_xml, write_fastmri, write_matlab
-from support.scans import line_mask, measured, nrmse, object_and_maps
+from support.scans import PREPARE, line_mask, measured, nrmse, object_and_maps
 
 import jaxrecon
 from jaxrecon.cli import main
@@ -13,39 +15,37 @@ from jaxrecon.experiment.catalog import CATALOG
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Four scans of two slices, the second half as bright."""
-    (tmp_path / "raw").mkdir()
-    for i in range(4):
-        kspace, _ = measured(unit=1e-4 * (i + 1))
-        write_fastmri(tmp_path / "raw" / f"scan{i}.h5", np.stack([kspace, 0.5 * kspace]), acquisition=f"T{i % 2 + 1}")
+def folder(raw, tmp_path):
+    """A copy of the scans of the fixture `raw`, to be changed."""
+    shutil.copytree(raw, tmp_path / "raw")
     return tmp_path
 
 
 def prepare(folder, *options, out="ready", data="raw"):
-    return main(["prepare", str(folder / data), "--out", str(folder / out), "--kernel", "4", *options])
+    return main(["prepare", str(folder / data), "--out", str(folder / out), *PREPARE, *options])
 
 
 @pytest.mark.parametrize("maps", ["espirit", "jsense"])
-def test_prepared_scans_hold_maps_and_target(folder, maps, capsys):
+def test_prepared_scans_hold_maps_and_target(raw, prepared, maps, tmp_path, capsys):
     """The target is the object, the maps are those of the object where it is; train reads them by the split."""
-    assert prepare(folder, "--maps", maps, "--calib-size", "12") == 0
-    assert "4 of 4: scan3.h5, 2 slices" in capsys.readouterr().out
+    ready, text = prepared
+    if maps == "jsense":
+        ready = tmp_path / "ready"
+        assert main(["prepare", str(raw), "--out", str(ready), *PREPARE, "--maps", "jsense"]) == 0
+        text = capsys.readouterr().out
+    assert "4 of 4: scan3.h5, 2 slices" in text
     image, true_maps = object_and_maps()
     inside = image > 0
-    with (
-        jaxrecon.data.open(folder / "ready" / "scan1.h5") as scan,
-        jaxrecon.data.open(folder / "raw" / "scan1.h5") as raw,
-    ):
+    with jaxrecon.data.open(ready / "scan1.h5") as scan, jaxrecon.data.open(raw / "scan1.h5") as given:
         assert scan.header.has_maps and scan.header.has_target and len(scan) == 2
         part = scan[1]
-        np.testing.assert_array_equal(part.kspace, raw[1].kspace)
+        np.testing.assert_array_equal(part.kspace, given[1].kspace)
     assert nrmse(part.target * inside, 1e-4 * image) < 0.05
     # up to the phase of a pixel, which the maps share
     agreement = np.abs((np.conj(part.maps) * true_maps).sum(0))
     assert agreement[inside].min() > 0.95
 
-    data = find_data(CATALOG["pgd"].small_preset, str(folder / "ready"), None, split=(0.5, 0.25, 0.25))
+    data = find_data(CATALOG["pgd"].small_preset, str(ready), None, split=(0.5, 0.25, 0.25))
     names = [sorted({s.file[-8:] for s in part}) for part in (data.training, data.validation, data.test)]
     assert names == [["scan0.h5", "scan1.h5"], ["scan2.h5"], ["scan3.h5"]]
     assert "2 left for the test" in data.described
@@ -54,7 +54,7 @@ def test_prepared_scans_hold_maps_and_target(folder, maps, capsys):
 
 def test_a_killed_run_goes_on(folder, capsys):
     """Finished scans are left alone, what was unfinished is made anew, and another setting is refused."""
-    options = ["--calib-size", "12", "--acquisition", "T1"]
+    options = ["--acquisition", "T1"]
     assert prepare(folder, *options) == 0
     ready = folder / "ready"
     assert sorted(p.name for p in ready.iterdir()) == ["scan0.h5", "scan2.h5"]
@@ -71,23 +71,9 @@ def test_a_killed_run_goes_on(folder, capsys):
     assert "expected maps jsense" in capsys.readouterr().err
 
 
-def test_train_on_prepared_scans(folder, capsys):
-    assert prepare(folder, "--calib-size", "12") == 0
-    small = ["--n-updates", "1", "--model.n-steps", "1", "--model.features", "2", "--mask", "equispaced", "--acs", "8"]
-    command = [
-        "train",
-        "--model",
-        "pgd",
-        "--small",
-        "--data",
-        str(folder / "ready"),
-        "--out",
-        str(folder / "run"),
-        *small,
-    ]
-    assert main([*command, "--split", "0.5", "0.25", "0.25"]) == 0
-    text = capsys.readouterr().out
-    assert "4 slices for training, 2 for validation" in text and "2 left for the test" in text and "NMSE" in text
+def test_train_on_prepared_scans(trained):
+    assert "4 slices for training, 2 for validation" in trained.text
+    assert "2 left for the test" in trained.text and "NMSE" in trained.text
 
 
 def test_readout_oversampling_is_removed(tmp_path):
@@ -96,7 +82,7 @@ def test_readout_oversampling_is_removed(tmp_path):
     (tmp_path / "raw").mkdir()
     xml = header_xml(encoded=(80, 33, 1), recon=(40, 33, 1))
     write_fastmri(tmp_path / "raw" / "scan.h5", wide[None], xml=xml)
-    assert prepare(tmp_path, "--calib-size", "12") == 0
+    assert prepare(tmp_path) == 0
     with jaxrecon.data.open(tmp_path / "ready" / "scan.h5") as scan:
         assert scan.header.shape == (40, 33)
 
@@ -111,16 +97,16 @@ def test_refusals(folder, capsys):
     (folder / "under").mkdir()
     kspace, _ = measured()
     write_fastmri(folder / "under" / "half.h5", kspace[None] * line_mask(step=9))
-    refused("--calib-size", "12", data="under", text="half.h5, slice 0: a target needs fully sampled k-space, but")
+    refused(data="under", text="half.h5, slice 0: a target needs fully sampled k-space, but")
     (folder / "cine").mkdir()
     write_matlab(folder / "cine" / "P1.mat", kspace_full=np.ones((3, 1, 2, 8, 8), np.complex64))
     refused("--calib-size", "8", data="cine", text="expected Cartesian k-space of still images, found frames")
     refused("--calib-size", "99", text="calib_size is 99")
-    refused("--calib-size", "3", text="kernel 4 must be within 1 and calib_size 3")
+    refused("--calib-size", "3", text="kernel 6 must be within 1 and calib_size 3")
     refused("--acquisition", "T9", text="there is none; there are T1, T2")
     (folder / "raw" / "more").mkdir()
     write_fastmri(folder / "raw" / "more" / "scan0.h5", kspace[None])
-    refused("--calib-size", "12", text="would both become")
+    refused(text="would both become")
     with h5py.File(folder / "raw" / "scan0.h5") as file:
         assert "maps" not in file
 
@@ -128,6 +114,6 @@ def test_refusals(folder, capsys):
 def test_split_needs_files(folder, capsys):
     command = ["train", "--model", "pgd", "--small", "--out", str(folder / "run"), "--split", "0.5", "0.25", "0.25"]
     assert main([*command, "--data", "simulated"]) == 2
-    assert "split divides the scans of data" in capsys.readouterr().err
+    assert "--split divides the scans of --data" in capsys.readouterr().err
     assert main([*command, "--data", str(folder / "raw" / "scan0.h5")]) == 2
     assert "1 scans cannot be divided" in capsys.readouterr().err

@@ -3,12 +3,12 @@
 import h5py
 import numpy as np
 import pytest
-from support.scans import nrmse
+from support.scans import SIMULATED, nrmse
 
 from jaxrecon import data, host
 from jaxrecon.cli import main
 
-SMALL = ["--shape", "36", "30", "--coils", "3"]
+SMALL = ["--shape", *map(str, SIMULATED), "--coils", "4"]
 
 
 def simulate(out, *options):
@@ -22,7 +22,7 @@ def test_phantom_is_a_scan(tmp_path, capsys):
     assert "SNR       30" in text.replace("SNR      30", "SNR       30") and "4" in text
     with data.open(path) as scan:
         header = scan.header
-        assert (header.format, header.n_slices, header.n_coils, header.shape) == ("fastMRI", 2, 3, (36, 30))
+        assert (header.format, header.n_slices, header.n_coils, header.shape) == ("fastMRI", 2, 4, SIMULATED)
         assert header.has_target and header.has_mask and header.acceleration == 3
         assert header.attributes["seed"] == 4 and header.attributes["snr"] == 30
         part = scan[1]

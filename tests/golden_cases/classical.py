@@ -1,10 +1,11 @@
+import functools
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pywt
-from golden_case import Unknown, UnknownAlgorithmError
+from golden_case import GoldenCase, Unknown, UnknownAlgorithmError
 
 from jaxrecon import Problem, classical, coils
 from jaxrecon.classical import fista, prox
@@ -13,7 +14,13 @@ from jaxrecon.operators import Blocks, FiniteDifference, Wavelet, max_eigenvalue
 
 
 def conventions(case):
-    config, x = case.config, jnp.asarray(case["w_x"])
+    images = {key: jnp.asarray(case[key]) for key in case.file.files if key.startswith("x_") or key == "w_x"}
+    return jax.jit(lambda images: {key: _convention(case, key, images) for key in case.outputs})(images)
+
+
+def _convention(case, key, images):
+    """One output, by its name."""
+    x, name, config = images["w_x"], key.split("_")[0], case.config
     thresholds = {
         "soft": prox.soft_threshold,
         "hard": prox.hard_threshold,
@@ -21,54 +28,44 @@ def conventions(case):
         "l1proj": prox.project_l1,
         "svt": prox.singular_value_threshold,
     }
-    differences = FiniteDifference()
-    out = {"fd": differences @ x, "fd_adj": differences.normal(x)}
-    for key in case.outputs:
-        name = key.split("_")[0]
-        if match := re.fullmatch(r"(fft|ifft|resize(\d+)x(\d+))_(\w+)", key):
-            kind, *size, shape = match.groups()
-            data = jnp.asarray(case[f"x_{shape}"])
-            if size[0]:
-                out[key] = crop_or_pad(data, [int(n) for n in size])
-            else:
-                out[key] = jax.jit({"fft": fftc, "ifft": ifftc}[kind])(data)
-        elif match := re.fullmatch(r"w_(\w+?)(_level(\d+))?(_adj)?", key):
-            wavelet = Wavelet(x.shape, match[1], int(match[3]) if match[3] else None)
-            there_and_back = lambda x, w=wavelet: w.H @ (w @ x)
-            out[key] = jax.jit(there_and_back if match[4] else lambda x, w=wavelet: pack(w @ x))(x)
-        elif name in thresholds:
-            out[key] = thresholds[name](x, config["thresholds"][key])
-        elif key.startswith("array_to_blocks"):
-            out[key] = Blocks(x.shape, tuple(config["blocks"]["size"]), tuple(config["blocks"]["stride"])) @ x
-    return out
+    if key == "fd":
+        return FiniteDifference() @ x
+    if key == "fd_adj":
+        return FiniteDifference().normal(x)
+    if match := re.fullmatch(r"(fft|ifft|resize(\d+)x(\d+))_(\w+)", key):
+        kind, *size, shape = match.groups()
+        data = images[f"x_{shape}"]
+        return crop_or_pad(data, [int(n) for n in size]) if size[0] else {"fft": fftc, "ifft": ifftc}[kind](data)
+    if match := re.fullmatch(r"w_(\w+?)(_level(\d+))?(_adj)?", key):
+        wavelet = Wavelet(x.shape, match[1], int(match[3]) if match[3] else None)
+        return wavelet.H @ (wavelet @ x) if match[4] else pack(wavelet @ x)
+    if name in thresholds:
+        return thresholds[name](x, config["thresholds"][key])
+    assert key.startswith("array_to_blocks"), key
+    return Blocks(x.shape, tuple(config["blocks"]["size"]), tuple(config["blocks"]["stride"])) @ x
 
 
 def cartesian_recon(case):
     config = case.config
+    lam, l1, tv = config["sense"]["lam"], config["l1"], config["tv"]
+
+    def reconstruct(problem, step):
+        # the exact solution: many iterations, as many as the precision can use
+        exact = 400 if case.precision == "float64" else 100
+        out = {"sense_exact": classical.cg_sense(problem, lam=lam, n_iter=exact)}
+        for n in config["sense"]["cg_iterations"]:
+            out[f"sense_cg{n}"] = classical.cg_sense(problem, lam=lam, n_iter=n)
+        for wavelet in l1["wavelets"]:
+            image, curve = _l1(problem, l1["lam"], l1["iterations"], wavelet, step)
+            out |= {f"l1_{wavelet}": image, f"l1_{wavelet}_objective": curve}
+        image, curve = _tv(problem, tv["lam"], tv["iterations"])
+        return out | {"tv": image, "tv_objective": curve}
+
     problem = Problem.from_numpy(case["ksp"], mask=case["mask"], maps=case["maps"])
-    lam = config["sense"]["lam"]
-    out = {}
-    for key in case.outputs:
-        if key == "sense_exact":
-            out[key] = (
-                _dense_sense(problem, lam)
-                if case.precision == "float64"
-                else classical.cg_sense(problem, lam=lam, n_iter=100)
-            )
-        elif match := re.fullmatch(r"sense_cg(\d+)", key):
-            out[key] = classical.cg_sense(problem, lam=lam, n_iter=int(match[1]))
-        elif match := re.fullmatch(r"l1_(\w+?)(_objective)?", key):
-            image, curve = _l1(problem, config["l1"]["lam"], config["l1"]["iterations"], match[1], case["l1_alpha"])
-            out[key] = curve if match[2] else image
-    image, curve = _tv(problem, config["tv"]["lam"], config["tv"]["iterations"])
-    return {**out, "tv": image, "tv_objective": curve}
+    return jax.jit(reconstruct)(problem, case["l1_alpha"])
 
 
-def _dense_sense(problem, lam):
-    """Many CG iterations: the exact solution to double precision."""
-    return classical.cg_sense(problem, lam=lam, n_iter=400)
-
-
+@functools.partial(jax.jit, static_argnames=("n_iter", "wavelet"))
 def _l1(problem, lam, n_iter, wavelet, step=None):
     start, one_step = classical.l1_wavelet_iteration(problem, lam=lam, wavelet=wavelet, step=step)
     transform = Wavelet(start.x.shape[-2:], wavelet)
@@ -77,6 +74,7 @@ def _l1(problem, lam, n_iter, wavelet, step=None):
     return state.x, curve
 
 
+@functools.partial(jax.jit, static_argnames="n_iter")
 def _tv(problem, lam, n_iter):
     start, one_step = classical.total_variation_iteration(problem, lam=lam)
     watch = lambda s: classical.objective(problem, s.x, lam * classical.l1_norm(FiniteDifference() @ s.x))
@@ -84,45 +82,56 @@ def _tv(problem, lam, n_iter):
     return state.x, curve
 
 
+_cg_sense = jax.jit(classical.cg_sense, static_argnames="n_iter")
+
+
 def brain_full(case):
     """Every case by its package, algorithm and maps, as the configuration names them."""
     kspace, out = case["ksp"], {}
+
+    @functools.cache
+    def solve(algorithm, maps, lam, n_iter):
+        """Image and objective, which are two cases."""
+        problem = Problem.from_numpy(kspace, mask=case.config["sampling_mask"], maps=_maps(case, maps))
+        if algorithm == "cg_sense":
+            return _cg_sense(problem, lam=lam, n_iter=n_iter), None
+        if algorithm == "tv_pdhg":
+            return _tv(problem, lam, n_iter)
+        step_size = case["l1_alpha"] if "l1_alpha" in case.file.files else None
+        return _l1(problem, lam, n_iter, case.config["wavelet"], step_size)
+
     for key, how in case.config["cases"].items():
-        algorithm = how["algorithm"]
+        algorithm, step = how["algorithm"], how["decimation"]
         if algorithm == "jsense_maps":
             maps = coils.jsense(kspace, lam=how["lam"], n_outer=how["iterations"])
-        elif algorithm in ("cg_sense", "l1_wavelet_fista", "tv_pdhg", "espirit_maps"):
-            maps = _maps(how["maps"], kspace)
+            out[key] = maps[..., ::step, ::step]
+        elif algorithm == "espirit_maps":
+            out[key] = _maps(case, how["maps"])[..., ::step, ::step]
+        elif algorithm in ("cg_sense", "l1_wavelet_fista", "tv_pdhg"):
+            image, curve = solve(algorithm, how["maps"], how["lam"], how["iterations"])
+            image = image[0] if image.ndim == 3 and case.file[key].ndim == 2 else image
+            out[key] = curve if key.endswith("_objective") else image
         else:
             out[key] = Unknown(algorithm)
-            continue
-        step = how["decimation"]
-        if algorithm.endswith("_maps"):
-            out[key] = maps[..., ::step, ::step]
-            continue
-        problem = Problem.from_numpy(kspace, mask=case.config["sampling_mask"], maps=maps)
-        if algorithm == "cg_sense":
-            out[key] = classical.cg_sense(problem, lam=how["lam"], n_iter=how["iterations"])
-            continue
-        if algorithm == "tv_pdhg":
-            image, curve = _tv(problem, how["lam"], how["iterations"])
-        else:
-            step_size = case["l1_alpha"] if "l1_alpha" in case.file.files else None
-            image, curve = _l1(problem, how["lam"], how["iterations"], case.config["wavelet"], step_size)
-        if key.endswith("_objective"):
-            out[key] = curve
-        else:
-            out[key] = image[0] if image.ndim == 3 and case.file[key].ndim == 2 else image
     return out
 
 
-def _maps(how, kspace):
-    """Maps by the words of the configuration: "sigpy ESPIRiT, defaults", "BART ecalib -m2, defaults"."""
+def _maps(case, how):
+    return _maps_of_file(case.external_path("ksp"), case.precision, how)
+
+
+@functools.lru_cache(maxsize=8)
+def _maps_of_file(path, precision, how):
+    """Maps by the words of the configuration: "sigpy ESPIRiT, defaults", "BART ecalib -m2, defaults".
+
+    The files about one measurement share them.
+    """
+    kspace = GoldenCase(path, precision).cast(np.load(path))
     if how.startswith("sigpy ESPIRiT"):
-        return coils.espirit(kspace)
+        return np.asarray(coils.espirit(kspace))
     if match := re.match(r"BART ecalib -m(\d)", how):
         # BART's defaults in our terms: -t 0.001 is the threshold 0.001 ** 0.5 on singular values, -c 0.8
-        return coils.espirit(kspace, n_maps=int(match[1]), threshold=0.001**0.5, crop=0.8)
+        return np.asarray(coils.espirit(kspace, n_maps=int(match[1]), threshold=0.001**0.5, crop=0.8))
     raise UnknownAlgorithmError(how)
 
 
@@ -130,13 +139,17 @@ def wavelet_ista_fista(case):
     config = case.config
     problem = Problem.from_numpy(case["kspace"], mask=case["mask"], maps=case["smaps"])
     wavelet = pywt.Wavelet(config["wavelet"])
-    out = {"dec_lo": wavelet.dec_lo, "dec_hi": wavelet.dec_hi}
+    out = jax.jit(functools.partial(_ista_fista, config))(problem, case["image"])
+    return out | {"dec_lo": wavelet.dec_lo, "dec_hi": wavelet.dec_hi}
+
+
+def _ista_fista(config, problem, image):
     shape = problem.kspace.shape[-2:]
     transform = Wavelet(shape, config["wavelet"], config["levels"], periodic=config["mode"] == "periodization")
-    approximation, *details = transform @ jnp.asarray(case["image"])
+    approximation, *details = transform @ image
     finest = details[-1]
     bands = {"approx": approximation, "finest_v": finest[0], "finest_h": finest[1], "finest_d": finest[2]}
-    out |= {f"image_wavelet_{name}": band for name, band in bands.items()}
+    out = {f"image_wavelet_{name}": band for name, band in bands.items()}
     out["lipschitz"] = max_eigenvalue(problem.op.normal, jnp.ones(shape, problem.kspace.dtype), n_iter=50)
     zero_filled = classical.zero_filled(problem)
     gradient = lambda x: problem.op.normal(x) - zero_filled
@@ -159,7 +172,7 @@ def wavelet_ista_fista(case):
     }
     for name, (images, costs) in histories.items():
         out |= {f"{name}_{n}": images[n] for n in config["iterations"]}
-        out[f"{name}_cost"] = np.asarray(costs)[1:]
+        out[f"{name}_cost"] = costs[1:]
     return out
 
 

@@ -1,6 +1,8 @@
 """Handlers of the topic coils, and of classical JSENSE in double precision."""
 
-import jax.numpy as jnp
+import functools
+
+import jax
 import numpy as np
 from golden_case import Error, Masked, Unknown
 
@@ -22,22 +24,24 @@ def _sigpy_espirit(case):
 
 def espirit_sigpy(case):
     config = case.config
-    result = _sigpy_espirit(case)
+    result = jax.tree.map(np.asarray, _sigpy_espirit(case))
     value, gap = result.eigenvalues[0], result.eigenvalues[0] - result.eigenvalues[1]
-    support = np.asarray(value > config["crop"])
-    clear = np.asarray(gap > config["min_eigenvalue_gap"])
-    maps = np.asarray(result.maps[0])
+    support, clear = value > config["crop"], gap > config["min_eigenvalue_gap"]
+    maps = result.maps[0]
     mismatch = np.mean(support != (case.file["maps"] != 0).any(0))
     assert mismatch <= 1e-3, f"support differs in {mismatch:.2%} of the pixels"
-    space = case["ksp"].ndim - 1
-    calib = crop_or_pad(jnp.asarray(case["ksp"]), (config["calib_width"],) * space)
+
+    def matrix(kspace):
+        calib = crop_or_pad(kspace, (config["calib_width"],) * (kspace.ndim - 1))
+        return coils.calibration_matrix(calib, config["kernel_width"])
+
     return {
         "maps": Masked(maps * support[None], (support & clear)[None]),
         "maps_uncropped": Masked(maps, (support & clear)[None]),
         "eigenvalue": Masked(value[None], clear[None]),
         "singular_values": result.singular_values,
         "num_kernels": result.n_kernels,
-        "calib_matrix_shape": coils.calibration_matrix(calib, config["kernel_width"]).shape,
+        "calib_matrix_shape": jax.eval_shape(matrix, case["ksp"]).shape,
     }
 
 
@@ -50,10 +54,10 @@ def espirit_sigpy_decim(case):
         threshold=config["thresh"],
         crop=config["crop"],
     )
-    step = config["decimation"]
-    decimated = np.asarray(maps[:, ::step, ::step])
+    step, maps = config["decimation"], np.asarray(maps)
+    decimated = maps[:, ::step, ::step]
     both = (decimated != 0).any(0) & (case.file["maps_decim"] != 0).any(0)
-    support = np.asarray((maps != 0).any(0))
+    support = (maps != 0).any(0)
     assert list(support.shape) == list(config["support_shape"])
     return {"maps_decim": Masked(decimated, both[None]), "support": np.packbits(support)}
 
@@ -98,8 +102,8 @@ def espirit_bart_soft(case):
     step = config["decimation"]
     result = _bart_espirit(case, 0.8 if config["crop"] is None else config["crop"])
     maps, values = np.asarray(result.maps)[..., ::step, ::step], np.asarray(result.eigenvalues)[..., ::step, ::step]
-    calib = coils.low_resolution_maps(case["ksp"], calib_size=config["caldir_width"], window="kaiser", beta=4)
-    caldir = np.asarray(calib)[..., ::step, ::step]
+    low = functools.partial(coils.low_resolution_maps, calib_size=config["caldir_width"], window="kaiser", beta=4)
+    caldir = np.asarray(jax.jit(low)(case["ksp"]))[..., ::step, ::step]
 
     def norm(x, axis):
         return np.linalg.norm(x, axis=axis)
@@ -150,54 +154,60 @@ def jsense_sigpy(case):
 
 def walsh_inati(case):
     config = case.config
-    images = ifftc(jnp.asarray(case["ksp"]))
-    found = coils.walsh(images, window=config["smoothing"], n_iter=config["walsh_niter"])
     window = (config["smoothing"], 1) if config["inati_x_axis_quirk"] else config["smoothing"]
-    combined = coils.inati(images, window=window, n_iter=config["inati_niter"], threshold=config["inati_thresh"])
-    return {
-        "walsh_maps": found.maps,
-        "walsh_rho": found.power,
-        "inati_combined": combined.image,
-        "rss": coils.rss(images),
-    }
+
+    def combine(kspace):
+        images = ifftc(kspace)
+        found = coils.walsh(images, window=config["smoothing"], n_iter=config["walsh_niter"])
+        combined = coils.inati(images, window=window, n_iter=config["inati_niter"], threshold=config["inati_thresh"])
+        return {
+            "walsh_maps": found.maps,
+            "walsh_rho": found.power,
+            "inati_combined": combined.image,
+            "rss": coils.rss(images),
+        }
+
+    return jax.jit(combine)(case["ksp"])
 
 
 def prewhitening(case):
-    noise, data = jnp.asarray(case["noise"]), jnp.asarray(case["data"])
-    ismrmrd = coils.whitening_matrix(noise, scale_factor=case.config["scale_factor"])
-    bart = coils.whitening_matrix(noise, form="bart")
-    return {
-        "dmtx": ismrmrd,
-        "whitened": coils.whiten(data, ismrmrd),
-        "bart_optmat": bart,
-        "bart_cov": coils.noise_covariance(noise).T,
-        "bart_whitened": coils.whiten(data, bart),
-    }
+    def whitened(noise, data):
+        ismrmrd = coils.whitening_matrix(noise, scale_factor=case.config["scale_factor"])
+        bart = coils.whitening_matrix(noise, form="bart")
+        return {
+            "dmtx": ismrmrd,
+            "whitened": coils.whiten(data, ismrmrd),
+            "bart_optmat": bart,
+            "bart_cov": coils.noise_covariance(noise).T,
+            "bart_whitened": coils.whiten(data, bart),
+        }
+
+    return jax.jit(whitened)(case["noise"], case["data"])
 
 
 def coil_compression(case):
-    config = case.config
-    kspace, n_virtual = jnp.asarray(case["ksp"]), config["num_virtual"]
-    n_coils = kspace.shape[0]
+    config, n_virtual, calib = case.config, case.config["num_virtual"], case.config["calib"]
     axis = {"last": -1, "first": 1}[config["readout_axis"]]
-    out = {}
-    for name in case.outputs:
-        method = name.split("_")[0]
-        if method not in ("svd", "gcc"):
-            out[name] = Unknown(method)
-    svd = coils.svd_compression(kspace, n_virtual=n_coils, calib_size=config["calib"])
-    gcc = coils.gcc_compression(kspace, n_virtual=n_virtual, calib_size=config["calib"], readout_axis=axis)
 
-    def kept(compressed):
-        return float(np.sum(np.abs(compressed) ** 2) / np.sum(np.abs(kspace) ** 2))
+    def compressed(kspace, reference):
+        """The matrices, k-space by the first, by both of the second kind."""
+        svd = coils.svd_compression(kspace, n_virtual=kspace.shape[0], calib_size=calib)
+        gcc = coils.gcc_compression(kspace, n_virtual=n_virtual, calib_size=calib, readout_axis=axis)
+        by_gcc = (coils.compress(kspace, matrix, readout_axis=axis) for matrix in (gcc, reference))
+        return svd, coils.compress(kspace, svd[:n_virtual]), *by_gcc
 
-    own = coils.compress(kspace, gcc, readout_axis=axis)
-    assert n_virtual != 4 or kept(own) >= 0.995
     # the reference's matrix is stored for application with its conjugate
-    theirs = coils.compress(kspace, jnp.asarray(case.file["gcc_matrix"][:n_virtual].conj()), readout_axis=axis)
-    return out | {
+    theirs = case.cast(case.file["gcc_matrix"][:n_virtual].conj())
+    svd, by_svd, own, theirs = map(np.asarray, jax.jit(compressed)(case["ksp"], theirs))
+
+    def kept(kspace):
+        return float(np.sum(np.abs(kspace) ** 2) / np.sum(np.abs(case["ksp"]) ** 2))
+
+    assert n_virtual != 4 or kept(own) >= 0.995
+    others = {name for name in case.outputs if name.split("_")[0] not in ("svd", "gcc")}
+    return {name: Unknown(name.split("_")[0]) for name in others} | {
         "svd_matrix": svd.conj(),
-        f"svd_ksp{n_virtual}": coils.compress(kspace, svd[:n_virtual]),
+        f"svd_ksp{n_virtual}": by_svd,
         "gcc_matrix": Error(abs(kept(own) - kept(theirs))),
         f"gcc_ksp{n_virtual}": Error(abs(kept(own) - kept(case.file[f"gcc_ksp{n_virtual}"]))),
     }

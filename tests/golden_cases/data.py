@@ -2,9 +2,14 @@
 
 import fnmatch
 
+import jax
 import numpy as np
 
 from jaxrecon import complex_ops, data, fourier
+
+_combined = jax.jit(complex_ops.rss)
+_ifftc = jax.jit(fourier.ifftc, static_argnums=1)
+_rss = jax.jit(lambda kspace: complex_ops.rss(fourier.ifftc(kspace)))
 
 
 def formats(case):
@@ -37,7 +42,7 @@ def _fastmri(case, scan, quantity, native):
             return np.asarray(scan[0].mask)[0].astype(np.float32)
     header = scan.header
     if quantity == "rss":
-        images = [complex_ops.rss(fourier.ifftc(case.cast(s.kspace))) for s in scan]
+        images = [_rss(case.cast(s.kspace)) for s in scan]
         np.testing.assert_allclose(np.stack([s.target for s in scan]), case.file["fastmri_rss"], rtol=1e-6)
         return np.stack([data.crop_to_recon_size(x, header) for x in images])
     return {
@@ -56,9 +61,9 @@ def _calgary(case, scan, quantity, native):
         return np.stack([scan.stored(i) for i in range(len(scan))])
     if quantity == "rss":
         images = [np.fft.ifft2(case.cast(scan.stored(i)), norm="ortho") for i in range(len(scan))]
-        return np.stack([complex_ops.rss(x) for x in images])
+        return np.stack([_combined(x) for x in images])
     kspace = [case.cast(s.kspace) for s in scan]
-    return np.stack(kspace if quantity == "kspace_centred" else [complex_ops.rss(fourier.ifftc(k)) for k in kspace])
+    return np.stack(kspace if quantity == "kspace_centred" else [_rss(k) for k in kspace])
 
 
 def _cmrx(case, scan, quantity, native):
@@ -67,7 +72,7 @@ def _cmrx(case, scan, quantity, native):
             return np.asarray(scan[0].mask)[0].astype(np.uint8)
     kspace = [case.cast(s.kspace).swapaxes(-1, -2) for s in scan]  # (coil, kx, ky) -> (coil, ky, kx)
     if quantity == "rss":
-        kspace = [complex_ops.rss(fourier.ifftc(k)) for k in kspace]
+        kspace = [_rss(k) for k in kspace]
     return np.stack(kspace).reshape(scan.header.n_frames, -1, *kspace[0].shape)
 
 
@@ -80,8 +85,8 @@ def _ismrmrd(case, scan, quantity, native):
     if quantity == "kspace":
         return volume
     # the slices are transformed along the readout and cropped: the rest is a transform of their (ky, kz)
-    slices = np.stack([fourier.ifftc(case.cast(s.kspace)) for s in scan], -1)  # (coil, y, z, x)
-    direct = fourier.ifftc(data.remove_oversampling(volume, scan.header.recon_matrix[0], -1), (-3, -2, -1))
+    slices = np.stack([_ifftc(case.cast(s.kspace)) for s in scan], -1)  # (coil, y, z, x)
+    direct = _ifftc(data.remove_oversampling(volume, scan.header.recon_matrix[0], -1), (-3, -2, -1))
     np.testing.assert_allclose(slices.swapaxes(1, 2), direct, atol=2e-6 * np.abs(direct).max())
     return slices.swapaxes(1, 2)
 
@@ -104,7 +109,7 @@ def mridata_style(case):
     """The slice direction in the image domain with alternating sign, as on mridata.org."""
     with data.open(_native(case, "kspace")) as scan:
         kspace = case.cast(scan.volume())
-        slices = np.stack([fourier.ifftc(case.cast(s.kspace)) for s in scan], -1)  # (coil, y, z, x)
+        slices = np.stack([_ifftc(case.cast(s.kspace)) for s in scan], -1)  # (coil, y, z, x)
     return {"kspace": kspace, "image": slices.swapaxes(1, 2)}
 
 
@@ -113,7 +118,7 @@ def acq_brain_sim(case):
     with data.open(case.external_path("acquisitions")) as scan:
         kspace = case.cast(scan[0].kspace)[0].T
     every, image_every = case.config["kspace_decimation"], case.config["image_decimation"]
-    image = np.abs(fourier.ifftc(kspace))
+    image = np.abs(_ifftc(kspace))
     return {
         "kspace_decim": kspace[::every, ::every],
         "kspace_norm": np.linalg.norm(kspace.astype(np.complex128)),

@@ -10,8 +10,8 @@ from golden_case import UnknownAlgorithmError
 
 from golden_cases.names import from_tree, to_tree
 from jaxrecon import data, metrics, models, nn, operators
+from jaxrecon.classical import iterate
 from jaxrecon.classical.cg import cg_start, cg_step
-from jaxrecon.complex_ops import to_channels
 from jaxrecon.data.preparation import acs_maximum, kspace_maximum
 from jaxrecon.fourier import fftc
 from jaxrecon.models import DeepJSenseConfig, MoDLDeepJSenseConfig, deep_jsense, rss_kernels
@@ -26,14 +26,22 @@ def conv_ops(case):
     shape, kernel, grid = (tuple(config[k]) for k in ("data_size", "kernel", "grid_size"))
     assert operators.linear_grid(shape, kernel) == grid
     b = np.sqrt(np.prod(grid))
-    s, x, y = (jnp.asarray(case[k]) for k in ("s", "x", "y"))
-    out = {}
-    for suffix, mask in (("", jnp.asarray(case["mask"])), ("_nomask", None)):
+
+    def apply(s, x, y, mask, suffix):
         image = ImageConvolution(s, mask, shape, grid)
         maps = MapConvolution(x, mask, shape, kernel)
-        out |= {f"sense_forward{suffix}": image.forward(x), f"image_forward{suffix}": b * maps.forward(s)}
-        out |= {f"sense_adjoint{suffix}": image.adjoint(y), f"image_adjoint{suffix}": b * maps.adjoint(y)}
-        out |= {f"sense_normal{suffix}": image.normal(x), f"image_normal{suffix}": b**2 * maps.normal(s)}
+        return {
+            f"sense_forward{suffix}": image.forward(x),
+            f"image_forward{suffix}": b * maps.forward(s),
+            f"sense_adjoint{suffix}": image.adjoint(y),
+            f"image_adjoint{suffix}": b * maps.adjoint(y),
+            f"sense_normal{suffix}": image.normal(x),
+            f"image_normal{suffix}": b**2 * maps.normal(s),
+        }
+
+    arrays = [case[name] for name in ("s", "x", "y")]
+    both = lambda mask, *arrays: apply(*arrays, mask, "") | apply(*arrays, None, "_nomask")
+    out = jax.jit(both)(case["mask"], *arrays)
     return out | {"linear_conv_valid": out["image_forward_nomask"]}
 
 
@@ -41,32 +49,33 @@ def cg(case):
     """Steps of CG on a batch of matrices; the stopping rule is looked at here, the library's CG freezes by itself."""
     config = case.config
     _expect(config, eps_kind="absolute, on the residual norm, largest over the batch")
-    matrices, lam = jnp.asarray(case["normal_matrix"]), config["lam"]
+    lam, mixed, x_eps = config["lam"], config["mixed"], config["x_eps"]
 
-    def states(rhs, x0, eps, n_iter):
-        """The iterate after each step until the rule stops."""
-        state = jax.vmap(lambda g, b, x: cg_start(lambda v: g @ v + lam * v, b, x))(matrices, rhs, x0)
-        iterates = [state.x]
-        step = jax.jit(jax.vmap(lambda g, state: cg_step(lambda v: g @ v + lam * v, state)))
-        while len(iterates) <= n_iter and jnp.max(state.rr) >= eps**2:
-            state = step(matrices, state)
-            iterates.append(state.x)
-        return iterates
+    @jax.jit
+    def states(matrices, rhs, x0):
+        """The iterates (step, batch, n) and the largest squared residual norm (step,), before and after each step."""
+        normal = lambda g: lambda v: g @ v + lam * v
+        start = jax.vmap(lambda g, b, x: cg_start(normal(g), b, x))(matrices, rhs, x0)
+        step = lambda state: jax.vmap(lambda g, state: cg_step(normal(g), state))(matrices, state)
+        return iterate(step, start, n_iter=x_eps["max_iter"], watch=lambda state: (state.x, jnp.max(state.rr)))[1]
 
-    rhs, x0 = jnp.asarray(case["rhs"]), jnp.asarray(case["x0"])
-    iterates = states(rhs, x0, config["eps"], max(config["iterations"]))
-    out = {f"x_{k}": iterates[k] for k in config["iterations"]}
-    stopped = states(rhs, x0, config["x_eps"]["eps"], config["x_eps"]["max_iter"])
-    mixed_rhs = jnp.asarray(case["mixed_rhs"])
-    mixed = config["mixed"]
-    last = states(mixed_rhs, jnp.zeros_like(mixed_rhs), mixed["eps"], mixed["iterations"])[-1]
-    system = matrices + lam * jnp.eye(matrices.shape[-1])[None]
-    solution = jnp.linalg.solve(system, rhs[..., None])[..., 0]
-    return out | {
-        "x_eps": stopped[-1],
-        "x_eps_iters": len(stopped) - 1,
+    def until(history, eps, n_iter):
+        """The iterates until the rule stops."""
+        iterates, rr = (np.asarray(a)[: n_iter + 1] for a in history)
+        small = np.flatnonzero(rr < eps**2)
+        return iterates[: small[0] + 1] if small.size else iterates
+
+    matrices, rhs, mixed_rhs = (case[name] for name in ("normal_matrix", "rhs", "mixed_rhs"))
+    history = states(matrices, rhs, case["x0"])
+    iterates = until(history, config["eps"], max(config["iterations"]))
+    early = until(history, x_eps["eps"], x_eps["max_iter"])
+    last = until(states(matrices, mixed_rhs, np.zeros_like(mixed_rhs)), mixed["eps"], mixed["iterations"])[-1]
+    system = matrices + lam * np.eye(matrices.shape[-1], dtype=rhs.dtype)[None]
+    return {f"x_{k}": iterates[k] for k in config["iterations"]} | {
+        "x_eps": early[-1],
+        "x_eps_iters": len(early) - 1,
         f"mixed_x_{mixed['iterations']}": last,
-        "solution": solution,
+        "solution": np.linalg.solve(system, rhs[..., None])[..., 0],
     }
 
 
@@ -75,7 +84,7 @@ def resnet(case):
     _expect(config, in_channels=2, out_channels=2, kernel_size=3, bias=False, batch_norm=False, padding="reflect")
     names = resnet_names(config["blocks"], own="params/")
     net = nn.BiasFreeResNet(config["features"], config["blocks"])
-    last, first = (lambda a: jnp.moveaxis(jnp.asarray(a), 1, -1)), (lambda a: jnp.moveaxis(a, -1, 1))
+    last, first = (lambda a: np.moveaxis(a, 1, -1)), (lambda a: np.moveaxis(np.asarray(a), -1, 1))
 
     def weighted(params, x):
         output = net.apply(params, x)
@@ -117,32 +126,35 @@ def whole(case):
     assert set(case.weights) - set(names) <= set(published_names(DeepJSenseConfig(blocks=config["blocks"])))
     steps = to_tree(weights, names)
     steps |= {name: value[0] for name, value in steps.items() if name.endswith("lam")}
-    kspace, mask = jnp.asarray(case["ksp"]), jnp.asarray(case["mask"])
-    problem = Problem(kspace, CartesianSense(jnp.asarray(case["maps"]) if given else None, mask))
-    build = models.build if given else functools.partial(_from_given_kernels, jnp.asarray(case["init_maps"]))
-    model = build(settings)
-    target = jnp.asarray(case["target"])
+    kspace = jnp.asarray(case["ksp"])
+    problem = Problem(kspace, CartesianSense(jnp.asarray(case["maps"]) if given else None, jnp.asarray(case["mask"])))
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
 
-    def loss(steps):
-        image, carry, _ = models.run(model, {"start": {}, "steps": steps}, problem, carry=True)
-        crop = metrics.crop_to_target(image, tuple(config["crop"]), rounding="ceil")
+    def evaluate(steps, problem, kernels, target):
+        build = models.build if given else functools.partial(_from_given_kernels, kernels)
+        model, params = build(settings), {"start": {}, "steps": steps}
+        look = dataclasses.replace(model, finish=lambda carry, _: carry)
+        carries, carry, context = models.run(look, params, problem, every_step=True, carry=True)
+        crop = metrics.crop_to_target(model.finish(carry, context), tuple(config["crop"]), rounding="ceil")
         similarity = metrics.ssim(target, crop, data_range=jnp.max(target), variant=window)
-        return 1 - similarity, (crop, carry)
+        out = {"out_rss_crop": crop, "out_image": carry["image"]}
+        if given:
+            out |= {"out_maps": problem.op.maps, "out_ksp": fftc(problem.op.expand(carry["image"]))}
+        else:
+            op = ImageConvolution(carry["kernels"], None, problem.kspace.shape[-2:], carry["image"].shape)
+            out |= {"out_maps": carry["kernels"], "out_ksp": op.forward(carry["image"])}
+        first, _ = model.start({}, problem)
+        return 1 - similarity, out | _logs(build, settings, steps, context, first, carries)
 
-    (value, (crop, carry)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(steps)
-    out = {"ssim_loss": value, "out_rss_crop": crop, "out_image": carry["image"]}
-    if given:
-        out |= {"out_maps": problem.op.maps, "out_ksp": fftc(problem.op.expand(carry["image"]))}
-    else:
+    gradient = jax.jit(jax.value_and_grad(evaluate, has_aux=True))
+    (value, out), grads = gradient(steps, problem, None if given else case["init_maps"], case["target"])
+    if not given:
         # the file's kernels are rounded, and the model starts from these
-        first = rss_kernels(kspace, settings.kernel)
+        first = np.asarray(jax.jit(rss_kernels, static_argnums=1)(kspace, settings.kernel))
         np.testing.assert_allclose(first, case["init_maps"], atol=1e-5 * np.abs(first).max())
-        op = ImageConvolution(carry["kernels"], None, kspace.shape[-2:], carry["image"].shape)
-        out |= {"out_maps": carry["kernels"], "out_ksp": op.forward(carry["image"])}
-    grads = {k: v[None] if k.endswith("lam") else v for k, v in grads.items()}
-    out |= {f"grad/{name}": value for name, value in from_tree(grads, names).items()}
-    return out | _logs(build, settings, steps, problem)
+    grads = {k: np.asarray(v)[None] if k.endswith("lam") else v for k, v in grads.items()}
+    named = {f"grad/{name}": value for name, value in from_tree(grads, names).items()}
+    return {"ssim_loss": value, **out, **named}
 
 
 def _from_given_kernels(kernels, settings):
@@ -157,28 +169,22 @@ def _from_given_kernels(kernels, settings):
     return dataclasses.replace(model, start=start)
 
 
-def _logs(build, settings, steps, problem):
+def _logs(build, settings, steps, context, first, carries):
     """Estimates before and after each network: those before by the same step without it."""
-    no_nets = {"image_net": False} | ({} if isinstance(settings, MoDLDeepJSenseConfig) else {"map_net": False})
-    whole, no_image_net, no_nets = (
-        build(dataclasses.replace(settings, **off)) for off in ({}, {"image_net": False}, no_nets)
-    )
-    start, context = whole.start({}, problem)
+    before = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), first, carries)
 
-    @jax.jit
-    def record(carry, i):
-        before_maps, before_image, after = (m.step(steps, carry, context, i) for m in (no_nets, no_image_net, whole))
-        kernels = before_maps.get("kernels"), after.get("kernels")
-        return after, (before_image["image"], after["image"], *kernels)
+    def without(**nets):
+        step = build(dataclasses.replace(settings, **nets)).step
+        return jax.vmap(lambda carry, i: step(steps, carry, context, i))(before, jnp.arange(settings.n_steps))
 
-    _, logged = jax.lax.scan(record, start, jnp.arange(settings.n_steps))
-    names = ("log_image_cg", "log_image_net", "log_maps_cg", "log_maps_net")
-    first = (start["image"], None, start.get("kernels"), None)
-    return {
-        name: value if before is None else jnp.concatenate([before[None], value])
-        for name, value, before in zip(names, logged, first, strict=True)
-        if value is not None
+    logged = {
+        "log_image_cg": jnp.concatenate([first["image"][None], without(image_net=False)["image"]]),
+        "log_image_net": carries["image"],
     }
+    if "kernels" in first:
+        maps = without(image_net=False, map_net=False)["kernels"]
+        logged |= {"log_maps_cg": jnp.concatenate([first["kernels"][None], maps]), "log_maps_net": carries["kernels"]}
+    return logged
 
 
 def resnet_names(blocks, reference="", own=""):
@@ -228,8 +234,8 @@ def data_pipeline(case):
     target = case["reconstruction_rss"] / scale
     np.testing.assert_array_equal(np.delete(data.restore_columns(kspace, removed), removed, -1), kspace)
     return {
-        "out_ksp": to_channels(kspace / scale),
-        "out_init_maps": rss_kernels(jnp.asarray(kspace / scale), tuple(config["kernel"])),
+        "out_ksp": np.stack([kspace.real, kspace.imag], -1) / scale,
+        "out_init_maps": jax.jit(rss_kernels, static_argnums=1)(kspace / scale, tuple(config["kernel"])),
         "out_mask": mask,
         "out_acs_lines": n_acs,
         "out_dead_lines": removed,

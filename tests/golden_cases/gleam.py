@@ -82,31 +82,33 @@ def problem_and_target(case, config, prefix="in/"):
     expect(config, fft_axes="Y, Z", fft_norm="ortho")
     in_time = config["ndim"] == 3
     kspace, maps, mask = (case[prefix + name] for name in ("kspace", "maps", "mask"))
-    kspace = jnp.moveaxis(kspace, -1, 1)  # (B, C, Y, Z[, T])
-    maps = jnp.moveaxis(maps[..., 0], -1, 1)
+    kspace = np.moveaxis(kspace, -1, 1)  # (B, C, Y, Z[, T])
+    maps = np.moveaxis(maps[..., 0], -1, 1)
     mask = mask[..., 0]
     if in_time:
-        kspace = jnp.moveaxis(kspace, -1, 1)  # (B, T, C, Y, Z)
-        mask = jnp.moveaxis(mask, -1, 1)[:, :, None]
+        kspace = np.moveaxis(kspace, -1, 1)  # (B, T, C, Y, Z)
+        mask = np.moveaxis(mask, -1, 1)[:, :, None]
         assert np.all(maps == maps[..., :1]), "maps that change in time"
         maps = maps[..., 0]
     if config["fft"] == "uncentred":
         # the same image in centred k-space; the sampled positions move with the shift
-        kspace = fftc(jnp.fft.ifft2(kspace, norm="ortho"))
+        kspace = jax.jit(lambda kspace: fftc(jnp.fft.ifft2(kspace, norm="ortho")))(kspace)
         mask = np.fft.fftshift(mask, (-2, -1))
     elif config["fft"] != "centred":
         raise UnknownAlgorithmError(f"fft {config['fft']}")
-    return Problem(kspace, CartesianSense(maps, jnp.asarray(mask))), own_image(case[prefix + "target"], in_time)
+    problem = Problem(kspace, CartesianSense(maps, mask))
+    return jax.tree.map(jnp.asarray, (problem, own_image(case[prefix + "target"], in_time)))
 
 
 def own_image(x, in_time):
     """(B, Y, Z[, T], 1) to (B, [frame,] y, x)."""
-    x = jnp.asarray(x[..., 0])
-    return jnp.moveaxis(x, -1, 1) if in_time else x
+    return np.moveaxis(x[..., 0], -1, 1) if in_time else x[..., 0]
 
 
 def reference_image(x, in_time):
-    return (jnp.moveaxis(x, 1, -1) if in_time else x)[..., None]
+    """The inverse of `own_image`."""
+    x = np.asarray(x)
+    return (np.moveaxis(x, 1, -1) if in_time else x)[..., None]
 
 
 def complex_l1(image, target):
@@ -118,11 +120,12 @@ def load_steps(weights, names, config):
     prefixes = ["resnets.0."] if config["share_weights"] else [f"resnets.{i}." for i in range(config["N"])]
     trees = [to_tree({k.removeprefix(p): v for k, v in weights.items() if k.startswith(p)}, names) for p in prefixes]
     trees = [spatial(tree, config, to_own=True) for tree in trees]
-    return trees[0] if config["share_weights"] else models.stack_steps(trees)
+    return trees[0] if config["share_weights"] else jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def name_steps(steps, names, config):
     """The inverse of `load_steps`."""
+    steps = jax.device_get(steps)
     trees = [steps] if config["share_weights"] else models.unstack_steps(steps)
     return {
         f"resnets.{i}.{name}": array
@@ -148,30 +151,34 @@ def whole(build):
         problem, target = problem_and_target(case, config)
         steps = load_steps(case.weights, names, config)
 
-        def loss(steps):
-            image = models.run(model, {"start": {}, "steps": steps}, problem)
-            return complex_l1(image, target), image
+        def evaluate(steps, problem, target, x):
+            params = {"start": {}, "steps": steps}
+            pictures = models.run(model, params, problem, every_step=True)
+            image, zero_filled = pictures[-1], jax.vmap(lambda p: p.op.adjoint(p.kspace))(problem)
+            loss = complex_l1(image, target)
+            over_examples = lambda f: jnp.mean(jax.vmap(f)(target, image))
+            images = {
+                "zf": zero_filled,
+                "normal_of_zf": jax.vmap(lambda p, x: p.op.normal(x))(problem, zero_filled),
+                "pred": image,
+                # early exit
+                **{f"pred_ninf{n}": pictures[n - 1] for n in range(1, config["N"])},
+            }
+            scores = {
+                "loss": loss,
+                "l1": loss,
+                "l2": over_examples(metrics.rmse),
+                "nrmse": over_examples(metrics.nrmse),
+                "psnr": over_examples(lambda t, x: metrics.psnr(t, x, data_range=jnp.max(jnp.abs(t)))),
+                "mag_l1": jnp.mean(jnp.abs(jnp.abs(image) - jnp.abs(target))),
+            }
+            return loss, (images, scores, network(x, net, steps, config))
 
-        (value, image), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(steps)
-        zero_filled = jax.vmap(lambda p: p.op.adjoint(p.kspace))(problem)
-        over_examples = lambda f: jnp.mean(jax.vmap(f)(target, image))
-        out = {
-            "zf": reference_image(zero_filled, in_time),
-            "normal_of_zf": reference_image(jax.vmap(lambda p, x: p.op.normal(x))(problem, zero_filled), in_time),
-            "pred": reference_image(image, in_time),
-            "loss": value,
-            "l1": value,
-            "l2": over_examples(metrics.rmse),
-            "nrmse": over_examples(metrics.nrmse),
-            "psnr": over_examples(lambda t, x: metrics.psnr(t, x, data_range=jnp.max(jnp.abs(t)))),
-            "mag_l1": jnp.mean(jnp.abs(jnp.abs(image) - jnp.abs(target))),
-        }
-        for n in range(1, config["N"]):
-            early = models.run(model, {"start": {}, "steps": steps}, problem, n_steps=n)
-            out[f"pred_ninf{n}"] = reference_image(early, in_time)
-        out = {f"out/{name}": value for name, value in out.items()}
-        out |= {f"grad/{name}": value for name, value in name_steps(grads, names, config).items()}
-        return out | {"prox/out": network(case["prox/in"], net, steps, config)}
+        gradient = jax.jit(jax.value_and_grad(evaluate, has_aux=True))
+        (_, (images, scores, prox)), grads = gradient(steps, problem, target, case["prox/in"])
+        out = {f"out/{name}": value for name, value in scores.items()} | {"prox/out": prox}
+        out |= {f"out/{name}": reference_image(image, in_time) for name, image in images.items()}
+        return out | {f"grad/{name}": value for name, value in name_steps(grads, names, config).items()}
 
     return handler
 
@@ -179,7 +186,7 @@ def whole(build):
 def network(x, net, steps, config):
     """The network of step 0 alone on real (B, 2, Y, Z) or (B, 2, T, Z, Y), with the residual connection."""
     theta = steps if config["share_weights"] else jax.tree.map(lambda a: a[0], steps)
-    x = jnp.moveaxis(jnp.asarray(x), 1, -1)
+    x = jnp.moveaxis(x, 1, -1)
     if config["ndim"] == 3:
         x = x.swapaxes(2, 3)
     wrap = 2 * config["num_res_blocks"] + 1 if config["circular_time_padding"] else 0
@@ -198,34 +205,37 @@ def mel_block(case):
     model = models.batched(single)
     problem, target = problem_and_target(case, config)
     steps = load_steps(case.weights, names, config)
-    out = _block(case, net, jax.tree.map(lambda a: a[0], steps)["net"]) | _cg(case, config, problem)
+    grad_fn = strategies.invertible(n_checkpoints=0)(model, complex_l1)
 
-    grad_fn = jax.jit(strategies.invertible(n_checkpoints=0)(model, complex_l1))
-    params = {"start": {}, "steps": steps}
-    (value, _), grads = grad_fn(params, problem, target)
-    out |= {"out/pred": reference_image(models.run(model, params, problem), False), "out/loss": value}
-    return out | {f"grad/{k}": v for k, v in name_steps(grads["steps"], names, config).items()}
+    def evaluate(steps, problem, target, x, z):
+        params = {"start": {}, "steps": steps}
+        (value, _), grads = grad_fn(params, problem, target)
+        images = {"out/pred": models.run(model, params, problem)} | _cg(config, problem, z)
+        block = _block(config, net, jax.tree.map(lambda a: a[0], steps)["net"], x)
+        return value, grads["steps"], images, block
+
+    inputs = np.moveaxis(case["block/in"], 1, -1), own_image(case["cg/z"], False)
+    value, grads, images, (block, jacobians) = jax.device_get(jax.jit(evaluate)(steps, problem, target, *inputs))
+    out = {"out/loss": value, "block/jac_spectral_norm": max(np.linalg.norm(j, 2) for j in jacobians)}
+    out |= {name: reference_image(image, False) for name, image in images.items()}
+    out |= {f"block/{name}": np.moveaxis(features, -1, 1) for name, features in block.items()}
+    return out | {f"grad/{k}": v for k, v in name_steps(grads, names, config).items()}
 
 
-def _block(case, net, theta):
-    """x -> x + g(x), its fixed-point inverses from its output, and the spectral norm of its Jacobian at the input."""
-    x = jnp.moveaxis(jnp.asarray(case["block/in"]), 1, -1)
-    g = jax.jit(lambda v: net.apply(theta, v))
+def _block(config, net, theta, x):
+    """x -> x + g(x), its fixed-point inverses from its output; and its Jacobian at the input, of each example.
+
+    Examples do not mix: the norm of the batch's Jacobian is the largest of theirs.
+    """
+    g = lambda v: net.apply(theta, v)
     y = x + g(x)
+    _, inverses = jax.lax.scan(lambda v, _: (y - g(v),) * 2, y, length=max(config["fixed_point_iterations"]))
     out = {"step": g(x), "out": y}
-    for n in case.config["fixed_point_iterations"]:
-        v = y
-        for _ in range(n):
-            v = y - g(v)
-        out[f"reverse_T{n}"] = v
-    out = {f"block/{name}": jnp.moveaxis(value, -1, 1) for name, value in out.items()}
-    # examples do not mix: the norm of the batch's Jacobian is the largest of theirs
-    jacobians = jax.vmap(jax.jacrev(lambda v: net.apply(theta, v)))(x).reshape(len(x), x[0].size, -1)
-    return out | {"block/jac_spectral_norm": max(jnp.linalg.norm(j, 2) for j in jacobians)}
+    out |= {f"reverse_T{n}": inverses[n - 1] for n in config["fixed_point_iterations"]}
+    return out, jax.vmap(jax.jacrev(g))(x).reshape(len(x), x[0].size, -1)
 
 
-def _cg(case, config, problem):
-    z = own_image(case["cg/z"], False)
+def _cg(config, problem, z):
     lam = config["lam"]
 
     def solve(p, z):
@@ -233,16 +243,10 @@ def _cg(case, config, problem):
         rhs = zero_filled + lam * z
         x = regularized_solve(p.op.normal, rhs, lam, x0=zero_filled, n_iter=config["cg_iters"])
         converged = regularized_solve(p.op.normal, rhs, lam, x0=zero_filled, n_iter=config["converged_cg_iters"])
-        return zero_filled, x, (p.op.normal(x) + lam * x - zero_filled) / lam, converged
+        inverse = (p.op.normal(x) + lam * x - zero_filled) / lam
+        return {"cg/x0": zero_filled, "cg/x": x, "cg/inverse_eq11": inverse, "cg/x_converged": converged}
 
-    values = jax.vmap(solve)(problem, z)
-    return dict(
-        zip(
-            ("cg/x0", "cg/x", "cg/inverse_eq11", "cg/x_converged"),
-            [reference_image(v, False) for v in values],
-            strict=True,
-        )
-    )
+    return jax.vmap(solve)(problem, z)
 
 
 def expect(config, **values):

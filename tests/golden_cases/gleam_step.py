@@ -1,5 +1,4 @@
 import jax
-import jax.numpy as jnp
 import optax
 from golden_case import measure
 
@@ -25,7 +24,7 @@ def gleam_step(case):
     batches = [problem_and_target(case, config, prefix=f"in{s}/") for s in range(config["training_steps"])]
 
     def weights(params, s):
-        return {f"step{s}/w/{k}": jnp.asarray(v) for k, v in name_steps(params["steps"], names, config).items()}
+        return {f"step{s}/w/{k}": v for k, v in name_steps(params["steps"], names, config).items()}
 
     candidates = [_by_gleam(model, n_modules, tx, params, batches, weights, names, config)]
     for schedule in ("pipeline", "algorithm2", "spmd", "pmap") if case.precision == "float64" else ():
@@ -42,18 +41,23 @@ def gleam_step(case):
 
 def _by_gleam(model, n_modules, tx, params, batches, weights, names, config):
     tx, out = strategies.per_module(tx, n_modules), {}
-    state = tx.init(params)
-    grad_fn = jax.jit(strategies.gleam(n_modules)(model, complex_l1))
-    for s, (problem, target) in enumerate(batches):
+    grad_fn = strategies.gleam(n_modules)(model, complex_l1)
+
+    @jax.jit
+    def update(params, state, problem, target):
         (_, aux), gradients = grad_fn(params, problem, target)
+        updates, state = tx.update(gradients, state, params)
         pictures = models.run(model, params, problem, every_step=True)
+        return optax.apply_updates(params, updates), state, aux["losses"], gradients, pictures
+
+    state = jax.jit(tx.init)(params)
+    for s, (problem, target) in enumerate(batches):
+        params, state, losses, gradients, pictures = update(params, state, problem, target)
         for m in range(n_modules):
             last = (m + 1) * (config["N"] // n_modules) - 1
             out[f"step{s}/pred{m}"] = reference_image(pictures[last], config["ndim"] == 3)
-        out[f"step{s}/loss"] = aux["losses"]
+        out[f"step{s}/loss"] = losses
         out |= {f"step{s}/grad/{k}": v for k, v in name_steps(gradients["steps"], names, config).items()}
-        updates, state = tx.update(gradients, state, params)
-        params = optax.apply_updates(params, updates)
         out |= weights(params, s)
     return out
 

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 from golden_case import Unknown
 
@@ -88,7 +89,8 @@ def vdkt_mask(case):
 def acs_detection(case):
     """Rows of masks of several widths, each cut where the fill value begins."""
     rows = [row[row != case.config["fill_value"]] for row in case["masks"]]
-    start, n = np.array([detect_acs_lines(row) for row in rows]).T
+    detect = jax.jit(detect_acs_lines)
+    start, n = np.array([detect(row) for row in rows]).T
     return {"pad": start, "num_low": n}
 
 

@@ -16,7 +16,6 @@ def volume_metrics(case):
         raise UnknownAlgorithmError(f"maxval '{config['maxval']}', covariance '{config['ssim_covariance']}'")
     gt, pred = case["gt"], case["pred"]
     reference, prediction = case["complex_ref"], case["complex_pred"]
-    peak = gt.max()
     window = SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
     gaussian = _gaussian(config["gaussian"], window)
     cube = SSIMVariant(size=config["ssim_3d_window"], k1=window.k1, k2=window.k2, ndim=3)
@@ -27,34 +26,40 @@ def volume_metrics(case):
     calgary = metrics.evaluate(gt, pred, variant="calgary")
     own = metrics.evaluate(gt, pred, variant="deep-jsense")
     assert window == metrics.VARIANTS["fastmri"].ssim  # `evaluate` must stand for this configuration
-    rounded = _as_in_fastmri_loss(window)
-    ssim_map = metrics.ssim_map(gt, pred, data_range=peak, variant=rounded)
-    out = {
-        "fastmri_mse": metrics.mse(gt, pred),
+    by_evaluate = {
         "fastmri_nmse": fastmri.volume["nmse"],
-        "fastmri_psnr": metrics.psnr(gt, pred, data_range=peak),
         "fastmri_ssim": [fastmri.volume["ssim"]],
         "fastmri_ssim_maxval_attr": [attribute.volume["ssim"]],
         "fastmri_psnr_maxval_attr": attribute.volume["psnr"],
-        "fastmri_ssim_float32": [metrics.ssim(gt, pred, data_range=peak, variant=window)],
-        "nmse_per_slice": jax.vmap(metrics.nmse)(gt, pred),
         "psnr_per_slice_own_max": own.per_slice["psnr"],
         "ssim_per_slice_volume_max": fastmri.per_slice["ssim"],
         "ssim_per_slice_own_max": own.per_slice["ssim"],
-        "ssimloss_reduced": 1 - ssim_map.mean(),
-        "ssimloss_map_slice0": 1 - ssim_map[0],
-        "skimage_gaussian_sigma1p5": jax.vmap(lambda a, b: metrics.ssim(a, b, data_range=peak, variant=gaussian))(
-            gt, pred
-        ),
-        "skimage_3d_win7": metrics.ssim(gt, pred, data_range=peak, variant=cube),
         "ramzi_psnr": ramzi.volume["psnr"],
         "ramzi_ssim": ramzi.volume["ssim"],
         "calgary_ssim": calgary.volume["ssim"],
         "calgary_psnr": calgary.volume["psnr"],
-        "gleam_topmag_scale_p95": metrics.top_magnitude_scale(reference, percentile=1 - config["topmag_fraction"]),
         "numpy_percentile95": np.percentile(np.abs(reference), config["percentile"]),
+        "log_kernel_15_sigma1p5": metrics.log_kernel(config["hfen"]["size"], config["hfen"]["sigma"]),
     }
-    return out | _hfen(config, gt, pred, peak) | _gleam(reference, prediction, gaussian)
+
+    def by_functions(gt, pred, reference, prediction):
+        peak = gt.max()
+        ssim_map = metrics.ssim_map(gt, pred, data_range=peak, variant=_as_in_fastmri_loss(window))
+        per_slice = jax.vmap(lambda a, b: metrics.ssim(a, b, data_range=peak, variant=gaussian))
+        out = {
+            "fastmri_mse": metrics.mse(gt, pred),
+            "fastmri_psnr": metrics.psnr(gt, pred, data_range=peak),
+            "fastmri_ssim_float32": metrics.ssim(gt, pred, data_range=peak, variant=window)[None],
+            "nmse_per_slice": jax.vmap(metrics.nmse)(gt, pred),
+            "ssimloss_reduced": 1 - ssim_map.mean(),
+            "ssimloss_map_slice0": 1 - ssim_map[0],
+            "skimage_gaussian_sigma1p5": per_slice(gt, pred),
+            "skimage_3d_win7": metrics.ssim(gt, pred, data_range=peak, variant=cube),
+            "gleam_topmag_scale_p95": metrics.top_magnitude_scale(reference, percentile=1 - config["topmag_fraction"]),
+        }
+        return out | _hfen(config, gt, pred, peak) | _gleam(reference, prediction, gaussian)
+
+    return by_evaluate | jax.jit(by_functions)(gt, pred, reference, prediction)
 
 
 def _as_in_fastmri_loss(window):
@@ -75,10 +80,7 @@ def _hfen(config, gt, pred, peak):
     size, sigma = config["hfen"]["size"], config["hfen"]["sigma"]
     if config["hfen"]["padding"] != "zeros" or config["hfen_direct_scale"] != "1 / max(gt)":
         raise UnknownAlgorithmError(f"HFEN with {config['hfen']}, scale {config['hfen_direct_scale']}")
-    out = {
-        "log_kernel_15_sigma1p5": metrics.log_kernel(size, sigma),
-        "hfen_ravishankar_per_slice": jax.vmap(lambda a, b: metrics.hfen(a, b, size=size, sigma=sigma))(gt, pred),
-    }
+    out = {"hfen_ravishankar_per_slice": jax.vmap(lambda a, b: metrics.hfen(a, b, size=size, sigma=sigma))(gt, pred)}
     for order in (1, 2):
         for suffix, normalize in (("", False), ("_norm", True)):
             value = metrics.hfen_direct(gt / peak, pred / peak, order=order, normalize=normalize)
@@ -103,36 +105,40 @@ def _gleam(reference, prediction, window):
 def gleam_metrics(case):
     """GLEAM's evaluation of one complex slice."""
     config = case.config
-    target, pred = jnp.asarray(case["target"]), jnp.asarray(case["pred"])
-    magnitudes = jnp.abs(target), jnp.abs(pred)
     if config["psnr_max"] != "max |target|":
         raise UnknownAlgorithmError(f"psnr_max '{config['psnr_max']}'")
-    peak = magnitudes[0].max()
-    scale = metrics.top_magnitude_scale(pred, percentile=config["scale_percentile"])
-    return {
-        "psnr": metrics.psnr(target, pred, data_range=peak),
-        "psnr_mag": metrics.psnr(*magnitudes, data_range=peak),
-        "nrmse": metrics.nrmse(target, pred),
-        "nrmse_mag": metrics.nrmse(*magnitudes),
-        "l2": metrics.rmse(target, pred),
-        "ssim_wang": _configured_ssim(config["ssim_wang"], *magnitudes),
-        "ssim_old": _configured_ssim(config["ssim_old"], *magnitudes),
-        "top_magnitude_scale_of_pred": scale,
-    }
+    ssims = {name: _configured_ssim(config[name]) for name in ("ssim_wang", "ssim_old")}
+
+    def evaluate(target, pred):
+        magnitudes = jnp.abs(target), jnp.abs(pred)
+        peak = magnitudes[0].max()
+        return {
+            "psnr": metrics.psnr(target, pred, data_range=peak),
+            "psnr_mag": metrics.psnr(*magnitudes, data_range=peak),
+            "nrmse": metrics.nrmse(target, pred),
+            "nrmse_mag": metrics.nrmse(*magnitudes),
+            "l2": metrics.rmse(target, pred),
+            "top_magnitude_scale_of_pred": metrics.top_magnitude_scale(pred, percentile=config["scale_percentile"]),
+            **{name: ssim(*magnitudes) for name, ssim in ssims.items() if callable(ssim)},
+        }
+
+    return ssims | jax.jit(evaluate)(case["target"], case["pred"])
 
 
-def _configured_ssim(config, target, pred):
+def _configured_ssim(config):
+    """The function (target, prediction) -> SSIM of a configuration, or Unknown."""
     ranges = {
-        "max |target|": target.max(),
-        "max |pred| - min |pred|": pred.max() - pred.min(),
-        "max |target| - min |target|": target.max() - target.min(),
+        "max |target|": lambda target, pred: target.max(),
+        "max |pred| - min |pred|": lambda target, pred: pred.max() - pred.min(),
+        "max |target| - min |target|": lambda target, pred: target.max() - target.min(),
     }
     if config["data_range"] not in ranges or config["window"] not in ("uniform", "gaussian"):
         return Unknown(f"SSIM with {config['window']} window, data range {config['data_range']}")
     variant = SSIMVariant(k1=config["k1"], k2=config["k2"], size=config.get("size", 7))
     if config["window"] == "gaussian":
         variant = _gaussian(config, variant)
-    return metrics.ssim(target, pred, data_range=ranges[config["data_range"]], variant=variant)
+    span = ranges[config["data_range"]]
+    return lambda target, pred: metrics.ssim(target, pred, data_range=span(target, pred), variant=variant)
 
 
 def ssim_metrics(case):
@@ -142,30 +148,28 @@ def ssim_metrics(case):
     if found != ("uniform", "sample", "valid"):
         raise UnknownAlgorithmError(f"SSIM with {found}")
     window = SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
-    data_range = jnp.asarray(case["data_range"])
+    maxval = config["maxval_override"]
+    name = f"maxval{maxval}".replace(".", "p")
 
-    def loss_map(x, y):
+    def loss_map(x, y, data_range):
         ssim_map = jax.vmap(lambda a, b, r: metrics.ssim_map(a, b, data_range=r, variant=_as_in_fastmri_loss(window)))
         return 1 - ssim_map(y, x, data_range)
 
-    def loss(x, y):
-        return loss_map(x, y).mean()
+    def evaluate(x, y, data_range, gt, pred):
+        loss = lambda x: loss_map(x, y, data_range).mean()
+        out = {
+            "loss": loss(x),
+            "one_minus_ssim_map": loss_map(x, y, data_range),
+            "grad_X": jax.grad(loss)(x),
+            "metric_mse": metrics.mse(gt, pred),
+            "metric_nmse": metrics.nmse(gt, pred),
+        }
+        for suffix, peak in {"": gt.max(), f"_{name}": maxval}.items():
+            out[f"metric_psnr{suffix}"] = metrics.psnr(gt, pred, data_range=peak)
+            out[f"metric_ssim{suffix}"] = metrics.ssim(gt, pred, data_range=peak, variant=window)[None]
+        return out
 
-    gt, pred = case["volume_gt"], case["volume_pred"]
-    maxval = config["maxval_override"]
-    name = f"maxval{maxval}".replace(".", "p")
-    ranges = {"": gt.max(), f"_{name}": maxval}
-    out = {
-        "loss": loss(case["X"], case["Y"]),
-        "one_minus_ssim_map": loss_map(case["X"], case["Y"]),
-        "grad_X": jax.grad(loss)(jnp.asarray(case["X"]), jnp.asarray(case["Y"])),
-        "metric_mse": metrics.mse(gt, pred),
-        "metric_nmse": metrics.nmse(gt, pred),
-    }
-    for suffix, peak in ranges.items():
-        out[f"metric_psnr{suffix}"] = metrics.psnr(gt, pred, data_range=peak)
-        out[f"metric_ssim{suffix}"] = [metrics.ssim(gt, pred, data_range=peak, variant=window)]
-    return out
+    return jax.jit(evaluate)(*(case[key] for key in ("X", "Y", "data_range", "volume_gt", "volume_pred")))
 
 
 HANDLERS = {

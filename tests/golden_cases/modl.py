@@ -32,31 +32,36 @@ class Combined(LinearOperator):
 def dc_block(case):
     config = case.config
     _expect(config, cg_start="zero", gradient="unrolled", cg_tol_kind="absolute, squared residual norm")
-    rhs, cotangent = from_channels(case["rhs"]), case["cotangent"]
-    op = _op(config, case)
+    rhs, op = from_channels(case["rhs"]), _op(config, case)
     # the constant of the configuration itself: `lam` in the file is rounded to single precision
-    lam = jnp.asarray(config["lam"], rhs.real.dtype)
+    lam = np.asarray(config["lam"], rhs.real.dtype)
     options = dict(n_iter=config["cg_max_iter"], tolerance=config["cg_tol"])
-    solve = lambda rhs, lam: jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, **options))(op, rhs)
-    out = solve(rhs, lam)
-    grads = jax.grad(lambda *args: jnp.sum(cotangent * to_channels(solve(*args))), (0, 1))(rhs, lam)
-    converged = jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, n_iter=400))(op, rhs)
 
-    def iterations(op, b):
+    def iterations(op, b, lam):
+        """How many the reference makes: until the residual is small."""
         normal = lambda x: op.normal(x) + lam * x
-        state, n = cg_start(normal, b), 0
-        while n < config["cg_max_iter"] and state.rr > config["cg_tol"]:
-            state, n = cg_step(normal, state), n + 1
-        return n
+        going = lambda carry: (carry[1] < config["cg_max_iter"]) & (carry[0].rr > config["cg_tol"])
+        return jax.lax.while_loop(
+            going, lambda carry: (cg_step(normal, carry[0]), carry[1] + 1), (cg_start(normal, b), 0)
+        )[1]
 
-    return {
-        "out": to_channels(out),
-        "out_f64_numpy": out,
-        "solution": converged,
-        "grad_rhs": to_channels(jnp.conj(grads[0])),
-        "grad_lam": grads[1],
-        "iterations": [iterations(jax.tree.map(lambda a, b=b: a[b], op), rhs[b]) for b in range(len(rhs))],
-    }
+    def evaluate(rhs, lam, op, cotangent):
+        def solve(rhs, lam, **options):
+            return jax.vmap(lambda op, b: regularized_solve(op.normal, b, lam, **options))(op, rhs)
+
+        out = solve(rhs, lam, **options)
+        weighted = lambda *args: jnp.sum(cotangent * to_channels(solve(*args, **options)))
+        grads = jax.grad(weighted, (0, 1))(rhs, lam)
+        return {
+            "out": to_channels(out),
+            "out_f64_numpy": out,
+            "solution": solve(rhs, lam, n_iter=400),
+            "grad_rhs": to_channels(jnp.conj(grads[0])),
+            "grad_lam": grads[1],
+            "iterations": jax.vmap(iterations, (0, 0, None))(op, rhs, lam),
+        }
+
+    return jax.jit(evaluate)(rhs, lam, op, case["cotangent"])
 
 
 def implicit_grad(case):
@@ -88,13 +93,12 @@ def model(case):
     names, stat_names = _weight_names(settings)
     target = from_channels(case["org"])
 
-    def loss(params):
-        image, carry, _ = models.run(network, params, problem, carry=True)
-        return jnp.sum(jnp.mean(abs2(image - target), (1, 2))) / 2, carry
+    def loss(params, problem):
+        out, pictures, carry = _unrolls(network, settings, params, problem)
+        return jnp.sum(jnp.mean(abs2(pictures[-1] - target), (1, 2))) / 2, (out, carry)
 
-    (value, carry), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
-    out = {"loss": value} | _unrolls(network, settings, params, problem)
-    out |= {f"grad/{name}": _leaf(grads["steps"], path) for name, path in names.items()}
+    (value, (out, carry)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, problem)
+    out |= {"loss": value} | {f"grad/{name}": _leaf(grads["steps"], path) for name, path in names.items()}
     if config["training"]:
         after = network.absorb(params, carry)["start"]
         out |= {f"after/{name}": _leaf(after, path) for name, path in stat_names.items()}
@@ -103,7 +107,7 @@ def model(case):
 
 def trained_check(case):
     network, settings, params, problem = _setup(case)
-    out = _unrolls(network, settings, params, problem)
+    out = jax.jit(lambda params, problem: _unrolls(network, settings, params, problem)[0])(params, problem)
     return out | {"out": out[f"dc{settings.n_steps}"]}
 
 
@@ -129,12 +133,12 @@ def _setup(case):
 
 
 def _unrolls(network, settings, params, problem):
-    """The network's and CG's output of each unroll."""
-    pictures = jax.jit(lambda p: models.run(network, p, problem, every_step=True))(params)
+    """(what the file has of each unroll: the network's and CG's output, the images after all unrolls, the last carry)."""
+    pictures, carry, _ = models.run(network, params, problem, every_step=True, carry=True)
     out = {f"dc{k + 1}": to_channels(image) for k, image in enumerate(pictures)}
-    for k, image in enumerate([problem.kspace, *pictures[:-1]]):
-        out[f"dw{k + 1}"] = to_channels(image) + _network(settings, params, to_channels(image))
-    return out
+    inputs = to_channels(jnp.concatenate([problem.kspace[None], pictures[:-1]]))
+    seen = inputs + jax.vmap(lambda x: _network(settings, params, x))(inputs)
+    return out | {f"dw{k + 1}": image for k, image in enumerate(seen)}, pictures, carry
 
 
 def _network(settings, params, x):

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def blocks(case):
         x, prompt, shortcut = (_last(case[f"{name}/in/{part}"]) for part in ("x", "prompt", "skip"))
         decode = lambda history, a=(net, params, x, prompt, shortcut): _first(_apply(*a, a[1]["slope"], history))
         # with no past the present stands in for it
-        out[f"{name}/out/y_nohist"] = decode(jnp.tile(x, n_history) if n_history else None)
+        out[f"{name}/out/y_nohist"] = decode(np.tile(x, n_history) if n_history else None)
         if n_history:
             out[f"{name}/out/y_hist"] = decode(_last(case[f"{name}/in/history"]))
 
@@ -79,7 +80,7 @@ def prompt_unet(case):
     net = _unet(config)
     params = _unet_params(case, net, config["in_chans"] * (1 + config["n_buffer"]))
     out, history = {}, net.empty_history(*case["in/x0"].shape[-2:], case["in/x0"].dtype)
-    history = tuple(jnp.tile(h[None], (len(case["in/x0"]), 1, 1, 1)) for h in history)
+    history = tuple(np.tile(h[None], (len(case["in/x0"]), 1, 1, 1)) for h in history)
     for t in range(config["calls"]):
         y, history = _apply(net, params, _last(case[f"in/x{t}"]), params["slope"], history, t == 0)
         out[f"out/y{t}"] = _first(y)
@@ -92,19 +93,25 @@ def norm_prompt_unet(case):
     config = case.config
     _expect_net(config)
     _expect(config, std="unbiased", norm_eps=0.0, pad_multiple=8)
-    x = jnp.concatenate([_complex(case["in/x"]), _complex(case["in/buffer"])], 1)
+    x = np.concatenate([_complex(case["in/x"]), _complex(case["in/buffer"])], 1)
     net = nn.NormPromptUnet(_unet(config))
     params = {"unet": _unet_params(case, net.unet, 2 * x.shape[1])}
     n, slope = case["in/x"].shape[1], params["unet"]["slope"]
-    history = tuple(jnp.tile(h[None], (len(x), 1, 1, 1)) for h in net.empty_history(x))
-    y, _ = _apply(net, params, x, slope, history, True)
-    parts, mean, std = nn.standardize(jnp.concatenate([x.real, x.imag], 1))
+    history = tuple(np.tile(h[None], (len(x), 1, 1, 1)) for h in net.empty_history(x))
+    y = np.asarray(_apply(net, params, x, slope, history, True)[0])
+
+    @jax.jit
+    def prepare(x):
+        parts, mean, std = nn.standardize(jnp.concatenate([x.real, x.imag], 1))
+        return mean, std, nn.pad_to_multiple(jnp.moveaxis(parts, 1, -1), net.multiple)
+
+    mean, std, padded = prepare(x)
     return {
         "out/y": _real(y[:, :n]),
         "out/latent": _real(y[:, 2 * n : 3 * n]),
         "out/mean": mean,
         "out/std": std,
-        "out/net_in": _first(nn.pad_to_multiple(_last(parts), net.multiple)),
+        "out/net_in": _first(padded),
     }
 
 
@@ -137,7 +144,7 @@ def sens_model(case):
         params = {"slope": tree["slope"], "sens_net": {"params": tree["params"]}}
 
         @jax.jit
-        def maps(kspace, mask, acs, params=params, net=net, adjacent=adjacent):
+        def maps(params, kspace, mask, acs, net=net, adjacent=adjacent):
             problem = Problem(kspace, CartesianSense(None, mask), acs)
             return estimate_maps(net, params, problem, adjacent=adjacent)
 
@@ -146,18 +153,17 @@ def sens_model(case):
             if name not in regions:
                 raise UnknownAlgorithmError(f"mask type {name}")
             mask = _mask(case[f"in/{name}/mask"], config["num_adj_slices"])
-            acs = None if kind == "cartesian_auto" else jnp.asarray(regions[name], jnp.float32)
+            # of one shape, so that all regions are one program; where there is none the mask is looked at
+            acs = None if kind == "cartesian_auto" else np.broadcast_to(regions[name], shape).astype(np.float32)
             kspace = full * mask
-            found = [maps(k, m, acs) for k, m in zip(kspace, mask, strict=True)]
-            out[f"{which}/{kind}"] = found
+            seen = mask if acs is None else np.ones((len(mask), 1), np.float32)
+            found = [maps(params, k, m, acs) for k, m in zip(kspace, seen, strict=True)]
+            out[f"out/{which}/{kind}"] = _real(_flat(np.stack(found)))
             if acs is not None:
-                out[f"out/acs_{kind}"] = _real(_flat(jnp.where(acs != 0, kspace, 0)))
-    named = {k if k.startswith("out/") else f"out/{k}": v for k, v in out.items()}
-    start, count = jax.vmap(detect_acs_lines)(_mask(case["in/cartesian/mask"], 1)[:, 0, 0, 0])
-    for name, value in named.items():
-        if isinstance(value, list):
-            named[name] = _real(_flat(jnp.stack(value)))
-    return named | {"out/auto_pad": start, "out/auto_num_low": count}
+                out[f"out/acs_{kind}"] = _real(_flat(np.where(acs != 0, kspace, 0)))
+    detect = jax.jit(jax.vmap(detect_acs_lines))
+    start, count = detect(_mask(case["in/cartesian/mask"], 1)[:, 0, 0, 0])
+    return out | {"out/auto_pad": start, "out/auto_num_low": count}
 
 
 def promptmr(case):
@@ -183,7 +189,7 @@ def promptmr_plus(case):
     out, carries, context = _whole(case, models.promptmr_plus(made), PROMPTMR_PLUS, made)
     out["out/img_zf_combined"] = _real(context[1])
     kspace = _slices(case["in/masked_kspace"], made.n_adjacent)
-    out["out/img_zf"] = rss(ifftc(kspace[:, made.n_adjacent // 2]))
+    out["out/img_zf"] = jax.jit(lambda kspace: rss(ifftc(kspace)))(kspace[:, made.n_adjacent // 2])
     for t in range(made.n_steps):
         out[f"out/cascade{t}/img_pred"] = _real(carries["image"][t])
         if made.n_buffers:
@@ -199,24 +205,24 @@ def _whole(case, single, published, made):
     params, found = from_published(case.weights, published)
     assert found == made
     kspace = _slices(case["in/masked_kspace"], made.n_adjacent)
-    acs = jnp.asarray(acs_columns(config["w"], config["num_low_frequencies"]), jnp.float32)
-    acs = jnp.tile(acs[None, None], (len(kspace), 1, 1))
-    mask = jnp.asarray(case["in/mask"][:, 0, :, :, 0], jnp.float32)
+    acs = np.asarray(acs_columns(config["w"], config["num_low_frequencies"]), np.float32)
+    acs = np.tile(acs[None, None], (len(kspace), 1, 1))
+    mask = np.asarray(case["in/mask"][:, 0, :, :, 0], np.float32)
     problem = Problem(kspace, CartesianSense(None, mask), acs)
-    target = Target(jnp.asarray(case["in/target"]), jnp.asarray(case["in/max_value"]))
+    target = Target(case["in/target"], case["in/max_value"])
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
     model = models.batched(single)
-    params = jax.tree.map(jnp.asarray, params)
+    inputs = jax.tree.map(jnp.asarray, (params, problem, target))
 
-    def evaluate(params):
+    def evaluate(params, problem, target):
         look = dataclasses.replace(model, finish=lambda carry, _: carry)
         carries, last, context = models.run(look, params, problem, every_step=True, carry=True)
         image = model.finish(last, context)
         return losses.ssim(image, target, variant=window), (image, carries, context)
 
     gradient = jax.jit(jax.value_and_grad(evaluate, has_aux=True))
-    (value, (image, carries, context)), gradients = gradient(params)
-    norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradients)))
+    (value, (image, carries, context)), gradients = jax.device_get(gradient(*inputs))
+    norm = np.sqrt(sum(np.sum(g.astype(float) ** 2) for g in jax.tree.leaves(gradients)))
     out = {
         "out/sens_maps": _real(_flat(context[_op_place(context)].maps)),
         "out/img_pred": image,
@@ -235,15 +241,16 @@ def ssim_loss(case):
     config = case.config
     _expect(config, window="uniform", covariance="sample", border="valid")
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
-    output, target, peak = (jnp.asarray(case[f"in/{name}"]) for name in ("output", "target", "data_range"))
-    aim = Target(target[:, 0], peak)
-    value, gradient = jax.value_and_grad(lambda x: losses.ssim(x[:, 0], aim, variant=window))(output)
-    maps = jax.vmap(lambda t, x, peak: metrics.ssim_map(t, x, data_range=peak, variant=window))
-    return {
-        "out/loss": value,
-        "out/grad_output": gradient,
-        "out/loss_map": 1 - maps(target[:, 0], output[:, 0], peak)[:, None],
-    }
+
+    @jax.jit
+    def evaluate(output, target, peak):
+        aim = Target(target[:, 0], peak)
+        value, gradient = jax.value_and_grad(lambda x: losses.ssim(x[:, 0], aim, variant=window))(output)
+        maps = jax.vmap(lambda t, x, peak: metrics.ssim_map(t, x, data_range=peak, variant=window))
+        loss_map = 1 - maps(target[:, 0], output[:, 0], peak)[:, None]
+        return {"out/loss": value, "out/grad_output": gradient, "out/loss_map": loss_map}
+
+    return evaluate(*(case[f"in/{name}"] for name in ("output", "target", "data_range")))
 
 
 def _params(case, name, rules, *, attention=True):
@@ -251,7 +258,7 @@ def _params(case, name, rules, *, attention=True):
     names = Names("", "", step=None, slope="slope", attention=attention)
     prefix = case.meta["weights_prefix"]
     tree = _tree(case, prefix if name is None else prefix[name], rules(names))
-    return tree if "slope" in tree else tree | {"slope": jnp.zeros(())}
+    return tree if "slope" in tree else tree | {"slope": np.zeros(())}
 
 
 def _unet_params(case, net, channels):
@@ -280,7 +287,12 @@ def _tree(case, prefix, rules):
 
 def _apply(net, params, *args):
     params = {k: v for k, v in params.items() if k != "slope" or getattr(net, "own_slope", False)}
-    return jax.jit(lambda params, *args: net.apply({"params": params}, *args))(params, *args)
+    return _applied(net, params, *args)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _applied(net, params, *args):
+    return net.apply({"params": params}, *args)
 
 
 def _shared_sizes(config):
@@ -325,10 +337,11 @@ def _expect(config, **values):
 
 
 def _complex(x):
-    return jnp.asarray(x[..., 0] + 1j * x[..., 1])
+    return x[..., 0] + 1j * x[..., 1]
 
 
 def _real(x):
+    x = np.asarray(x)
     return np.stack([x.real, x.imag], -1)
 
 
@@ -340,21 +353,21 @@ def _slices(x, n_adjacent):
 
 def _flat(x):
     """(B, adjacent, coil, H, W) to (B, adjacent x coil, H, W)."""
-    return jnp.reshape(x, (len(x), -1, *x.shape[-2:]))
+    return np.reshape(x, (len(x), -1, *x.shape[-2:]))
 
 
 def _mask(mask, n_adjacent):
     """(B, 1 or adjacent x coil, 1 or H, W, 1) bool to (B, 1 or adjacent, 1 or coil, 1 or H, W)."""
-    mask = jnp.asarray(mask[..., 0], jnp.float32)
+    mask = np.asarray(mask[..., 0], np.float32)
     return mask.reshape(len(mask), n_adjacent if mask.shape[1] > 1 else 1, -1, *mask.shape[-2:])
 
 
 def _last(x):
-    return jnp.moveaxis(jnp.asarray(x), 1, -1)
+    return np.moveaxis(x, 1, -1)
 
 
 def _first(x):
-    return jnp.moveaxis(x, -1, 1)
+    return np.moveaxis(np.asarray(x), -1, 1)
 
 
 HANDLERS = {

@@ -35,14 +35,15 @@ def norm_unet(case):
     )
     names = unet_names(config["num_pools"], "unet.", "params/unet/")
     net = nn.NormUNet(config["chans"], config["num_pools"])
-    parts, mean, std = nn.normalize_parts(x)
-    channels = parts.reshape(x.shape[0], -1, *x.shape[-2:])
-    return {
-        "output": _real(jax.jit(net.apply)(to_tree(case.weights, names), x)),
-        "mean": mean[..., 0],
-        "std": std[..., 0],
-        "padded": _first(nn.pad_to_multiple(_last(channels))),
-    }
+
+    @jax.jit
+    def apply(params, x):
+        parts, mean, std = nn.normalize_parts(x)
+        channels = jnp.moveaxis(parts.reshape(x.shape[0], -1, *x.shape[-2:]), 1, -1)
+        return net.apply(params, x), mean[..., 0], std[..., 0], nn.pad_to_multiple(channels)
+
+    output, mean, std, padded = apply(to_tree(case.weights, names), x)
+    return {"output": _real(output), "mean": mean, "std": std, "padded": _first(padded)}
 
 
 def sens_net(case):
@@ -57,10 +58,12 @@ def sens_net(case):
         region = nn.calibration_mask(mask, acs)
         return net.apply(params, kspace * region[None] if config["mask_center"] else kspace)
 
-    start, n = jax.vmap(detect_acs_lines)(mask[:, 0])
+    found, (start, n) = jax.jit(jax.vmap(lambda kspace, mask: (maps(kspace, mask), detect_acs_lines(mask[0]))))(
+        kspace, mask
+    )
     if acs is not None:
-        start, n = (jnp.full_like(start, int(v)) for v in (np.argmax(acs), np.sum(acs)))
-    return {"sens_maps": _real(jax.jit(jax.vmap(maps))(kspace, mask)), "pad": start, "num_low": n}
+        start, n = (np.full_like(start, int(v)) for v in (np.argmax(acs), np.sum(acs)))
+    return {"sens_maps": _real(found), "pad": start, "num_low": n}
 
 
 def varnet_block(case):
@@ -72,10 +75,11 @@ def varnet_block(case):
     theta["dc_weight"] = theta["dc_weight"][0]
     measured, maps = _complex(case["ref_kspace"]), _complex(case["sens_maps"])
 
-    def step(kspace, measured, maps, mask):
+    def step(theta, kspace, measured, maps, mask):
         return model.step(theta, kspace, (measured, CartesianSense(maps, mask)), 0)
 
-    return {"output": _real(jax.vmap(step)(_complex(case["current_kspace"]), measured, maps, _mask(case["mask"])))}
+    batched = jax.jit(jax.vmap(step, (None, 0, 0, 0, 0)))
+    return {"output": _real(batched(theta, _complex(case["current_kspace"]), measured, maps, _mask(case["mask"])))}
 
 
 def whole(case):
@@ -98,7 +102,7 @@ def whole(case):
     block_names = _block_names(config["pools"])
     prefixes = [f"cascades.{t}." for t in range(config["num_cascades"])]
     own = lambda prefix: {k.removeprefix(prefix): v for k, v in case.weights.items() if k.startswith(prefix)}
-    steps = models.stack_steps([to_tree(own(p), block_names) for p in prefixes])
+    steps = jax.tree.map(lambda *a: np.stack(a), *(to_tree(own(p), block_names) for p in prefixes))
     steps["dc_weight"] = steps["dc_weight"][:, 0]
     start = to_tree({k: v for k, v in case.weights.items() if k.startswith("sens_net.")}, start_names)
 
@@ -107,22 +111,25 @@ def whole(case):
     problem = Problem(kspace, CartesianSense(None, _mask(case["mask"])), acs)
     window = metrics.SSIMVariant(size=config["ssim_window"], k1=config["ssim_k1"], k2=config["ssim_k2"])
 
-    def loss(params):
-        output, _, context = models.run(model, params, problem, carry=True)
+    look = dataclasses.replace(model, finish=lambda kspace, _: kspace)
+
+    def loss(params, problem):
+        steps, last, context = models.run(look, params, problem, every_step=True, carry=True)
+        output = model.finish(last, context)
         crop = [center_crop(a, config["crop"]) for a in (case["target"], output)]
         similarity = jax.vmap(lambda t, x, peak: metrics.ssim(t, x, data_range=peak, variant=window))
-        return 1 - jnp.mean(similarity(*crop, case["max_value"])), (output, context)
+        return 1 - jnp.mean(similarity(*crop, case["max_value"])), (output, context, steps)
 
     params = {"start": start, "steps": steps}
-    (value, (output, context)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
-    look = dataclasses.replace(model, finish=lambda kspace, _: kspace)
+    (value, (output, context, after)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, problem)
     out = {
         "output": output,
         "sens_maps": _real(context[1].maps),
-        "kspace_after_cascade": _real(models.run(look, params, problem, every_step=True)),
+        "kspace_after_cascade": _real(after),
         "ssim_loss": value,
     }
     out |= _named("grad/", from_tree(grads["start"], start_names))
+    grads = jax.device_get(grads)
     grads["steps"]["dc_weight"] = grads["steps"]["dc_weight"][:, None]
     for prefix, theta in zip(prefixes, models.unstack_steps(grads["steps"]), strict=True):
         out |= _named("grad/" + prefix, from_tree(theta, block_names))
@@ -154,6 +161,7 @@ def _complex(x):
 
 
 def _real(x):
+    x = np.asarray(x)
     return np.stack([x.real, x.imag], -1)
 
 
@@ -163,11 +171,11 @@ def _mask(mask):
 
 
 def _last(x):
-    return jnp.moveaxis(x, 1, -1)
+    return np.moveaxis(np.asarray(x), 1, -1)
 
 
 def _first(x):
-    return jnp.moveaxis(x, -1, 1)
+    return np.moveaxis(np.asarray(x), -1, 1)
 
 
 HANDLERS = {

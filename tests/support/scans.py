@@ -3,6 +3,16 @@
 import numpy as np
 
 SHAPE = (40, 33)
+SIMULATED = (48, 39)
+"""The size of simulated subjects, of 4 coils: one for all tests, since the simulation takes long to compile."""
+PREPARE = ["--calib-size", "13", "--kernel", "6"]
+"""ESPIRiT of `jaxrecon prepare` as `jaxrecon recon` makes it of scans with `line_mask`: one program."""
+TRAIN = [
+    "train", "--model", "pgd", "--small", "--split", "0.5", "0.25", "0.25", "--mask", "equispaced", "--acs", "13",
+    "--n-masks", "2", "--model.n-steps", "2", "--model.features", "4", "--every.log", "1",
+    "--strategy", "gleam", "--optimizer.learning-rate", "0.003", "--espirit-crop", "0",
+]  # fmt: skip
+"""A small network on the scans that the fixture `prepared` makes."""
 
 
 def fftc(x):
