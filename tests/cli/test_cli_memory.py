@@ -9,6 +9,8 @@ from jaxrecon.training.memory import Memory, Row
 
 SMALL = ["--model.n-steps", "4", "--model.features", "8", "--size", "40", "32", "--coils", "2", "--optimizer", "adam"]
 
+PGD = ["--model", "pgd", *SMALL, "--model.blocks", "1"]
+
 
 def memory(*words):
     return main(["memory", *words])
@@ -22,7 +24,7 @@ def total(text, name):
 
 def test_table_and_limit(capsys):
     gleam = ["--strategy", "gleam", "--strategy.n-modules", "2"]
-    assert memory("--model", "pgd", *SMALL, *gleam, "--limit", "1KiB") == 2
+    assert memory(*PGD, *gleam, "--limit", "1KiB") == 2
     text, error = capsys.readouterr()
     assert total(text, "gleam, 4 modules") < total(text, "gleam, 2 modules") < total(text, "end_to_end, Python loop")
     assert "cannot be: invertible needs" in text and "1 of 40 x 32, 2 coils" in text
@@ -30,7 +32,7 @@ def test_table_and_limit(capsys):
 
 
 def test_shared_weights_have_a_strategy_of_their_own(capsys):
-    gleam = ["--model", "pgd", *SMALL, "--strategy", "gleam_shared"]
+    gleam = [*PGD, "--strategy", "gleam_shared"]
     assert memory(*gleam, "--model.shared", "--strategy.n-modules", "2") == 0
     text = capsys.readouterr().out
     assert total(text, "gleam_shared, 4 modules") < total(text, "gleam_shared, 2 modules") < total(text, "end_to_end")
@@ -43,9 +45,8 @@ def test_shared_weights_have_a_strategy_of_their_own(capsys):
 
 
 def test_frames(capsys):
-    assert (
-        memory("--model", "pgd-cine", "--model.features", "4", *SMALL[4:], "--frames", "5", "--model.n-steps", "2") == 0
-    )
+    cine = ["--model", "pgd-cine", "--model.features", "4", "--model.blocks", "1", "--model.n-steps", "1"]
+    assert memory(*cine, *SMALL[4:], "--frames", "5") == 0
     assert "1 of 5 frames of 40 x 32, 2 coils" in capsys.readouterr().out
 
 

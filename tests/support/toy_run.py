@@ -1,5 +1,6 @@
 """A tiny unrolled network with data, and a run of it that a test may kill: `python -m support.toy_run OUT N_UPDATES`."""
 
+import functools
 import sys
 
 import jax
@@ -60,16 +61,22 @@ def half_of_the_columns(part, rng):
 PREPARATION = Preparation(mask=half_of_the_columns, target=combined_target, scale=top_magnitude, keys=True)
 
 
-def train(out, n_updates, *, tx=None):
+@functools.cache
+def training_step():
+    """Initial weights and the training step of a batch, compiled once for all runs of a process."""
+    model = batched(toy())
+    update = from_grad_fn(end_to_end()(model, losses.complex_l1), optax.adam(1e-3), ema_decay=0.9)
+    return jax.jit(model.init), update
+
+
+def train(out, n_updates, *, update=None):
     """A run with everything on: EMA, evaluation, best checkpoint, keys, shuffled data read by threads."""
-    model = toy()
+    init, own = training_step()
     data = batches(slices(7), PREPARATION, batch_size=2, seed=3)
-    update = from_grad_fn(end_to_end()(batched(model), losses.complex_l1), tx or optax.adam(1e-3), ema_decay=0.9)
     problem, _ = next(iter(data))
-    params = batched(model).init(jax.random.key(1), problem)
     return fit(
-        update,
-        params,
+        update or own,
+        init(jax.random.key(1), problem),
         data,
         out=RunFolder(out, config={"model": "toy"}, best=("a", "max")),
         n_updates=n_updates,

@@ -1,5 +1,6 @@
 """The training loop: exact resume, also after a kill; compilations; NaN; folders that cannot be used."""
 
+import functools
 import itertools
 import os
 import shutil
@@ -154,20 +155,21 @@ def test_checkpoint_of_another_model_lists_the_differences(whole_run):
     with pytest.raises(ValueError, match=r"(?s)missing steps/b.*unknown steps/t.*steps/a is float32\[3\]"):
         load_params(out, other)
     with pytest.raises(ValueError, match="another model or optimizer"):
-        train(out, N_UPDATES + 1, tx=optax.sgd(1e-3))
+        train(out, N_UPDATES + 1, update=from_grad_fn(lambda *_: None, optax.sgd(1e-3), ema_decay=0.9))
 
 
-def simple_parts(loss=losses.complex_l1, *, n=4, strategy=None, tx=None):
-    model = toy()
+@functools.cache
+def simple_parts(loss=losses.complex_l1, strategy=end_to_end()):
+    """(training step, weights, batches of two shapes), the same ones for all tests."""
+    model = batched(toy())
+    how = Preparation(target=combined_target)
     data = [
         batch
         for shape in ((9, 8), (7, 8))
-        for batch in batches(
-            slices(n, shape=shape), Preparation(target=combined_target), batch_size=2, seed=0, n_epochs=1
-        )
+        for batch in batches(slices(4, shape=shape), how, batch_size=2, seed=0, n_epochs=1)
     ]
-    update = from_grad_fn((strategy or end_to_end())(batched(model), loss), tx or optax.adam(1e-3))
-    return update, batched(model).init(jax.random.key(0), data[0][0]), data
+    update = from_grad_fn(strategy(model, loss), optax.adam(1e-3))
+    return update, jax.jit(model.init)(jax.random.key(0), data[0][0]), data
 
 
 def test_compiles_once_per_shape(tmp_path):
@@ -190,7 +192,7 @@ def test_compiles_once_per_shape(tmp_path):
 
 @pytest.mark.parametrize("strategy", [end_to_end(), gleam(3)])
 def test_nan_stops_with_step_module_and_last_good_checkpoint(strategy, tmp_path):
-    update, params, data = simple_parts(losses.mse, strategy=strategy)
+    update, params, data = simple_parts(losses.mse, strategy)
     problem, target = data[0]
 
     def poisoned():

@@ -24,14 +24,26 @@ def problem():
     return rng.standard_normal(6), rng.standard_normal((N_UPDATES, 6))
 
 
-def run(tx, theta, gradients):
+def updated(tx, params, gradients):
+    """Parameters after the updates by gradients with a leading axis of updates, and all updates; one program."""
+
+    @jax.jit
+    def run(params, gradients):
+        def step(carry, gradient):
+            params, state = carry
+            updates, state = tx.update(gradient, state, params)
+            return (optax.apply_updates(params, updates), state), updates
+
+        (params, _), updates = jax.lax.scan(step, (params, tx.init(params)), gradients)
+        return params, updates
+
     with jax.enable_x64(True):
-        params = {"start": {}, "steps": {"w": jnp.asarray(theta)}}
-        state, update = tx.init(params), jax.jit(tx.update)
-        for g in gradients:
-            updates, state = update({"start": {}, "steps": {"w": jnp.asarray(g)}}, state, params)
-            params = optax.apply_updates(params, updates)
-        return np.asarray(params["steps"]["w"])
+        return jax.device_get(run(params, gradients))
+
+
+def run(tx, theta, gradients):
+    tree = lambda a: {"start": {}, "steps": {"w": np.asarray(a)}}
+    return updated(tx, tree(theta), tree(gradients))[0]["steps"]["w"]
 
 
 def adam(theta, gradients, rate, *, decoupled=0.0):
@@ -115,12 +127,7 @@ def test_promptmr_has_the_published_numbers(name, rate, decay_epoch, by_module):
     sizes = [1.0 if t % 3 else 1e-3 for t in range(n_updates)]
     tx = OPTIMIZERS[name].build(Course(updates_per_epoch=2, untrained=build(PromptMRPlusConfig()).untrained))
     tx = per_module(tx, 2) if by_module else tx
-    with jax.enable_x64(True):
-        own = jax.tree.map(jnp.asarray, params)
-        state, update = tx.init(own), jax.jit(tx.update)
-        for size in sizes:
-            updates, state = update(jax.tree.map(lambda g, size=size: jnp.asarray(size * g), gradient), state, own)
-            own = optax.apply_updates(own, updates)
+    own, updates = updated(tx, params, jax.tree.map(lambda g: np.multiply.outer(sizes, g), gradient))
     kernels = lambda tree: [tree["start"]["net"]["kernel"], *tree["steps"]["net"]["kernel"]]
     whole = np.linalg.norm(np.concatenate(kernels(gradient)))
     for theta, g, found in zip(kernels(params), kernels(gradient), kernels(own), strict=True):
