@@ -143,7 +143,7 @@ def test_maps_and_mask_of_files(suffix, tmp_path, capsys):
 
 def test_jsense_and_two_sets(scan, tmp_path, capsys):
     image = measured(unit=1e-4)[1]
-    assert recon(scan, tmp_path / "j.npy", *QUICK, "--slices", "0", "--maps", "jsense") == 0
+    assert recon(scan, tmp_path / "j.npy", *QUICK, "--slices", "0", "--maps", "jsense", "--calib-size", "13") == 0
     assert nrmse(np.load(tmp_path / "j.npy")[0], image) < 0.2
     assert recon(scan, tmp_path / "s.npy", *QUICK, "--slices", "0", "--map-sets", "2", "--calib-size", "12") == 0
     soft = np.load(tmp_path / "s.npy")
@@ -155,7 +155,7 @@ def test_jsense_and_two_sets(scan, tmp_path, capsys):
 def test_undersample_by_name(tmp_path, capsys):
     kspace, _ = measured()
     np.save(tmp_path / "scan.npy", np.stack([kspace, kspace]))
-    options = ["--undersample", "equispaced-fraction", "-R", "2", "--acs", "13", "--scale", "max"]
+    options = ["--undersample", "equispaced-fraction", "-R", "2", "--acs", "13", "--calib-size", "13", "--scale", "max"]
     assert recon(tmp_path / "scan.npy", tmp_path / "r.nii.gz", *QUICK, *options, "--slices", "1:") == 0
     text = capsys.readouterr().out
     assert "undersampled by equispaced-fraction, seed 0" in text and "PSNR" in text and "(max)" in text

@@ -142,8 +142,8 @@ def test_weights_of_another_network_are_told(rng):
 
 @pytest.mark.slow
 def test_one_forward_pass_at_full_width(rng):
-    """The published network with random weights, on the smallest window."""
-    config = PromptMRPlusConfig(n_adjacent=5)
+    """Two cascades of the published network with random weights, on the smallest window: the others repeat the second."""
+    config = PromptMRPlusConfig(n_adjacent=5, n_steps=2)
     params = jax.tree.map(
         lambda a: 0.02 * jnp.asarray(rng.standard_normal(a.shape, np.float32)), abstract_params(config)
     )
