@@ -81,7 +81,7 @@ def test_networks(tmp_path, capsys, short_grids):
     assert main(["demo", "--out", str(out), *options, "--snr", "10"]) == 2
     error = capsys.readouterr().err
     before, now = (f"2 simulated heads from number 2, SNR {snr}" for snr in (30, 10))
-    assert error.count("\n") == 1 and f"data.training {before}, now {now}" in error
+    assert error.count("\n") == 1 and f"learned_from.training {before}, now {now}" in error
 
     np.save(tmp_path / "scan.npy", np.ones((4, *SIMULATED), np.complex64))
     run = ["--checkpoint", str(out / "runs" / "gleam"), "--no-figure"]

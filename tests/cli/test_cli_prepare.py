@@ -114,6 +114,6 @@ def test_refusals(folder, capsys):
 def test_split_needs_files(folder, capsys):
     command = ["train", "--model", "pgd", "--small", "--out", str(folder / "run"), "--split", "0.5", "0.25", "0.25"]
     assert main([*command, "--data", "simulated"]) == 2
-    assert "--split divides the scans of --data" in capsys.readouterr().err
+    assert "split divides the scans of data" in capsys.readouterr().err
     assert main([*command, "--data", str(folder / "raw" / "scan0.h5")]) == 2
     assert "1 scans cannot be divided" in capsys.readouterr().err

@@ -105,7 +105,7 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
         "from jaxrecon.experiment import DataConfig, Every, Experiment\nfrom jaxrecon.models import VarNetConfig\n"
         "def experiment(small=False):\n"
         "    model = VarNetConfig(n_steps=1 if small else 12, features=2, pools=1, sens_features=2, sens_pools=1)\n"
-        "    data = DataConfig(acs=13, n_masks=2)\n"
+        "    data = DataConfig(acs=6, n_masks=2)\n"
         "    return Experiment(model, loss='ssim', data=data, n_updates=2, every=Every(log=1), batch_size=2)\n"
     )
     out = tmp_path / "run"
