@@ -141,10 +141,11 @@ def public_names() -> tuple[Public, ...]:
             if isinstance(public, Public):
                 key = public.module, getattr(public.node, "name", name)
                 found.setdefault(key, public._replace(name=f"{where}.{name}"))
-            elif public.name != "__init__.py":  # packages have their own turn
+            elif public not in packages:  # which have their own turn
                 collect(public, f"{where}.{name}")
 
-    for package in sorted(ROOT.glob("*/__init__.py")):
+    packages = sorted(ROOT.glob("*/__init__.py"))
+    for package in packages:
         collect(package, package.parent.name)
     collect(ROOT / "__init__.py", "jaxrecon")
     for public in list(found.values()):

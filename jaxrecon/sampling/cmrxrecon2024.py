@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from ..checks import UserError
 from . import compatible
 from .acs import MASK_DTYPE, acs_columns, acs_square, check_count
+from .compatible.seeds import Seed
 
 PoolKind = Literal["uniform", "kt_uniform", "kt_random", "kt_radial"]
 """A kind of mask in the pool."""
@@ -36,7 +37,7 @@ class PoolMask(NamedTuple):
 
 
 def cmrxrecon2024_pool(
-    seed: compatible.Seed,
+    seed: Seed,
     shape: tuple[int, int],
     n_frames: int,
     *,

@@ -229,12 +229,15 @@ def gaussian_density(n: int, acceleration: float, n_acs: int):
     acs = block(n, n // 2 - n_acs // 2, n_acs)
     density = np.exp(-(0.5 / (n / 10.0) ** 2) * (np.arange(n) - n / 2) ** 2) + n / (2.0 * acceleration) * 1.0 / n
     density[acs] = 0
+    if acs.all():  # nothing is drawn
+        density[:] = 1
     return acs, density / density.sum(), int(n / acceleration) - n_acs
 
 
 def check_kt(n, n_frames, acceleration, n_cal, vd_degree) -> None:
     """Arguments that a variable-density k-t mask can have."""
     check_count("n_frames", n_frames)
+    check_count("n", n, 2)
     check_n_acs(n, check_count("n_cal", n_cal, 0), "n_cal")
     if vd_degree < 0:
         raise UserError(f"vd_degree must be at least 0, got {vd_degree}")

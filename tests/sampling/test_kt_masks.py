@@ -230,3 +230,16 @@ def test_pool_of_2024():
             ValueError, match=r"kt_radial, R = \d: expected radial masks of 5 frames or more of \(20, 40\)"
         ):
             sampling.cmrxrecon2024_pool(0, shape, 5, acceleration=(4, 8), radial=radial)
+
+
+def test_the_smallest_grids():
+    """A centre that is the whole grid leaves nothing to draw; a single column has no centre to keep away from."""
+    key = jax.random.key(0)
+    assert np.asarray(sampling.kt_gaussian_lines(key, 4, 2, acceleration=1, n_acs=4)).all()
+    assert compatible.kt_gaussian_lines(0, 4, 2, acceleration=1, n_acs=4).all()
+    for draw in (
+        functools.partial(sampling.kt_variable_density, key),
+        functools.partial(compatible.kt_variable_density, 0),
+    ):
+        with pytest.raises(ValueError, match="n must be at least 2"):
+            draw(1, 2, acceleration=1, n_cal=1)
