@@ -51,6 +51,10 @@ class DataError(UserError):
         self.file, self.dataset, self.expected, self.found = file, dataset, expected, found
 
 
+class DataWarning(UserWarning):
+    """What is doubtful in a user's data, so that an image may be wrong: the message says where, and what was expected."""
+
+
 def check_known(what: str, name: str, table: Mapping[str, T]) -> T:
     """The entry of a name in a table.
 

@@ -11,6 +11,8 @@ import tyro
 from ..checks import UserError
 from ..classical.methods import METHODS
 from ..coils.estimate import SMALLEST_CALIBRATION
+from ..data.center import warn_off_center
+from ..data.geometry import crop_in_words, voxel_size
 from ..data.masks import acquired_mask, read_mask
 from ..sampling.pattern import Pattern, pattern
 from .common import choices, say
@@ -99,6 +101,13 @@ def _describe_header(header: "Header"):
     for name in ("encoded_matrix", "recon_matrix"):
         if (matrix := getattr(header, name)) is not None:
             rows.append((name.replace("_", " "), " x ".join(map(str, matrix))))
+    for name, fov in (("encoded field of view", header.encoded_fov), ("field of view", header.recon_fov)):
+        if fov is not None:
+            rows.append((name, " x ".join(f"{size:g}" for size in fov) + " mm"))
+    if len(header.shape) == 2 and header.has_kspace:
+        rows.append(("crop", crop_in_words(header)))
+    if header.affine is not None:
+        rows.append(("voxel", " x ".join(f"{size:.4g}" for size in voxel_size(header.affine)) + " mm (x, y, slice)"))
     if header.acquisition:
         rows.append(("acquisition", header.acquisition))
     kept = [n for n in ("target", "maps", "mask") if getattr(header, f"has_{n}")]
@@ -127,7 +136,9 @@ def _describe_kspace(scan: "Scan", path):
             ("trajectory", f"non-Cartesian, {header.shape[0]} samples in a slice"),
             ("can be used", "not yet: jaxrecon recon knows Cartesian data only"),
         ]
-    part = scan[len(scan) // 2]
+    middle = len(scan) // 2
+    part = scan[middle]
+    warn_off_center(part, f"file {path}, slice {middle}")
     largest = float(np.abs(np.asarray(part.kspace)).max())
     rows = [("largest sample", f"{largest:.4g} (middle slice)")]
     if largest == 0:

@@ -1,9 +1,11 @@
 """The entry point: finds the command, reads its options, and turns a user's mistake into one line and exit code 2."""
 
+import contextlib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 COMMANDS = {
     "info": "what a file holds: format, shapes, coils, acceleration, calibration lines, what can be done with it",
@@ -53,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"there is no command '{name}'; there are {', '.join(COMMANDS)}")
     module = importlib.import_module(f".{name}", __package__)
     try:
-        module.run(_options(module, name, rest))
+        with _short_warnings():
+            module.run(_options(module, name, rest))
     except KeyboardInterrupt:
         print("stopped: no unfinished file was left", file=sys.stderr)
         return 130
@@ -64,6 +67,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _refuse(str(error) or type(error).__name__)
     return 0
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Warnings of a user's data as one line, without the line of code that gives them."""
+    from ..checks import DataWarning
+
+    usual = warnings.formatwarning
+
+    def short(message, category, *rest, **named):
+        if not issubclass(category, DataWarning):
+            return usual(message, category, *rest, **named)
+        return f"jaxrecon: warning: {message}\n"
+
+    warnings.formatwarning = short
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _options(module, name, args):

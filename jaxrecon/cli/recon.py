@@ -79,7 +79,9 @@ class Options:
     slices: str | None = None
     """One slice as 5, or a range as 3:7; for a network of frames slice positions. Default: all."""
     crop: bool = True
-    """Crop to the size of the file's target, else of its header."""
+    """Crop to the size of the file's target, else to the field of view that its header names."""
+    interpolate: bool = False
+    """Then, where the file has no target, to the reconstruction matrix of its header, by zero-filling k-space."""
     figure: bool = True
     """Save a figure beside the result: recon.h5 -> recon_figure.png."""
     overwrite: bool = False
@@ -137,7 +139,7 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
     from ..recon import parts_of, slices
     from ..recon.describe import describe
     from ..recon.scan import check_scan
-    from ..recon.slicewise import reference_of, zero_filled_rss
+    from ..recon.slicewise import ImageSize, reference_of, zero_filled_rss
 
     check_scan(scan, settings)
     header = scan.header
@@ -156,6 +158,7 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
         described = f", undersampled by {options.undersample}, seed {options.seed}"
     elif options.mask:
         extra, described = mask_of_parts(read_mask(options.mask), parts, file=options.mask), f", and {options.mask}"
+    size = ImageSize(crop=options.crop, interpolate=options.interpolate)
     own = None
     if options.maps and settings.maps == "given":
         own = lambda part: read_maps(options.maps, scan, part.index)  # type: ignore[arg-type]
@@ -164,13 +167,11 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
     choices(f"{options.file} -> {options.out}", _rows(options, parts, settings, found, described))
     images, references, shown = [], [], {}
     with progress(f"{settings.label} ") as track:
-        for result in slices(
-            parts, settings, track(which), extra=extra, region=region, maps=own, crop=options.crop, name=name
-        ):
+        for result in slices(parts, settings, track(which), extra=extra, region=region, maps=own, size=size, name=name):
             images.append(result.image)
-            references.append(reference_of(result, parts, crop=options.crop))
+            references.append(reference_of(result, parts, size=size))
             if result.index == middle:
-                filled = zero_filled_rss(result, parts, crop=options.crop)
+                filled = zero_filled_rss(result, parts, size=size)
                 shown = {
                     "zero-filled": filled[0] if parts.in_time else filled,
                     "mask": np.broadcast_to(plane(result.mask), header.shape),
@@ -192,6 +193,8 @@ def _reconstruct(options: Options, scan: "Scan", settings: "Settings", figure: P
 
 def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Description", described: str):
     """What was chosen: (what, chosen, option)."""
+    from ..data.geometry import crop_in_words
+
     header, method = parts.scan.header, settings.classical
     size, taken = " x ".join(map(str, header.shape)), options.slices or "all"
     slices = f"slices {taken} of {len(parts)}" + (f", {parts.n_frames} frames at once" if parts.in_time else "")
@@ -221,8 +224,7 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
         unit = "the data as they are" if settings.scale == "none" else f"the data's scale ({settings.scale})"
         rows.append(("lam", f"{settings.lam:g}, in units of {unit}", "--lam, --scale"))
     if options.crop:
-        target = "the target" if header.has_target else header.recon_matrix and "the header's reconstruction matrix"
-        rows.append(("crop", f"to {target}" if target else "none: the file names no size", "--no-crop"))
+        rows.append(("crop", crop_in_words(header, interpolate=options.interpolate), "--no-crop, --interpolate"))
     return rows
 
 
@@ -258,12 +260,7 @@ def _write(options: Options, parts: "Parts", settings: "Settings", slices, volum
     from ..data import write_reconstruction
     from ..files import atomic
 
-    scan = parts.scan
-    whole = parts.in_time or len(slices) == len(parts)
-    # the images are cropped already
-    header = dataclasses.replace(
-        scan.header, n_slices=len(volume), n_frames=scan.header.n_frames if whole else 1, recon_matrix=None
-    )
+    header = parts.image_header(volume.shape[-2:], slices, interpolate=options.interpolate)
     notes = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "network"}
     notes = {k: v for k, v in notes.items() if v is not None}
     if settings.network is not None:

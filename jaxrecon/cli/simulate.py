@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import tyro
@@ -142,6 +142,16 @@ def _from_images(options: Options, track):
         yield Measured(np.asarray(truth), np.asarray(maps), np.asarray(kspace), float(noise_std))
 
 
+def _affine(options: Options, shape: tuple[int, int]):
+    """Where the pixels of the file's images lie, scaled to `shape`; None where the file does not say."""
+    from ..data import image_header, open
+
+    with open(Path(options.anatomy)) as scan:
+        header = scan.header
+        step = max(old / new for old, new in zip(header.shape, shape, strict=True))  # as `deform` scales images
+        return image_header(header, shape, chosen_slices(options.slices, len(scan)), scale=(step, step)).affine
+
+
 def _measure_image(key, image, index, snr, *, shape, n_coils):
     """One image, scaled to `shape`, as it would be measured; the same key gives each index its own noise."""
     import jax
@@ -168,7 +178,7 @@ def _write(options: Options, figure: Path | None, parts: list[Measured], kspace,
     from ..files import atomic
 
     truth = np.stack([part.truth for part in parts]).astype(np.float32)
-    attributes = {
+    attributes: dict[str, Any] = {
         "acquisition": f"SIMULATED_{options.contrast.upper()}" if options.anatomy == "phantom" else "SIMULATED",
         "max": float(truth.max()),
         "norm": float(np.linalg.norm(truth)),
@@ -178,6 +188,8 @@ def _write(options: Options, figure: Path | None, parts: list[Measured], kspace,
         "noise_std": [part.noise_std for part in parts],
         "anatomy": Path(options.anatomy).name,
     }
+    if options.anatomy != "phantom" and (affine := _affine(options, truth.shape[-2:])) is not None:
+        attributes["affine"] = affine
     if options.mask:
         attributes |= {"acceleration": options.acceleration, "mask_name": options.mask}
     with atomic(options.out, overwrite=options.overwrite) as temporary:

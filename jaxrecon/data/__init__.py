@@ -7,7 +7,8 @@ from .calgary import CalgaryScan
 from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan, read_radial_bank
 from .dead_columns import dead_columns, restore_columns
 from .detect import open
-from .fastmri import FastMRIScan, crop_to_recon_size
+from .fastmri import FastMRIScan
+from .geometry import crop_to_recon_size, image_header
 from .index import GLEAM_SPLIT, Entry, Source, index_files, scan_name, select, split, split_scans, subject
 from .ismrmrd import IsmrmrdScan
 from .masks import acquired_mask, read_mask
@@ -43,6 +44,7 @@ __all__ = [
     "acquired_mask",
     "crop_to_recon_size",
     "dead_columns",
+    "image_header",
     "index_files",
     "is_prepared",
     "n_positions",

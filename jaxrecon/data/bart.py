@@ -107,9 +107,17 @@ class BartScan(Scan):
             file_axes=DIMENSIONS,
             slice_axes=("coil", *(DIMENSIONS[d] for d in self._yx)),
             encoded_matrix=(dims[0], dims[1], dims[2]),
+            counters=self._counters(dims[0]),
             n_frames=1 if self._is_3d else n_problems // dims[13],
             has_volume=self._is_3d,
         )
+
+    def _counters(self, n_readout):
+        """The indices of the dimensions beyond coil, and in 3D the position along the readout."""
+        names, sizes = [DIMENSIONS[d] for d in self._looped], list(self._counts)
+        if self._is_3d:
+            names, sizes = [*names, "readout"], [*sizes, n_readout]
+        return dict(zip(names, np.indices(sizes).reshape(len(sizes), math.prod(sizes)), strict=True)) if sizes else {}
 
     def _problem(self, index):
         """(coil, phase_2, phase_1, readout), still in the file, and its memory map in that order."""

@@ -53,6 +53,7 @@ class CalgaryScan(Scan):
             file_shape=shape,
             file_axes=axes,
             slice_axes=("coil", "ky", "kz"),
+            counters={"readout": np.arange(shape[0])},
             encoded_matrix=(shape[0], shape[1], shape[2]),
             recon_matrix=(shape[0], shape[1], shape[2]),
             padding=(0, self._n_sampled),

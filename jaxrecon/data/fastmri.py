@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num
 
 from ..checks import DataError
 from ..files import check_file, reading
-from ..fourier import center_crop
-from ..typing import AnyArray, ArrayKind
+from .geometry import axis_affine
 from .hdf5 import attributes, dataset, is_complex, opened, to_complex
-from .ismrmrd_header import Encoding, parse_header
+from .ismrmrd_header import Encoding, Limit, acquired_columns, parse_header
 from .scan import Header, Scan, Slice, check_shape
 
 TARGETS = ("reconstruction_rss", "reconstruction_esc")
@@ -80,6 +78,11 @@ class FastMRIScan(Scan):
             slice_axes=("coil", "readout", "phase") if has_kspace else ("readout", "phase"),
             encoded_matrix=encoded_matrix,
             recon_matrix=recon_matrix,
+            encoded_fov=encoding.field_of_view,
+            recon_fov=encoding.recon_field_of_view,
+            crop=recon_matrix[:2] if recon_matrix else None,
+            crop_reason="the header's reconstruction matrix, by fastMRI's rule" if recon_matrix else "",
+            affine=_affine(encoding, attrs, shape[-2:]),
             padding=padding,
             acquisition=str(attrs["acquisition"]) if "acquisition" in attrs else None,
             acceleration=acceleration,
@@ -110,16 +113,25 @@ class FastMRIScan(Scan):
 
 
 def _padding(encoding, attrs, n_columns):
-    """(left, right) = (enc_y // 2 - center, left + maximum + 1), within the columns."""
+    """Columns outside of [left, right) were never acquired: left = enc_y // 2 - center, right = left + maximum + 1."""
     limit = encoding.limits.get("kspace_encoding_step_1")
     if encoding.encoded_matrix and limit and limit.center is not None and limit.maximum is not None:
-        left = encoding.encoded_matrix[1] // 2 - limit.center
-        right = left + limit.maximum + 1
-    elif "padding_left" in attrs and "padding_right" in attrs:
+        return acquired_columns(limit, encoding.encoded_matrix[1] // 2 - limit.center, n_columns)
+    if "padding_left" in attrs and "padding_right" in attrs:
         left, right = int(attrs["padding_left"]), int(attrs["padding_right"])
-    else:
+        return acquired_columns(Limit(right - left - 1, None), left, n_columns)
+    return None
+
+
+def _affine(encoding, attrs, shape):
+    """The stored affine, else voxel sizes from the header's field of view (x, y, z), x being the rows."""
+    stored = np.asarray(attrs.get("affine", 0))
+    if stored.shape == (4, 4) and stored.dtype.kind == "f" and np.isfinite(stored).all():
+        return stored.astype(np.float64)
+    fov, matrix = encoding.field_of_view, encoding.encoded_matrix
+    if fov is None or matrix is None:
         return None
-    return max(left, 0), min(right, n_columns)
+    return axis_affine((fov[1] / shape[1], fov[0] / shape[0], fov[2] / max(matrix[2], 1)), shape)
 
 
 def _matrix(size):
@@ -128,34 +140,3 @@ def _matrix(size):
         return None
     x, y, z = (*(int(n) for n in np.ravel(size)), 1)[:3]
     return x, y, z
-
-
-def crop_to_recon_size(
-    image: Num[ArrayKind, "*batch y x"], header: Header, *, target: Num[AnyArray, "... target_y target_x"] | None = None
-) -> Num[ArrayKind, "*batch h w"]:
-    """Crop an image of the encoded matrix to the size that is evaluated: the target's, else the header's recon matrix.
-
-    Rows are the readout: the header's (x, y) is (rows, columns). Where the image has fewer columns than the recon
-    matrix (FLAIR files), both sizes become that width, as in the reference code.
-
-    Args:
-      image: (..., y, x), NumPy or JAX.
-      header: the scan's header.
-      target: the reference image (..., h, w); where given, its size counts: a few brain files have targets of another
-        size than their header says.
-
-    Returns:
-      (..., h, w); the image itself where neither target nor recon matrix is known.
-
-    Source: fastMRI reference code, VarNetDataTransform and center_crop.
-    """
-    if target is not None:
-        size = target.shape[-2:]
-    elif header.recon_matrix is not None:
-        # a plane of a 3D scan is spanned by both phase encodes
-        size = header.recon_matrix[1:] if header.slice_axes[-2:] == ("ky", "kz") else header.recon_matrix[:2]
-    else:
-        return image
-    if image.shape[-1] < size[1]:
-        size = (image.shape[-1], image.shape[-1])
-    return center_crop(image, (min(size[0], image.shape[-2]), size[1]))

@@ -12,20 +12,24 @@ from jaxtyping import Complex, Int
 from ..checks import DataError, check_bytes
 from ..files import check_expansion, check_file, reading
 from ..host import fftc, ifftc
+from .geometry import crop_reason, kept_pixels
 from .hdf5 import dataset, opened
 from .ismrmrd_header import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
+    MAX_MATRIX,
     NOISE,
     NOT_IMAGING,
     REVERSE,
     Encoding,
+    acquired_columns,
+    encoding_grid,
     find_group,
     flagged,
-    grid_positions,
     parse_header,
     trajectory_scale,
 )
+from .ismrmrd_place import images_affine
 from .scan import Header, Scan, Slice, latest_volume, volume_key
 
 BLOCK = 1024
@@ -59,14 +63,15 @@ class Lines(NamedTuple):
 class IsmrmrdScan(Scan):
     """An ISMRMRD file: a group with `xml` and a table `data` of acquisitions (head, traj, data).
 
-    Lines are placed by their encoding indices, so that the centre of the encoding limits lands on n // 2, and by their
-    centre sample along the readout (partial Fourier, asymmetric echo); repeated lines are averaged; reversed lines are
-    flipped. Calibration lines join where the header says that they are embedded (or some also are imaging lines). What
+    Lines are placed by their encoding indices, so that the centre of the encoding limits lands on n // 2, in a matrix larger
+    than the stated one if need be, and by their centre sample along the readout (partial Fourier, asymmetric echo);
+    repeated lines are averaged; reversed lines are flipped. Images keep the field of view of the reconstruction, whatever
+    its matrix. Calibration lines join where the header says that they are embedded (or some also are imaging lines). What
     is no image (noise, navigators, dummies ...) is left out; noise is `noise`.
 
     Problems are the combinations of contrast, phase, repetition, set and slice. A 2D problem is k-space (coil, readout,
     ky), its readout oversampled as measured (`remove_oversampling`). In a 3D scan the readout is transformed and
-    cropped to the recon matrix, and each of its positions is a problem (coil, ky, kz); `volume` is the k-space (coil,
+    cropped to the field of view, and each of its positions is a problem (coil, ky, kz); `volume` is the k-space (coil,
     kz, ky, kx) with all samples. Non-Cartesian problems are (coil, sample) with a trajectory.
 
     Args:
@@ -184,33 +189,39 @@ class IsmrmrdScan(Scan):
         if slice_in_image_domain is None:
             slice_in_image_domain = size_z == n_positions > 1 and not step_2.any()
         self._slice_in_image_domain = slice_in_image_domain and self._cartesian
-        ky, n_ky = grid_positions(step_1, encoding.limits.get("kspace_encoding_step_1"), size_y)
+        limit = encoding.limits.get("kspace_encoding_step_1")
+        grid_y = encoding_grid(step_1, limit, size_y)
         if self._slice_in_image_domain:
             kz, n_kz = idx["slice"].astype(np.int64), max(n_positions, size_z)
-        else:
-            # a 2D scan may state a slab of slices as its z size: what no line encodes is no axis
-            kz, n_kz = (step_2, 1) if not step_2.any() else grid_positions(
-                step_2, encoding.limits.get("kspace_encoding_step_2"), size_z
-            )  # fmt: skip
+        elif step_2.any():
+            grid_z = encoding_grid(step_2, encoding.limits.get("kspace_encoding_step_2"), size_z)
+            kz, n_kz = step_2 + grid_z.shift, grid_z.n
+        else:  # a 2D scan may state a slab of slices as its z size: what no line encodes is no axis
+            kz, n_kz = step_2, 1
+        if max(grid_y.n, n_kz) > MAX_MATRIX:
+            self._wrong("no matrix holds its lines", f"at most {MAX_MATRIX} positions", f"{grid_y.n} x {n_kz}")
         names = [n for n in PROBLEM if not (self._slice_in_image_domain and n == "slice")]
         keys, problem = np.unique(np.stack([idx[n] for n in names], -1), axis=0, return_inverse=True)
         kept = {n: lines[n].astype(np.int64) for n in ("number_of_samples", "discard_pre", "discard_post")}
         n_samples = kept["number_of_samples"] - kept["discard_pre"] - kept["discard_post"]
         if (n_samples < 1).any():
             self._wrong("a line has no samples", "samples beyond those to discard", int(n_samples.min()))
-        self._problems = keys
+        self._problems, self._counted = keys.astype(np.int64), names
         self._lines = Lines(
-            position, ky, kz, problem.reshape(-1), kept["number_of_samples"], kept["discard_pre"], kept["discard_post"],
+            position, step_1 + grid_y.shift, kz, problem.reshape(-1), kept["number_of_samples"], kept["discard_pre"], kept["discard_post"],
             lines["center_sample"].astype(np.int64), flagged(lines["flags"], REVERSE), step_1, step_2,
         )  # fmt: skip
-        self._grid = n_kz, n_ky, max(int(n_samples.max()), size_x)
+        self._grid = n_kz, grid_y.n, max(int(n_samples.max()), size_x)
+        # limits that the lines exceed say nothing of what was not acquired
+        within = limit is not None and limit.maximum is not None and step_1.max() <= limit.maximum
+        self._padding = acquired_columns(limit, grid_y.shift, grid_y.n) if within else None
 
     def _set_header(self, encoding: Encoding, heads, attributes, lines):
         n_kz, n_ky, n_kx = self._grid
         self._is_3d = self._cartesian and n_kz > 1
         self._field_of_view = encoding.field_of_view
-        recon_x = (encoding.recon_matrix or (0, 0, 0))[0]
-        self._recon_x = recon_x if 0 < recon_x <= n_kx else n_kx
+        kept = [kept_pixels(n, axis, encoding) for axis, n in enumerate((n_kx, n_ky, n_kz))]
+        self._recon_x = kept[0]
         if self._cartesian:
             shape: tuple[int, ...] = (n_ky, n_kz) if self._is_3d else (n_kx, n_ky)
             size = self._n_coils * n_kz * n_ky * n_kx
@@ -220,20 +231,19 @@ class IsmrmrdScan(Scan):
         else:
             per_problem = np.bincount(self._lines.problem, self._lines.samples)
             shape, slice_axes = (int(per_problem[0]),), ("coil", "sample")
-        limit = encoding.limits.get("kspace_encoding_step_1")
-        padding = None
-        if self._cartesian and not self._is_3d and limit and limit.maximum is not None and limit.center is not None:
-            left = int(n_ky // 2 - limit.center)
-            padding = (max(left, 0), min(left + limit.maximum + 1, n_ky)) if left + limit.maximum < n_ky else None
         attributes = {
             **attributes,
             "trajectory": encoding.trajectory,
-            "field_of_view_mm": encoding.field_of_view,
             "n_acquisitions": len(heads),
             "n_imaging_lines": len(lines),
             "n_noise_lines": len(self._noise),
             "sample_time_us": float(lines["sample_time_us"][0]),
         }
+        affine, evenly = None, True
+        if self._cartesian:
+            affine, evenly = images_affine(lines, encoding, self._grid, kept[0], is_3d=self._is_3d)
+        if not evenly:
+            attributes["slices"] = "not evenly spaced in the order of their index"
         if len(self._noise):
             attributes["noise_sample_time_us"] = float(heads["sample_time_us"][self._noise[0]])
         self.header = Header(
@@ -246,13 +256,25 @@ class IsmrmrdScan(Scan):
             slice_axes=slice_axes,
             encoded_matrix=encoding.encoded_matrix or (n_kx, n_ky, n_kz),
             recon_matrix=encoding.recon_matrix,
-            padding=padding,
+            encoded_fov=encoding.field_of_view,
+            recon_fov=encoding.recon_field_of_view,
+            crop=((kept[1], kept[2]) if self._is_3d else (kept[0], kept[1])) if self._cartesian else None,
+            crop_reason=crop_reason(encoding),
+            affine=affine,
+            counters=self._counters(),
+            padding=self._padding if self._cartesian and not self._is_3d else None,
             acquisition=encoding.protocol,
             acceleration=encoding.acceleration,
             has_mask=True,
             has_volume=self._is_3d,
             attributes=attributes,
         )
+
+    def _counters(self) -> dict[str, np.ndarray]:
+        """What each slice is of: the indices of its problem, and in 3D its position along the readout."""
+        n = self._recon_x if self._is_3d else 1
+        counters = {name: np.repeat(column, n) for name, column in zip(self._counted, self._problems.T, strict=True)}
+        return {**counters, "readout": np.tile(np.arange(n), len(self._problems))} if self._is_3d else counters
 
     def _read_lines(self, positions, field: str = "data") -> Iterator[np.ndarray]:
         """The raw numbers of some lines, given in the order of the file; neighbours are read together."""
@@ -316,7 +338,7 @@ class IsmrmrdScan(Scan):
         return self._assemble(index)[0]
 
     def _hybrid(self, problem):
-        """(coil, kz, ky, x), the readout transformed and cropped to the recon matrix."""
+        """(coil, kz, ky, x), the readout transformed and cropped to the field of view."""
         kspace = self._assemble(problem)[0]
         start = kspace.shape[-1] // 2 - self._recon_x // 2
         out = np.empty((*kspace.shape[:-1], self._recon_x), np.complex64)

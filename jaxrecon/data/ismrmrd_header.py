@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -31,6 +32,7 @@ class Encoding:
       encoded_matrix: (x, y, z), x = readout.
       recon_matrix: (x, y, z).
       field_of_view: (x, y, z) of the encoded space in mm.
+      recon_field_of_view: (x, y, z) of the reconstruction in mm.
       limits: range of each index by name, e.g. kspace_encoding_step_1.
       trajectory: name in lower case, e.g. "cartesian".
       protocol: name of the protocol.
@@ -41,6 +43,7 @@ class Encoding:
     encoded_matrix: tuple[int, int, int] | None = None
     recon_matrix: tuple[int, int, int] | None = None
     field_of_view: tuple[float, float, float] | None = None
+    recon_field_of_view: tuple[float, float, float] | None = None
     limits: dict[str, Limit] = dataclasses.field(default_factory=dict)
     trajectory: str = "cartesian"
     protocol: str | None = None
@@ -110,6 +113,7 @@ def parse_header(xml: object, file: Path, name: str) -> Encoding:
         encoded_matrix=sizes(encoding, "encodedSpace/matrixSize"),
         recon_matrix=sizes(encoding, "reconSpace/matrixSize"),
         field_of_view=sizes(encoding, "encodedSpace/fieldOfView_mm", float),
+        recon_field_of_view=sizes(encoding, "reconSpace/fieldOfView_mm", float),
         limits={
             re.sub(r"^\{.*\}", "", node.tag): Limit(number(node, "maximum"), number(node, "center"))
             for node in (limits if limits is not None else ())
@@ -159,19 +163,55 @@ def find_group(file: h5py.File, path: Path) -> str:
     return "dataset" if "dataset" in groups else groups[0]
 
 
-def grid_positions(steps, limit: Limit | None, size: int):
-    """(index of each line on the grid, size of the grid).
+class Grid(NamedTuple):
+    """Size of a grid along one phase encode, and what is added to an encoding index to have the place on it."""
 
-    The centre of the limits goes to n // 2. Where that does not fit, for want of limits or because the header
-    contradicts the lines, the steps themselves are the indices; where they do not fit either, the largest step counts.
+    n: int
+    shift: int
+
+
+def encoding_grid(steps: np.ndarray, limit: Limit | None, size: int) -> Grid:
+    """The grid of the lines along one phase encode.
+
+    The centre of the limits goes to n // 2. Where the stated matrix does not hold all lines so (partial Fourier), n is the
+    smallest even size that does. A centre that cannot be one counts as not stated: it lies outside of the lines, or the
+    lines outside of its limits; one that is off by one, as rounded, does not enlarge the matrix. Then the indices
+    themselves are the places, in the stated matrix or as far as they reach.
+
+    Args:
+      steps: encoding indices of all lines.
+      limit: what the header says of them.
+      size: the stated matrix; 0: none.
     """
-    largest = int(steps.max())
-    n = size or largest + 1
-    center = limit.center if limit else None
-    for shift in ([] if center is None else [n // 2 - center]) + [0]:
-        if steps.min() + shift >= 0 and largest + shift < n:
-            return steps + shift, n
-    return steps, largest + 1
+    smallest, largest = int(steps.min()), int(steps.max())
+    n, center = size or largest + 1, limit.center if limit else None
+    fits = lambda shift: smallest + shift >= 0 and largest + shift < n
+    if limit is not None and center is not None:
+        if fits(n // 2 - center):
+            return Grid(n, n // 2 - center)
+        within = limit.maximum is None or largest <= limit.maximum
+        rounded = fits(0) and abs(n // 2 - center) == 1
+        if within and smallest < center <= largest and not rounded:
+            n = 2 * max(center - smallest, largest - center + 1)
+            return Grid(n, n // 2 - center)
+    return Grid(n if fits(0) else largest + 1, 0)
+
+
+def acquired_columns(limit: Limit | None, shift: int, n_columns: int) -> tuple[int, int] | None:
+    """(left, right): columns outside of [left, right) were never acquired, by the limits of the encoding indices.
+
+    Args:
+      limit: what the header says of the indices.
+      shift: what is added to an index to have its column.
+      n_columns: columns of k-space.
+
+    Returns:
+      None where the header does not say, or contradicts itself: the centre n // 2 is always acquired.
+    """
+    if limit is None or limit.maximum is None:
+        return None
+    left, right = max(shift, 0), min(shift + limit.maximum + 1, n_columns)
+    return (left, right) if left <= n_columns // 2 < right else None
 
 
 def trajectory_scale(

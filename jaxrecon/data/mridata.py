@@ -43,6 +43,7 @@ class GleamScan(Scan):
             file_shape=shapes["kspace"],
             file_axes=axes,
             slice_axes=("coil", "ky", "kz"),
+            counters={"readout": np.arange(sizes["x"])},
             encoded_matrix=(sizes["x"], sizes["ky"], sizes["kz"]),
             has_target=True,
             has_maps=True,

@@ -25,7 +25,7 @@ class NiftiScan(Scan):
     """A NIfTI volume (x, y, z) or series (x, y, z, time): slice z of frame t is an image (y, x).
 
     Values are slope * stored + intercept, as float32 (complex64 where stored complex). Magnitude images have no phase:
-    k-space simulated from them is easier than measured k-space. `header.attributes["affine"]` maps (x, y, z) to mm.
+    k-space simulated from them is easier than measured k-space. `header.affine` maps (x, y, z) to mm.
 
     Args:
       path: .nii or .nii.gz.
@@ -41,7 +41,7 @@ class NiftiScan(Scan):
         self.path, self._reorient = check_file(path), reorient
         with self._image(check=True) as image:
             shape = tuple(int(n) for n in image.shape)
-            affine = np.asarray(image.affine)
+            affine = np.asarray(image.affine, np.float64)
             units = image.header.get_xyzt_units()
         shape = (*shape, *[1] * (3 - len(shape)))
         check_shape("image", shape, ("x", "y", "z", "time")[: max(len(shape), 3)], file=self.path)
@@ -57,7 +57,8 @@ class NiftiScan(Scan):
             n_frames=n_frames,
             has_kspace=False,
             has_volume=True,
-            attributes={"affine": affine, "units": units},
+            affine=affine,
+            attributes={"units": units},
         )
 
     @contextlib.contextmanager

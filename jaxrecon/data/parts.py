@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Inexact
 
-from .scan import Scan, Slice
+from .geometry import crop_to_recon_size, image_header
+from .scan import Header, Scan, Slice
 from .series import n_positions, series
 
 
@@ -44,3 +45,18 @@ class Parts:
         """Images ([frame,] y, x) of the parts as one array, (slice, y, x) in the order of the scan."""
         stacked = np.stack(images)
         return stacked.swapaxes(0, 1).reshape(-1, *stacked.shape[-2:]) if self.in_time else stacked
+
+    def image_header(self, shape: tuple[int, ...], which: Sequence[int], *, interpolate: bool = False) -> Header:
+        """The header of the images of some parts, `in_order`: their size and slices, and where their voxels lie.
+
+        Args:
+          shape: (y, x) of the images.
+          which: numbers of the parts.
+          interpolate: whether they were interpolated to the matrix of the reconstruction.
+        """
+        header, n = self.scan.header, len(self)
+        slices = [frame * n + i for frame in range(self.n_frames) for i in which]
+        whole = self.in_time or slices == list(range(n))
+        before = crop_to_recon_size(np.broadcast_to(0, header.shape), header).shape if interpolate else shape
+        scale = before[0] / shape[0], before[1] / shape[1]
+        return image_header(header, shape, slices, n_frames=header.n_frames if whole else 1, scale=scale)

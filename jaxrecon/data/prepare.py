@@ -151,8 +151,8 @@ def _slice(scan: Scan, index: int, settings: MapSettings) -> dict[str, np.ndarra
     measured = np.broadcast_to(mask, header.shape)[:, slice(*(header.padding or (None, None)))].mean()
     if measured < LEAST_MEASURED:
         raise UserError(f"{name}: a target needs fully sampled k-space, but {100 * measured:.0f} % of it are measured")
-    if header.slice_axes[-2] == "readout" and header.recon_matrix and header.recon_matrix[0] < kspace.shape[-2]:
-        kspace = remove_oversampling(kspace, header.recon_matrix[0])
+    if header.slice_axes[-2] == "readout" and header.crop and header.crop[0] < kspace.shape[-2]:
+        kspace = remove_oversampling(kspace, header.crop[0])
     maps = _maps(kspace.astype(np.complex64), settings, name)
     target = combined_target(dataclasses.replace(part, kspace=kspace, maps=maps))
     last = lambda a: np.moveaxis(a, 0, -1)

@@ -2,14 +2,15 @@
 
 import abc
 import dataclasses
+import math
 import operator
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Inexact
+from jaxtyping import Bool, Complex, Float, Inexact, Int
 
 from ..checks import DataError, UserError, check_finite
 from ..host import fftc, ifftc
@@ -32,6 +33,7 @@ class Slice:
       index: the position in its scan.
       frame: which of the n_frames time frames of its series it is, from 0.
       n_frames: number of time frames; 1 for a still image.
+      counters: what it is of, by name: {"contrast": 0, "repetition": 2, "slice": 5}; see `Header.counters`.
       file: the path of its file.
     """
 
@@ -44,6 +46,7 @@ class Slice:
     index: int = 0
     frame: int = 0
     n_frames: int = 1
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     file: str = ""
 
 
@@ -61,10 +64,19 @@ class Header:
       slice_axes: the same names in the order of `Slice.kspace` (or `image`): the transposition made.
       encoded_matrix: matrix size (x, y, z) of the header, x = readout.
       recon_matrix: matrix size (x, y, z) of the reconstruction.
+      encoded_fov: field of view (x, y, z) in mm of the encoded matrix.
+      recon_fov: field of view (x, y, z) in mm of the reconstruction.
+      crop: (y, x) of the central part of the images that is kept, at most what there is; None: all of them.
+      crop_reason: why it is that part, in words.
+      affine: (x, y, slice, 1), indices of the uncropped images, to mm (right, anterior, superior), float64 (4, 4); along
+        the patient's axes, from 0, where only the voxel size is known; None: not known.
       padding: (left, right): columns outside [left, right) were never acquired and must be 0 in each mask.
       acquisition: name of the contrast or protocol.
       acceleration: nominal acceleration.
       n_frames: time frames; slice i is position i % (n_slices / n_frames) of frame i // (n_slices / n_frames).
+      counters: what the slices are of, by name, the slowest first: "contrast", "phase", "repetition", "set", "slice", or
+        "readout" for the positions along it in a 3D scan, each (n_slices,); empty: "frame" and "slice", as n_frames has them.
+      readout_complete: False: an asymmetric echo, which the slices no longer show, since the readout was transformed.
       has_kspace: slices have k-space (else an image).
       has_mask: the sampling pattern is stated by the file, not merely seen from zeros.
       has_target: slices have a target.
@@ -82,16 +94,45 @@ class Header:
     slice_axes: tuple[str, ...]
     encoded_matrix: tuple[int, int, int] | None = None
     recon_matrix: tuple[int, int, int] | None = None
+    encoded_fov: tuple[float, float, float] | None = None
+    recon_fov: tuple[float, float, float] | None = None
+    crop: tuple[int, int] | None = None
+    crop_reason: str = ""
+    affine: Float[np.ndarray, "4 4"] | None = None
     padding: tuple[int, int] | None = None
     acquisition: str | None = None
     acceleration: float | None = None
     n_frames: int = 1
+    counters: Mapping[str, Int[np.ndarray, " slice"]] = dataclasses.field(default_factory=dict)
+    readout_complete: bool = True
     has_kspace: bool = True
     has_mask: bool = False
     has_target: bool = False
     has_maps: bool = False
     has_volume: bool = False
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def counter(self, index: int) -> dict[str, int]:
+        """What slice `index` is of, by name."""
+        if self.counters:
+            return {name: int(values[index]) for name, values in self.counters.items()}
+        frame, position = divmod(index, self.n_slices // self.n_frames)
+        return {"frame": frame, "slice": position}
+
+    def arrangement(self) -> dict[str, int]:
+        """Axes as which the slices can be arranged, name -> size, the slowest first.
+
+        One for each counter where all combinations are there in order, else all slices in a row, {"slice": n_slices}.
+        """
+        if not self.counters:
+            return {"frame": self.n_frames, "slice": self.n_slices // self.n_frames}
+        found = [np.unique(values, return_inverse=True) for values in self.counters.values()]
+        sizes = [len(values) for values, _ in found]
+        if math.prod(sizes) == self.n_slices:
+            places = np.ravel_multi_index([place.reshape(-1) for _, place in found], sizes)
+            if (places == np.arange(self.n_slices)).all():
+                return dict(zip(self.counters, sizes, strict=True))
+        return {"slice": self.n_slices}
 
 
 class Scan(abc.ABC):
@@ -129,9 +170,15 @@ class Scan(abc.ABC):
         for name in ("kspace", "image", "target", "maps", "trajectory"):
             if (array := getattr(part, name)) is not None:
                 check_finite(f"slice {index}", array, file=self.path, dataset=name)
-        n_frames = self.header.n_frames
-        frame = index // (len(self) // n_frames)
-        return dataclasses.replace(part, index=index, frame=frame, n_frames=n_frames, file=str(self.path))
+        header = self.header
+        return dataclasses.replace(
+            part,
+            index=index,
+            frame=index // (len(self) // header.n_frames),
+            n_frames=header.n_frames,
+            counters=header.counter(index),
+            file=str(self.path),
+        )
 
     def __iter__(self) -> Iterator[Slice]:
         return (self[i] for i in range(len(self)))
@@ -230,7 +277,7 @@ def remove_oversampling(kspace: Complex[np.ndarray, "..."], size: int, axis: int
 
     Args:
       kspace: (..., coil, y, x), centred.
-      size: wanted number of readout samples, as `header.recon_matrix[0]`; the centre n // 2 stays the centre.
+      size: wanted number of readout samples, as `header.crop[0]`; the centre n // 2 stays the centre.
       axis: the readout.
 
     Returns:

@@ -12,11 +12,19 @@ from ..checks import UserError, check_finite
 from ..files import atomic
 from ..typing import AnyArray
 from .bart import DIMENSIONS, cfl_paths
-from .fastmri import crop_to_recon_size
+from .geometry import crop_to_recon_size, moved_affine
 from .nifti import import_nibabel
 from .scan import Header
 
 SUFFIXES = (".h5", ".hdf5", ".npy", ".npz", ".cfl", ".nii.gz", ".nii", ".png")
+PLANE = {
+    "readout": 0, "kx": 0, "y": 0, "ky": 1, "phase": 1, "x": 1, "kz": 2, "phase_1": 1, "phase_2": 2,
+}  # fmt: skip
+"""BART's dimension of each axis of a slice."""
+COUNTERS = {
+    "frame": "time", "slice": "slice", "contrast": "te", "phase": "time", "repetition": "time_2", "set": "batch",
+}  # fmt: skip
+"""BART's name of what the slices are of; its own names stand for themselves."""
 Images = Inexact[AnyArray, "*frame_and_slice y x"] | Sequence[Any] | Mapping[int, Any]
 
 
@@ -30,12 +38,13 @@ def write_reconstruction(
 ) -> Path:
     """Write the reconstruction of one scan; the suffix decides the format, and the file appears whole or not at all.
 
-    - .h5, .hdf5: dataset `reconstruction`, float32 magnitude (slice, y, x), cropped to the header's recon matrix: a
-      fastMRI submission; CMRxRecon's (frame, slice, y, x) likewise.
-    - .npy, .npz (key `reconstruction`): as given, complex64 or float32.
-    - .cfl (with its .hdr): complex64, the image's axes at the dimensions that the header names, slices at 13, frames at
-    10.
-    - .nii, .nii.gz: float32 magnitude (x, y, slice, frame), with the header's affine.
+    - .h5, .hdf5: dataset `reconstruction`, float32 magnitude (slice, y, x), cropped as the header says: a fastMRI
+      submission; CMRxRecon's (frame, slice, y, x) likewise. Beside it the header's counters (contrast, repetition, slice ...),
+      each (slice,), and as attribute its affine.
+    - .npy, .npz (key `reconstruction`, and the counters): as given, complex64 or float32.
+    - .cfl (with its .hdr): complex64, the axes of the image and of the counters at BART's dimensions: readout and phase
+      encodes at 0, 1, 2, contrast at 5, frames and phases at 10, repetitions at 11, slices at 13.
+    - .nii, .nii.gz: float32 magnitude (x, y, slice, all else), with the header's affine, in mm.
     - .png: the magnitude from 0 to its maximum as 8 bit; several slices side by side, each row a frame.
 
     Args:
@@ -68,7 +77,8 @@ def write_reconstruction(
         elif suffix == ".npy":
             np.save(temporary, stack, allow_pickle=False)
         elif suffix == ".npz":
-            np.savez(temporary, reconstruction=stack)
+            arrays: dict[str, Any] = {"reconstruction": stack, **({} if header is None else header.counters)}
+            np.savez(temporary, **arrays)
         elif suffix == ".png":
             _write_png(temporary, stack)
         else:
@@ -114,19 +124,42 @@ def _magnitude(stack: np.ndarray) -> np.ndarray:
 
 def _write_hdf5(path, stack, header, attributes):
     stack = _magnitude(stack if stack.ndim > 2 else stack[None])
+    affine = None
     if header is not None:
         stack = crop_to_recon_size(stack, header)
+        affine = _affine(header, stack.shape[-2:])
     with h5py.File(path, "w") as file:
         file.create_dataset("reconstruction", data=np.asarray(stack, np.float32))
-        file.attrs.update(attributes)
+        for name, values in (header.counters if header is not None else {}).items():
+            file[name] = values
+        file.attrs.update({**({} if affine is None else {"affine": affine}), **attributes})
+
+
+def _affine(header, shape):
+    """The affine of images of this shape: the header's, or that of the central part of its images."""
+    affine = header.affine
+    return affine if affine is None or shape == header.shape else moved_affine(affine, header.shape, shape)
+
+
+def _arranged(stack: np.ndarray, header: Header | None) -> tuple[dict[str, int], np.ndarray]:
+    """Axes (name -> size) of the slices, the slowest first, and images with these axes in front."""
+    sizes = dict(zip(("frame", "slice"), (1, 1, *stack.shape[:-2])[-2:], strict=True))
+    if header is not None and header.counters:
+        sizes = header.arrangement()
+    return sizes, stack.reshape(*sizes.values(), *stack.shape[-2:])
 
 
 def _write_nifti(path, stack, header):
     nibabel = import_nibabel()
-    data = _magnitude(stack if stack.ndim > 2 else stack[None])
-    affine = header.attributes.get("affine") if header is not None else None
-    # (frame, slice, y, x) -> (x, y, slice, frame)
-    nibabel.save(nibabel.Nifti1Image(data.T.astype(np.float32), np.eye(4) if affine is None else affine), path)
+    sizes, data = _arranged(_magnitude(stack), header)
+    n_slices = list(sizes.values())[-1]
+    # (all else, slice, y, x) -> (x, y, slice, all else)
+    data = data.reshape(-1, n_slices, *stack.shape[-2:]).T.astype(np.float32)
+    affine = None if header is None else _affine(header, stack.shape[-2:])
+    data = data[..., 0] if data.shape[-1] == 1 else data
+    image = nibabel.Nifti1Image(data, np.eye(4) if affine is None else affine)
+    image.header.set_xyzt_units("mm" if affine is not None else None)
+    nibabel.save(image, path)
 
 
 def _write_png(path, stack):
@@ -138,15 +171,16 @@ def _write_png(path, stack):
 
 
 def _bart_axes(stack: np.ndarray, header: Header | None) -> np.ndarray:
-    """BART's 16 dimensions reversed; y and x at those that a BART header names, else at 0 and 1."""
-    names = header.slice_axes[-2:] if header is not None and header.format == "BART" else DIMENSIONS[:2]
-    places = (10, 13, *(DIMENSIONS.index(n) for n in names))
-    stack = stack.reshape((1,) * (4 - stack.ndim) + stack.shape)
+    """BART's 16 dimensions reversed; without a header y and x are the first two."""
+    sizes, data = _arranged(stack, header)
+    counted = [DIMENSIONS.index(COUNTERS.get(name, name)) for name in sizes]
+    plane = [PLANE[name] for name in header.slice_axes[-2:]] if header is not None else [0, 1]
+    places = [*counted, *plane]
     dims = [1] * len(DIMENSIONS)
-    for place, size in zip(places, stack.shape, strict=True):
+    for place, size in zip(places, data.shape, strict=True):
         dims[place] = size
-    slowest_first = sorted(range(4), key=lambda i: -places[i])
-    return stack.transpose(slowest_first).reshape(dims[::-1])
+    slowest_first = sorted(range(len(places)), key=lambda i: -places[i])
+    return data.transpose(slowest_first).reshape(dims[::-1])
 
 
 def write_cfl(path: str | Path, array: Inexact[np.ndarray, "..."], *, overwrite: bool = False) -> Path:

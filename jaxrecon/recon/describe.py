@@ -8,6 +8,7 @@ import numpy as np
 from ..checks import UserError
 from ..coils.estimate import CalibrationSize, calibration_size, time_average
 from ..data import Parts
+from ..data.center import warn_off_center
 from ..data.masks import acquired_mask, plane
 from ..sampling.pattern import pattern
 from .settings import ESTIMATED, Settings
@@ -31,7 +32,7 @@ def describe(
     extra: ExtraMask | None = None,
     name: Callable[[int], str] = "slice {}".format,
 ) -> Description:
-    """Describe what will be done with a part.
+    """Describe what will be done with a part; warn where its data contradict the centre of its k-space.
 
     Args:
       parts: parts of a scan.
@@ -45,6 +46,7 @@ def describe(
     """
     part, header = parts[index], parts.scan.header
     assert part.kspace is not None  # scans of images are refused before
+    warn_off_center(part, name(index))
     mask, source = acquired_mask(part, header)
     mask = mask if extra is None else mask & extra(index)
     if not mask.any():

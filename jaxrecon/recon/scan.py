@@ -13,12 +13,13 @@ from jaxtyping import Bool, Complex, Inexact
 from ..checks import UserError
 from ..data import ArrayScan, Header, Scan
 from ..data import open as open_scan
+from ..data.center import warn_off_center
 from ..data.maps import maps_of_slice, read_maps
 from ..data.masks import mask_of_parts, read_mask
 from ..problem import Problem
 from .network import Network, load_network
 from .settings import ESTIMATED, Settings
-from .slicewise import parts_of, reconstruct_problem, slices
+from .slicewise import ImageSize, parts_of, reconstruct_problem, slices
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class Reconstructed:
     Attributes:
       images: (slice, [frame,] y, x), in the units of the data; complex, but real for rss, for several map sets, and for networks
         of magnitudes.
-      header: what the file says about itself; None for a problem.
+      header: what the file says about itself, and of the images: their size and slices, and where their voxels lie, as
+        `jaxrecon.data.write_reconstruction` needs it; None for a problem.
       maps: (slice, coil, y, x) or (slice, set, coil, y, x); None where none were used.
       masks: the samples that were used, one for each slice, broadcasting against its k-space (..., coil, y, x).
       scales: (slice,) what the data of each slice were divided by; undone in the images.
@@ -58,6 +60,7 @@ def reconstruct(
     mask: str | Path | np.ndarray | None = None,
     which: Iterable[int] | None = None,
     crop: bool = True,
+    interpolate: bool = False,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Reconstructed:
     """Reconstruct images: mask, maps, scale and crop are found, as on the command line.
@@ -77,7 +80,8 @@ def reconstruct(
       n_sets: map sets of ESPIRiT.
       mask: keep only these samples of those measured: an array (x,), (y, x) or (frame, y, x), or a file.
       which: numbers of the slices (of a network of frames: of the slice positions); None: all.
-      crop: crop to the size of the file's target, else of its header.
+      crop: crop to the size of the file's target, else to the field of view that its header names.
+      interpolate: then, where the file has no target, to the reconstruction matrix of its header, by zero-filling k-space.
       progress: wraps the numbers of the slices while they are gone through, as tqdm or rich's track do.
 
     Returns:
@@ -107,6 +111,7 @@ def reconstruct(
         n_sets=n_sets,
         network=network,
     )
+    size = ImageSize(crop=crop, interpolate=interpolate)
     if isinstance(source, Problem):
         return _of_problem(source, settings)
     with _opened(source) as scan:
@@ -120,14 +125,15 @@ def reconstruct(
         own = None
         if given is not None:
             own = lambda part: _maps(given, scan, part.index)
+        chosen = list(range(len(parts)) if which is None else which)
         results = list(
             slices(
                 parts,
                 settings,
-                progress(range(len(parts)) if which is None else which),
+                progress(chosen),
                 extra=extra,
                 maps=own,
-                crop=crop,
+                size=size,
                 name=lambda i: f"{scan.path}, slice {i}",
             )
         )
@@ -135,10 +141,13 @@ def reconstruct(
         raise UserError(f"{scan.path}: expected slices to reconstruct, found none")
     if not any(result.image.any() for result in results):
         raise UserError(f"{scan.path}: expected a signal, found none in any of {len(results)} slices")
+    middle = results[len(results) // 2]
+    warn_off_center(middle.part, f"{scan.path}, slice {middle.index}")
     used = [result.maps for result in results if result.maps is not None]
+    images = np.stack([result.image for result in results])
     return Reconstructed(
-        np.stack([result.image for result in results]),
-        scan.header,
+        images,
+        parts.image_header(images.shape[-2:], chosen, interpolate=interpolate),
         np.stack(used) if len(used) == len(results) else None,
         [result.mask for result in results],
         np.array([result.scale for result in results]),

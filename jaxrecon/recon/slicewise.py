@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 
 from .. import host
+from ..checks import UserError
 from ..classical import data_scale, scale_problem
 from ..classical.methods import METHODS
 from ..classical.scale import Rule
 from ..coils.estimate import LARGEST_CALIBRATION, estimate_maps
 from ..complex_ops import rss
-from ..data import Scan, Slice, crop_to_recon_size
+from ..data import Header, Scan, Slice, crop_to_recon_size
+from ..data.geometry import interpolated
 from ..data.masks import acquired_mask, plane
 from ..data.parts import Parts
 from ..problem import Problem
@@ -36,7 +38,7 @@ class SliceResult:
 
     Attributes:
       index: which part.
-      image: ([frame,] y, x), complex, but real for rss and several map sets; cropped, unless that was not wanted.
+      image: ([frame,] y, x), complex, but real for rss and several map sets; of the size that was wanted.
       maps: the maps that were used, (coil, y, x) or (set, coil, y, x); None where there were none.
       scale: what the data were divided by, undone in the image.
       mask: the samples that were used.
@@ -59,6 +61,33 @@ def parts_of(scan: Scan, settings: Settings) -> Parts:
     return Parts(scan, in_time=network is not None and network.in_time, window=network.window if network else None)
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageSize:
+    """The size of the images.
+
+    Attributes:
+      crop: to the size of the file's target, else to the field of view of the reconstruction, see `Header.crop`.
+      interpolate: then, where the file has no target, to the matrix that its header names, by zero-filling k-space.
+
+    Raises:
+      ValueError: interpolated, but not cropped.
+    """
+
+    crop: bool = True
+    interpolate: bool = False
+
+    def __post_init__(self):
+        if self.interpolate and not self.crop:
+            raise UserError(
+                "images are interpolated to the matrix of the cropped field of view: do not switch off the crop"
+            )
+
+    def of(self, image: Inexact[np.ndarray, "*frame y x"], header: Header, target: np.ndarray | None) -> np.ndarray:
+        """An image ([frame,] y, x) of a scan in this size."""
+        image = crop_to_recon_size(image, header, target=target) if self.crop else image
+        return interpolated(image, header) if self.interpolate and target is None else image
+
+
 def slices(
     parts: Parts,
     settings: Settings,
@@ -67,7 +96,7 @@ def slices(
     extra: ExtraMask | None = None,
     region: Region | None = None,
     maps: GivenMaps | None = None,
-    crop: bool = True,
+    size: ImageSize = ImageSize(),
     name: Callable[[int], str] = "slice {}".format,
 ) -> Iterator[SliceResult]:
     """Reconstruct parts of a scan one after the other.
@@ -80,7 +109,7 @@ def slices(
       region: calibration region of `extra`, (1, x) or (y, x), for networks that estimate maps; None: by the rule of the
         network's training, or found in the mask.
       maps: where they are not estimated; None: those of the scan.
-      crop: crop to the size of the file's target, else of its header.
+      size: the size of the images.
       name: what messages call a part.
 
     Yields:
@@ -105,17 +134,19 @@ def slices(
         if settings.needs_maps and settings.maps not in ESTIMATED:
             given = part.maps if maps is None else maps(part)
         image, used, scale = reconstruct_slice(kspace, mask, settings, maps=given, acs=acs, name=name(i))
-        image = np.asarray(crop_to_recon_size(image, header, target=part.target)) if crop else image
+        image = size.of(np.asarray(image), header, part.target)
         yield SliceResult(i, image, used, scale, mask, part, measured)
 
 
-def reference_of(result: SliceResult, parts: Parts, *, crop: bool = True) -> Inexact[np.ndarray, "*frame y x"] | None:
+def reference_of(
+    result: SliceResult, parts: Parts, *, size: ImageSize = ImageSize()
+) -> Inexact[np.ndarray, "*frame y x"] | None:
     """What the image should be: the file's target, or, where samples were left out, the image of all of them.
 
     Args:
       result: from `slices`.
       parts: the parts that it was made of.
-      crop: as in `slices`.
+      size: as in `slices`.
 
     Returns:
       The reference, or None where nothing is known of it.
@@ -127,16 +158,16 @@ def reference_of(result: SliceResult, parts: Parts, *, crop: bool = True) -> Ine
     whole = lambda a: np.broadcast_to(a, np.broadcast_shapes(a.shape, header.shape))[..., columns].all()
     if not whole(result.measured) or whole(result.mask):
         return None
-    return zero_filled_rss(result, parts, mask=result.measured, crop=crop)
+    return zero_filled_rss(result, parts, mask=result.measured, size=size)
 
 
 def zero_filled_rss(
-    result: SliceResult, parts: Parts, *, mask: Bool[np.ndarray, "..."] | None = None, crop: bool = True
+    result: SliceResult, parts: Parts, *, mask: Bool[np.ndarray, "..."] | None = None, size: ImageSize = ImageSize()
 ) -> Float[np.ndarray, "*frame y x"]:
     """Root of the sum of squares of a part, ([frame,] y, x), from the samples of a mask; None: those that were used."""
     kspace = result.part.kspace * (result.mask if mask is None else mask)
     image = parts.own(host.rss(host.coil_images(kspace)))
-    return np.asarray(crop_to_recon_size(image, parts.scan.header, target=result.part.target)) if crop else image
+    return size.of(image, parts.scan.header, result.part.target)
 
 
 def reconstruct_slice(

@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jaxrecon
-from jaxrecon.checks import MissingPackage, UserError, check_axes
+from jaxrecon.checks import DataWarning, MissingPackage, UserError, check_axes
 from jaxrecon.cli import main
-from jaxrecon.cli.main import COMMANDS
+from jaxrecon.cli.main import COMMANDS, _short_warnings
 
 
 def test_help_lists_the_commands(capsys):
@@ -29,6 +30,16 @@ def test_each_command_teaches(name, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "Examples:" in text and f"jaxrecon {name}" in text
+
+
+def test_warnings_of_data_are_one_line():
+    usual = warnings.formatwarning
+    with _short_warnings():
+        assert warnings.formatwarning("no centre", DataWarning, "a.py", 1) == "jaxrecon: warning: no centre\n"
+        assert warnings.formatwarning("old", DeprecationWarning, "a.py", 1) == usual(
+            "old", DeprecationWarning, "a.py", 1
+        )
+    assert warnings.formatwarning is usual
 
 
 def test_wrong_command_and_wrong_option(capsys):

@@ -30,7 +30,7 @@ def test_slices_are_images_in_the_scale_of_the_file(tmp_path, name, kind):
         np.testing.assert_allclose(scan[2].image, expected[..., 2].T, rtol=1e-6)
         np.testing.assert_allclose(scan.volume(), expected.T, rtol=1e-6)
         assert expected[1, 0, 0] != VALUES[1, 0, 0]  # the scaling is at work
-    np.testing.assert_allclose(scan.header.attributes["affine"], AFFINE)
+    np.testing.assert_allclose(scan.header.affine, AFFINE)
     assert scan.header.shape == (5, 4) and scan.header.file_shape == (4, 5, 3)
 
 
@@ -54,7 +54,7 @@ def test_reorient(tmp_path):
     path = write(tmp_path / "a.nii")
     scan = data.NiftiScan(path, reorient=True)
     np.testing.assert_allclose(scan[1].image, data.open(path)[1].image[:, ::-1])
-    assert scan.header.attributes["affine"][0, 0] > 0
+    assert scan.header.affine[0, 0] > 0
 
 
 def test_truncated(tmp_path):

@@ -92,7 +92,7 @@ def _ismrmrd(case, scan, quantity, native):
 
 
 def _nifti(case, scan, quantity, native):
-    return scan.header.attributes["affine"] if quantity == "affine" else scan.volume().T  # (z, y, x) -> (x, y, z)
+    return scan.header.affine if quantity == "affine" else scan.volume().T  # (z, y, x) -> (x, y, z)
 
 
 def _cfl(case, scan, quantity, native):

@@ -26,14 +26,16 @@ def flag(*numbers):
     return sum(1 << (n - 1) for n in numbers)
 
 
-def header_xml(encoded=None, recon=None, limits=None, *, trajectory="cartesian", fov=None, extra="", namespace=True):
-    """An ISMRMRD header; limits: name -> (maximum, center)."""
+def header_xml(
+    encoded=None, recon=None, limits=None, *, trajectory="cartesian", fov=None, recon_fov=None, extra="", namespace=True
+):
+    """An ISMRMRD header; limits: name -> (maximum, center); recon_fov: fov, where it is not given."""
 
-    def space(name, matrix):
+    def space(name, matrix, mm):
         if matrix is None:
             return ""
         size = "".join(f"<{a}>{n}</{a}>" for a, n in zip("xyz", matrix, strict=True))
-        view = "".join(f"<{a}>{n}</{a}>" for a, n in zip("xyz", fov or (0, 0, 0), strict=True))
+        view = "".join(f"<{a}>{n}</{a}>" for a, n in zip("xyz", mm or (0, 0, 0), strict=True))
         return f"<{name}><matrixSize>{size}</matrixSize><fieldOfView_mm>{view}</fieldOfView_mm></{name}>"
 
     ranges = "".join(
@@ -42,10 +44,16 @@ def header_xml(encoded=None, recon=None, limits=None, *, trajectory="cartesian",
     )
     xmlns = ' xmlns="http://www.ismrm.org/ISMRMRD"' if namespace else ""
     return (
-        f"<?xml version='1.0'?><ismrmrdHeader{xmlns}><encoding>{space('encodedSpace', encoded)}"
-        f"{space('reconSpace', recon)}<encodingLimits>{ranges}</encodingLimits>"
+        f"<?xml version='1.0'?><ismrmrdHeader{xmlns}><encoding>{space('encodedSpace', encoded, fov)}"
+        f"{space('reconSpace', recon, recon_fov or fov)}<encodingLimits>{ranges}</encodingLimits>"
         f"<trajectory>{trajectory}</trajectory>{extra}</encoding></ismrmrdHeader>"
     )
+
+
+def lines_of_columns(kspace, first=0, columns=None, **fixed):
+    """Lines of k-space (coil, readout, ky): column j at kspace_encode_step_1 = j - first."""
+    columns = range(kspace.shape[-1]) if columns is None else columns
+    return [{"data": kspace[..., j], "kspace_encode_step_1": int(j) - first, **fixed} for j in columns]
 
 
 def write_ismrmrd(path, lines, xml):
