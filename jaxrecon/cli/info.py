@@ -92,6 +92,9 @@ def _describe_header(header: "Header"):
     rows = [("format", header.format), ("contents", "k-space" if header.has_kspace else "images")]
     frames = f", {header.n_frames} frames of {header.n_slices // header.n_frames}" if header.n_frames > 1 else ""
     rows.append(("slices", f"{header.n_slices}{frames}"))
+    counted = {name: len(np.unique(values)) for name, values in header.counters.items()}
+    if counted := {name: n for name, n in counted.items() if n > 1}:
+        rows.append(("slices are of", ", ".join(f"{name} {n}" for name, n in counted.items()) + " (scan[i].counters)"))
     if header.has_kspace:
         rows.append(("coils", str(header.n_coils)))
     axes = header.slice_axes[-len(header.shape) :]
