@@ -13,7 +13,7 @@ from ..classical.methods import METHODS
 from ..coils.estimate import SMALLEST_CALIBRATION
 from ..data.center import warn_off_center
 from ..data.geometry import crop_in_words, voxel_size
-from ..data.masks import acquired_mask, read_mask
+from ..data.masks import acquired_mask, acquired_part, fully_sampled, read_mask, whole_readout
 from ..sampling.pattern import Pattern, pattern
 from .common import choices, say
 
@@ -148,10 +148,12 @@ def _describe_kspace(scan: "Scan", path):
         return [*rows, ("pattern", "the middle slice holds zeros only")]
     mask, source = acquired_mask(part, header)
     found = pattern(mask, header.shape)
-    acquired = np.broadcast_to(mask, header.shape)[:, slice(*(header.padding or (None, None)))]
+    acquired = acquired_part(mask, header)
     kind = f"{found.kind}, {source}"
-    if acquired.all():
+    if fully_sampled(mask, header):
         kind = "fully sampled" + (" within the acquired columns" if header.padding else "")
+    if not whole_readout(mask, header):
+        kind += "; asymmetric echo: the readout was not measured as a whole"
     rows += [("pattern", kind), ("acceleration", _acceleration(found, acquired, header))]
     rows.append(
         ("calibration", f"complete center: {found.center}; the largest square has {found.square} samples a side")

@@ -66,6 +66,15 @@ class FastMRIScan(Scan):
         with reading(self.path, "attributes", expected="numbers for sizes and acceleration"):
             acceleration = float(attrs["acceleration"]) if "acceleration" in attrs else None
             encoded_matrix = encoding.encoded_matrix or _matrix(attrs.get("encoding_size"))
+            if has_kspace and encoded_matrix and shape[-1] == encoded_matrix[0] != shape[-2]:
+                raise DataError(
+                    "the phase encode is stored before the readout",
+                    file=self.path,
+                    dataset=self._name,
+                    expected=f"axes {axes}, of which {encoded_matrix[0]} samples of the readout, as its header states",
+                    found=f"shape {shape}",
+                    cure="Exchange the last two axes.",
+                )
             recon_matrix = encoding.recon_matrix or _matrix(attrs.get("recon_size"))
             padding = _padding(encoding, attrs, shape[-1])
         self.header = Header(

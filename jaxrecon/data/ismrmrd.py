@@ -211,7 +211,8 @@ class IsmrmrdScan(Scan):
             position, step_1 + grid_y.shift, kz, problem.reshape(-1), kept["number_of_samples"], kept["discard_pre"], kept["discard_post"],
             lines["center_sample"].astype(np.int64), flagged(lines["flags"], REVERSE), step_1, step_2,
         )  # fmt: skip
-        self._grid = n_kz, grid_y.n, max(int(n_samples.max()), size_x)
+        self._longest = int(n_samples.max())
+        self._grid = n_kz, grid_y.n, max(self._longest, size_x)
         # limits that the lines exceed say nothing of what was not acquired
         within = limit is not None and limit.maximum is not None and step_1.max() <= limit.maximum
         self._padding = acquired_columns(limit, grid_y.shift, grid_y.n) if within else None
@@ -262,6 +263,8 @@ class IsmrmrdScan(Scan):
             crop_reason=crop_reason(encoding),
             affine=affine,
             counters=self._counters(),
+            # slices of a 2D scan have a mask that shows it
+            readout_complete=not self._is_3d or self._longest == n_kx,
             padding=self._padding if self._cartesian and not self._is_3d else None,
             acquisition=encoding.protocol,
             acceleration=encoding.acceleration,

@@ -37,6 +37,29 @@ def acquired_mask(part: Slice, header: Header) -> tuple[Bool[np.ndarray, "..."],
     return mask, source
 
 
+def acquired_part(mask: Bool[np.ndarray, "..."], header: Header) -> Bool[np.ndarray, "*frame y columns"]:
+    """A mask of the columns that were acquired, (..., y, x) without the padding.
+
+    Args:
+      mask: broadcasts against (y, x).
+      header: header of the scan.
+    """
+    whole = np.broadcast_to(mask, np.broadcast_shapes(mask.shape, header.shape))
+    return whole[..., slice(*(header.padding or (None, None)))]
+
+
+def whole_readout(mask: Bool[np.ndarray, "..."], header: Header) -> bool:
+    """Whether all samples of each measured line were measured: an asymmetric echo is not fully sampled."""
+    part = acquired_part(mask, header)
+    lines_are_columns = header.slice_axes[-2:-1] in (("readout",), ("kx",))
+    return header.readout_complete and (not lines_are_columns or bool((part.all(-2) == part.any(-2)).all()))
+
+
+def fully_sampled(mask: Bool[np.ndarray, "..."], header: Header) -> bool:
+    """Whether all samples of the acquired columns were measured."""
+    return header.readout_complete and bool(acquired_part(mask, header).all())
+
+
 def seen_mask(kspace: Complex[np.ndarray, "*frame coil y x"]) -> Bool[np.ndarray, "..."] | None:
     """The mask seen from the zeros, of frames (or neighbours) as `stack_masks` has it; None: no sample is zero."""
     return sampled(kspace) if kspace.ndim < 4 else stack_masks([sampled(frame) for frame in kspace])

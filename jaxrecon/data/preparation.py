@@ -17,6 +17,7 @@ from ..host import coil_images, combine, crop_or_pad, fftc, ifftc, rss
 from ..metrics import crop_to_target
 from ..operators import CARTESIAN, EncodingRecord
 from .detect import open as open_scan
+from .masks import whole_readout
 from .scan import Header, Slice
 
 Example = dict[str, Any]
@@ -67,11 +68,17 @@ def check_full(part: Slice) -> None:
     """Refuse k-space that its mask calls undersampled: what has gaps, but not what ends before the edges of the matrix.
 
     Measured samples must be LEAST_SAMPLED of those that lie between measured ones along x or along y. Columns of
-    zeros at the sides (header padding, partial Fourier) and the corners around an ellipse do not count.
+    zeros at the sides (header padding, partial Fourier) and the corners around an ellipse do not count; the readout must be
+    whole.
 
     Raises:
-      ValueError: there are gaps.
+      ValueError: there are gaps, or an asymmetric echo.
     """
+    header = _header(part.file)
+    if header is not None and not whole_readout(np.ones((1, 1), bool) if part.mask is None else part.mask, header):
+        raise UserError(
+            f"{name_of(part)}: expected full k-space to make a target from, found a part of the readout (asymmetric echo)"
+        )
     if part.mask is None:
         return
     mask = np.atleast_2d(part.mask) != 0

@@ -15,7 +15,7 @@ from ..coils import espirit, jsense
 from ..files import atomic, reading
 from .detect import open as open_scan
 from .hdf5 import opened
-from .masks import acquired_mask
+from .masks import acquired_mask, acquired_part, whole_readout
 from .preparation import combined_target
 from .scan import Scan, remove_oversampling
 
@@ -148,7 +148,11 @@ def _slice(scan: Scan, index: int, settings: MapSettings) -> dict[str, np.ndarra
     kspace = part.kspace
     assert kspace is not None  # the header has said so
     mask, _ = acquired_mask(part, header)
-    measured = np.broadcast_to(mask, header.shape)[:, slice(*(header.padding or (None, None)))].mean()
+    if not whole_readout(mask, header):
+        raise UserError(
+            f"{name}: a target needs fully sampled k-space, but an asymmetric echo has a part of its readout"
+        )
+    measured = acquired_part(mask, header).mean()
     if measured < LEAST_MEASURED:
         raise UserError(f"{name}: a target needs fully sampled k-space, but {100 * measured:.0f} % of it are measured")
     if header.slice_axes[-2] == "readout" and header.crop and header.crop[0] < kspace.shape[-2]:

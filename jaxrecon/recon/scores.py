@@ -11,6 +11,7 @@ from .. import host, metrics
 from ..checks import UserError
 from ..data import Scan, acquired_mask, crop_to_recon_size
 from ..data import open as open_scan
+from ..data.masks import fully_sampled
 from ..metrics import Evaluation
 
 RANGE_OF_FILE = ("promptmr-plus-fastmri",)
@@ -94,8 +95,7 @@ def _reference(scan: Scan, slices: Sequence[int]) -> np.ndarray:
         image = part.image if part.image is not None else part.target
         if image is None:
             mask, _ = acquired_mask(part, header)
-            columns = slice(*(header.padding or (None, None)))
-            if len(header.shape) == 1 or not np.broadcast_to(mask, header.shape)[:, columns].all():
+            if len(header.shape) == 1 or not fully_sampled(mask, header):
                 raise UserError(
                     f"file {scan.path}: expected a target, images, or fully sampled k-space, found undersampled k-space"
                 )

@@ -19,7 +19,7 @@ from ..coils.estimate import LARGEST_CALIBRATION, estimate_maps
 from ..complex_ops import rss
 from ..data import Header, Scan, Slice, crop_to_recon_size
 from ..data.geometry import interpolated
-from ..data.masks import acquired_mask, plane
+from ..data.masks import acquired_mask, fully_sampled, plane
 from ..data.parts import Parts
 from ..problem import Problem
 from ..sampling.named import check_center
@@ -154,9 +154,7 @@ def reference_of(
     part, header = result.part, parts.scan.header
     if part.target is not None:
         return np.abs(part.target)
-    columns = slice(*(header.padding or (None, None)))
-    whole = lambda a: np.broadcast_to(a, np.broadcast_shapes(a.shape, header.shape))[..., columns].all()
-    if not whole(result.measured) or whole(result.mask):
+    if not fully_sampled(result.measured, header) or fully_sampled(result.mask, header):
         return None
     return zero_filled_rss(result, parts, mask=result.measured, size=size)
 

@@ -73,6 +73,24 @@ def test_padding_stays_within_the_columns(tmp_path):
     assert data.open(write_fastmri(tmp_path / "w.h5", complex_array(1, 1, 8, 10), xml=xml)).header.padding == (0, 10)
 
 
+@pytest.mark.parametrize("limit", [(20, 40), (10, 22), (2, 0)])
+def test_padding_never_excludes_the_centre(tmp_path, limit):
+    """Limits (maximum, centre) by which the middle column was not acquired cannot be right."""
+    xml = header_xml((8, 48, 1), None, {"kspace_encoding_step_1": limit})
+    header = data.open(write_fastmri(tmp_path / "w.h5", complex_array(1, 1, 8, 48), xml=xml)).header
+    assert header.padding is None or header.padding[0] <= 24 < header.padding[1]
+    stated = write_fastmri(tmp_path / "s.h5", complex_array(1, 1, 8, 48), padding_left=25, padding_right=48)
+    assert data.open(stated).header.padding is None
+
+
+def test_phase_first_is_refused(tmp_path):
+    """The header says 128 samples of the readout, the data have them on the last axis."""
+    path = write_fastmri(tmp_path / "p.h5", complex_array(1, 2, 48, 128), xml=header_xml((128, 48, 1)))
+    with pytest.raises(DataError, match="phase encode is stored before the readout") as caught:
+        data.open(path)
+    assert caught.value.found == "shape (1, 2, 48, 128)" and "128 samples" in str(caught.value)
+
+
 def test_reconstructions_are_images(tmp_path):
     images = np.random.default_rng(0).random((2, 3, 5, 4)).astype(np.float32)
     scan = data.open(write_fastmri(tmp_path / "r.h5", None, reconstruction=images))
