@@ -111,12 +111,14 @@ def _describe_header(header: "Header"):
         rows.append(("crop", crop_in_words(header)))
     if header.affine is not None:
         rows.append(("voxel", " x ".join(f"{size:.4g}" for size in voxel_size(header.affine)) + " mm (x, y, slice)"))
+    if "slices" in header.attributes:
+        rows.append(("slices lie", header.attributes["slices"]))
     if header.acquisition:
         rows.append(("acquisition", header.acquisition))
     kept = [n for n in ("target", "maps", "mask") if getattr(header, f"has_{n}")]
     if kept:
         rows.append(("holds also", ", ".join(kept)))
-    known = ("acquisition", "acceleration", "patient_id")  # who it was does not belong on a screen
+    known = ("acquisition", "acceleration", "patient_id", "slices")  # who it was does not belong on a screen
     shown = {k: v for k, v in header.attributes.items() if isinstance(v, str | int | float) and k not in known}
     return rows + [("attributes", ", ".join(f"{k} {v}" for k, v in shown.items()))] * bool(shown)
 
@@ -178,6 +180,8 @@ def _uses(header: "Header", pattern: Pattern, path):
         methods += "; one coil needs no maps"
     elif header.has_maps:
         methods += "; with the maps of the file"
+    elif header.has_calibration:
+        methods += "; maps estimated from the separate calibration lines"
     elif pattern.square >= SMALLEST_CALIBRATION:
         methods += "; maps estimated from the center"
     else:

@@ -212,7 +212,10 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
     elif found.calibration is not None:
         width, kernel = found.calibration
         sets = f", {settings.n_sets} sets" if settings.n_sets > 1 else ""
-        text = f"{settings.maps} from the central {width} x {width} samples, kernels of {kernel} x {kernel}{sets}"
+        source = " of the separate calibration lines" if header.has_calibration else ""
+        text = (
+            f"{settings.maps} from the central {width} x {width} samples{source}, kernels of {kernel} x {kernel}{sets}"
+        )
         rows.append(("maps", text, "--maps, --calib-size, --map-sets"))
     else:
         rows.append(("maps", options.maps or "those of the file", "--maps"))

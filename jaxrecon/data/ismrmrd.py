@@ -1,9 +1,10 @@
 """ISMRMRD raw data, read by field names: 2D stacks, 3D scans, mridata.org's layout, and non-Cartesian lines."""
 
-import math
+import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import h5py
 import numpy as np
@@ -11,15 +12,12 @@ from jaxtyping import Complex, Int
 
 from ..checks import DataError, check_bytes
 from ..files import check_expansion, check_file, reading
-from ..host import fftc, ifftc
-from .geometry import crop_reason, kept_pixels
+from ..host import crop_or_pad, fftc, ifftc
+from .geometry import kept_pixels
 from .hdf5 import dataset, opened
 from .ismrmrd_header import (
-    CALIBRATION,
-    CALIBRATION_AND_IMAGING,
     MAX_MATRIX,
     NOISE,
-    NOT_IMAGING,
     REVERSE,
     Encoding,
     acquired_columns,
@@ -29,19 +27,22 @@ from .ismrmrd_header import (
     parse_header,
     trajectory_scale,
 )
-from .ismrmrd_place import images_affine
+from .ismrmrd_heads import (
+    PROBLEM,
+    STEPS,
+    calibration_lines,
+    image_encoding,
+    line_roles,
+    problem_counters,
+    read_coil_weights,
+    read_heads,
+    warn_left_out,
+)
+from .ismrmrd_images import with_encoding
 from .scan import Header, Scan, Slice, latest_volume, volume_key
 
 BLOCK = 1024
 """Lines read at once."""
-PROBLEM = ("contrast", "phase", "repetition", "set", "slice")
-"""Indices that tell one problem from another; average and segment do not."""
-STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
-HEAD = {
-    "flags", "idx", "number_of_samples", "active_channels", "center_sample", "discard_pre", "discard_post",
-    "encoding_space_ref", "trajectory_dimensions", "sample_time_us",
-}  # fmt: skip
-"""What is needed of a head; its layout in memory differs between writers."""
 
 
 class Lines(NamedTuple):
@@ -66,7 +67,8 @@ class IsmrmrdScan(Scan):
     Lines are placed by their encoding indices, so that the centre of the encoding limits lands on n // 2, in a matrix larger
     than the stated one if need be, and by their centre sample along the readout (partial Fourier, asymmetric echo);
     repeated lines are averaged; reversed lines are flipped. Images keep the field of view of the reconstruction, whatever
-    its matrix. Calibration lines join where the header says that they are embedded (or some also are imaging lines). What
+    its matrix. Calibration lines join where the header says that they are embedded (or some also are imaging lines); else
+    they are `Slice.calibration` of 2D problems of the same slice and field of view. What
     is no image (noise, navigators, dummies ...) is left out; noise is `noise`.
 
     Problems are the combinations of contrast, phase, repetition, set and slice. A 2D problem is k-space (coil, readout,
@@ -79,6 +81,8 @@ class IsmrmrdScan(Scan):
       slice_in_image_domain: mridata.org's layout, where the slice index counts positions, already transformed, with an
         alternating sign, of what the header calls a 3D encoding. None: decide so where the header states several kz but
         all lines are at step_2 = 0 and there is a slice index for each kz.
+      encoding: which encoding is read, where the file has several; None: the first with more than calibration lines.
+      calibration: read the separate calibration lines in place of the images.
 
     Raises:
       DataError: the file is damaged, or its lines and its header disagree.
@@ -86,25 +90,32 @@ class IsmrmrdScan(Scan):
     Source: ISMRMRD (Inati et al., MRM 2017); the layout of mridata.org as read by dl-cs and GLEAM.
     """
 
-    def __init__(self, path: str | Path, *, slice_in_image_domain: bool | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        slice_in_image_domain: bool | None = None,
+        encoding: int | None = None,
+        calibration: bool = False,
+    ):
         self.path = check_file(path)
         with opened(self.path) as file:
             self._group = find_group(file, self.path)
             xml = dataset(file[self._group], "xml", self.path)
             with reading(self.path, f"{self._group}/xml", expected="the XML header"):
                 text = xml[()]
-            encoding = parse_header(text, self.path, f"{self._group}/xml")
-            heads = self._read_heads(file)
-            attributes = self._read_coil_weights(file)
-        flags = heads["flags"]
-        self._noise = np.flatnonzero(flagged(flags, NOISE))
+            heads = read_heads(self._table(file), self.path, f"{self._group}/data")
+            attributes: dict[str, Any] = read_coil_weights(file[self._group], self.path)
+        self._noise = np.flatnonzero(flagged(heads["flags"], NOISE))
         self._noise_sizes = [(int(h["active_channels"]), int(h["number_of_samples"])) for h in heads[self._noise]]
-        imaging = ~flagged(flags, *NOT_IMAGING) & (heads["encoding_space_ref"] == 0)
-        only_calibration = flagged(flags, CALIBRATION) & ~flagged(flags, CALIBRATION_AND_IMAGING)
-        mode = encoding.calibration_mode
-        embedded = mode == "embedded" or (mode is None and flagged(flags, CALIBRATION_AND_IMAGING).any())
-        if not embedded and (imaging & ~only_calibration).any():
-            imaging &= ~only_calibration
+        parse = functools.partial(parse_header, text, self.path, f"{self._group}/xml")
+        space = image_encoding(heads) if encoding is None else encoding
+        stated = parse(encoding_space=space)
+        roles = line_roles(heads, space, stated.calibration_mode)
+        imaging = roles.imaging
+        if calibration:
+            imaging, space = calibration_lines(heads, roles)
+            stated = parse(encoding_space=space)
         if not imaging.any():
             raise DataError(
                 "there is no imaging line",
@@ -118,9 +129,37 @@ class IsmrmrdScan(Scan):
         if len(channels) != 1 or channels[0] == 0:
             self._wrong("the number of coils changes between lines", "one number of coils", channels.tolist())
         self._n_coils = int(channels[0])
-        self._cartesian = encoding.trajectory == "cartesian" or not lines["trajectory_dimensions"].any()
-        self._place(encoding, lines, np.flatnonzero(imaging), slice_in_image_domain)
-        self._set_header(encoding, heads, attributes, lines)
+        self._cartesian = stated.trajectory == "cartesian" or not lines["trajectory_dimensions"].any()
+        self._place(stated, lines, np.flatnonzero(imaging), slice_in_image_domain)
+        if not calibration and encoding is None:
+            warn_left_out(heads, roles, space, self.path)
+        attributes |= {"encoding": space, "n_calibration_lines": int(roles.calibration.sum())}
+        self._set_header(stated, heads, attributes, lines)
+        self._calibration = self._separate(roles) if not calibration else None
+        self.header = dataclasses.replace(self.header, has_calibration=self._calibration is not None)
+
+    def _separate(self, roles) -> "IsmrmrdScan | None":
+        """The scan of the separate calibration lines, where maps of these images can be estimated from them."""
+        if not roles.calibration.any() or not self._cartesian or self._is_3d:
+            return None
+        scan = IsmrmrdScan(self.path, calibration=True)
+        own, other = ((header.encoded_fov or (0, 0))[:2] for header in (self.header, scan.header))
+        fits = scan._cartesian and not scan._is_3d and scan._n_coils == self._n_coils
+        return scan if fits and np.allclose(own, other, rtol=0.01) else None
+
+    def _calibration_of(self, index: int) -> Complex[np.ndarray, "coil y x"] | None:
+        """The calibration lines of a problem, or those of its slice, on its grid."""
+        scan = self._calibration
+        if scan is None:
+            return None
+        own = self._problems[index]
+        same = [*np.flatnonzero((scan._problems == own).all(1)), *np.flatnonzero(scan._problems[:, -1] == own[-1])]
+        if not same:
+            return None
+        kspace = scan._assemble(int(same[0]))[0][:, 0]
+        for axis, n in ((-2, self._grid[1]), (-1, self._grid[2])):
+            kspace = crop_or_pad(kspace, n, axis)
+        return np.ascontiguousarray(kspace.swapaxes(-1, -2))
 
     @property
     def noise(self) -> Complex[np.ndarray, "line coil sample"] | None:
@@ -145,40 +184,6 @@ class IsmrmrdScan(Scan):
 
     def _table(self, file) -> h5py.Dataset:
         return dataset(file[self._group], "data", self.path)
-
-    def _read_heads(self, file):
-        table = self._table(file)
-        names = table.dtype.names or ()
-        if not {"head", "data"} <= set(names) or table.ndim != 1 or not len(table):
-            self._wrong(
-                "it is no table of acquisitions",
-                "fields head, traj, data",
-                f"fields {list(names)}, shape {table.shape}",
-            )
-        with reading(self.path, f"{self._group}/data", expected="the heads of the acquisitions"):
-            n_chunks = table.id.get_num_chunks() if table.chunks else 0
-            if table.chunks and n_chunks < math.ceil(len(table) / table.chunks[0]):
-                self._wrong(
-                    "acquisitions were never written",
-                    f"{len(table)} acquisitions",
-                    f"{n_chunks} blocks of {table.chunks[0]}",
-                )
-            heads = table.fields("head")[:]
-        found = heads.dtype.names or ()
-        missing = sorted(HEAD - set(found)) or sorted({*STEPS, *PROBLEM} - set(heads["idx"].dtype.names or ()))
-        if missing:
-            self._wrong("the heads lack fields", f"the fields {missing}", list(found))
-        return heads
-
-    def _read_coil_weights(self, file):
-        """mridata.org: w = sqrt((1 / std^2) / sum(1 / std^2)) from the array `rec_std`, not applied to the data."""
-        if "rec_std" not in file[self._group]:
-            return {}
-        with reading(self.path, f"{self._group}/rec_std"):
-            std = np.ravel(dataset(file[self._group], "rec_std", self.path)[()]).astype(np.float64)
-        if not (std > 0).all():
-            raise DataError("a standard deviation is not positive", file=self.path, dataset="rec_std", found=std)
-        return {"coil_weights": np.sqrt(std**-2 / np.sum(std**-2))}
 
     def _place(self, encoding: Encoding, lines, position, slice_in_image_domain):
         """Where each line goes: grid indices, the number of its problem, and the sizes of the grid."""
@@ -221,8 +226,7 @@ class IsmrmrdScan(Scan):
         n_kz, n_ky, n_kx = self._grid
         self._is_3d = self._cartesian and n_kz > 1
         self._field_of_view = encoding.field_of_view
-        kept = [kept_pixels(n, axis, encoding) for axis, n in enumerate((n_kx, n_ky, n_kz))]
-        self._recon_x = kept[0]
+        self._recon_x = kept_pixels(n_kx, 0, encoding)
         if self._cartesian:
             shape: tuple[int, ...] = (n_ky, n_kz) if self._is_3d else (n_kx, n_ky)
             size = self._n_coils * n_kz * n_ky * n_kx
@@ -234,20 +238,14 @@ class IsmrmrdScan(Scan):
             shape, slice_axes = (int(per_problem[0]),), ("coil", "sample")
         attributes = {
             **attributes,
-            "trajectory": encoding.trajectory,
             "n_acquisitions": len(heads),
             "n_imaging_lines": len(lines),
             "n_noise_lines": len(self._noise),
             "sample_time_us": float(lines["sample_time_us"][0]),
         }
-        affine, evenly = None, True
-        if self._cartesian:
-            affine, evenly = images_affine(lines, encoding, self._grid, kept[0], is_3d=self._is_3d)
-        if not evenly:
-            attributes["slices"] = "not evenly spaced in the order of their index"
         if len(self._noise):
             attributes["noise_sample_time_us"] = float(heads["sample_time_us"][self._noise[0]])
-        self.header = Header(
+        header = Header(
             format="ISMRMRD",
             n_slices=len(self._problems) * (self._recon_x if self._is_3d else 1),
             n_coils=self._n_coils,
@@ -255,29 +253,15 @@ class IsmrmrdScan(Scan):
             file_shape=(len(heads),),
             file_axes=("acquisition",),
             slice_axes=slice_axes,
-            encoded_matrix=encoding.encoded_matrix or (n_kx, n_ky, n_kz),
-            recon_matrix=encoding.recon_matrix,
-            encoded_fov=encoding.field_of_view,
-            recon_fov=encoding.recon_field_of_view,
-            crop=((kept[1], kept[2]) if self._is_3d else (kept[0], kept[1])) if self._cartesian else None,
-            crop_reason=crop_reason(encoding),
-            affine=affine,
-            counters=self._counters(),
+            counters=problem_counters(self._problems, self._counted, self._recon_x if self._is_3d else None),
             # slices of a 2D scan have a mask that shows it
             readout_complete=not self._is_3d or self._longest == n_kx,
             padding=self._padding if self._cartesian and not self._is_3d else None,
-            acquisition=encoding.protocol,
-            acceleration=encoding.acceleration,
             has_mask=True,
             has_volume=self._is_3d,
             attributes=attributes,
         )
-
-    def _counters(self) -> dict[str, np.ndarray]:
-        """What each slice is of: the indices of its problem, and in 3D its position along the readout."""
-        n = self._recon_x if self._is_3d else 1
-        counters = {name: np.repeat(column, n) for name, column in zip(self._counted, self._problems.T, strict=True)}
-        return {**counters, "readout": np.tile(np.arange(n), len(self._problems))} if self._is_3d else counters
+        self.header = with_encoding(header, encoding, lines, self._grid if self._cartesian else None)
 
     def _read_lines(self, positions, field: str = "data") -> Iterator[np.ndarray]:
         """The raw numbers of some lines, given in the order of the file; neighbours are read together."""
@@ -361,7 +345,11 @@ class IsmrmrdScan(Scan):
             kspace, readout = self._assemble(index)
             kspace, mask = kspace[:, 0], self._measured(index)
             mask = mask if readout.all() else readout[:, None] & mask
-        return Slice(kspace=np.ascontiguousarray(kspace.swapaxes(-1, -2)), mask=None if mask.all() else np.array(mask))
+        return Slice(
+            kspace=np.ascontiguousarray(kspace.swapaxes(-1, -2)),
+            mask=None if mask.all() else np.array(mask),
+            calibration=None if self._is_3d else self._calibration_of(index),
+        )
 
     def _measured(self, problem):
         """Which (kz, ky) have a line; slices in the image domain make a sample of k-space only all together."""

@@ -26,7 +26,7 @@ class Limit:
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """The first encoding of an ISMRMRD header; None (or empty) where the header leaves something out.
+    """One encoding of an ISMRMRD header; None (or empty) where the header leaves something out.
 
     Attributes:
       encoded_matrix: (x, y, z), x = readout.
@@ -51,16 +51,18 @@ class Encoding:
     calibration_mode: str | None = None
 
 
-def parse_header(xml: object, file: Path, name: str) -> Encoding:
-    """Read the XML header, whatever its namespace, and tolerate absent parts.
+def parse_header(xml: object, file: Path, name: str, *, encoding_space: int = 0) -> Encoding:
+    """Read one encoding of the XML header, whatever its namespace, and tolerate absent parts.
 
     Args:
       xml: text or bytes, or an array of one such.
       file: the file, for messages.
       name: the dataset, for messages.
+      encoding_space: which of its encodings.
 
     Raises:
-      DataError: it is no well-formed XML, defines entities (an expansion attack), or a number in it is not plausible.
+      DataError: it is no well-formed XML, defines entities (an expansion attack), lacks the encoding, or a number in it is
+        not plausible.
     """
     from defusedxml import DefusedXmlException, ElementTree
 
@@ -105,7 +107,16 @@ def parse_header(xml: object, file: Path, name: str) -> Encoding:
         values = [number(node, f"{path}/{axis}", convert) for axis in "xyz"]
         return None if None in values or not any(values) else tuple(values)
 
-    encoding = root.find(_any("encoding"))
+    encodings = root.findall(_any("encoding"))
+    if encoding_space and encoding_space >= len(encodings):
+        raise DataError(
+            f"the header lacks encoding {encoding_space}, of which the lines are",
+            file=file,
+            dataset=name,
+            expected=f"{encoding_space + 1} encodings",
+            found=len(encodings),
+        )
+    encoding = encodings[encoding_space] if encodings else None
     parallel = encoding.find(_any("parallelImaging")) if encoding is not None else None
     factors = [number(parallel, f"accelerationFactor/kspace_encoding_step_{i}", float) for i in (1, 2)]
     limits = encoding.find(_any("encodingLimits")) if encoding is not None else None

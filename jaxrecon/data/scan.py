@@ -30,6 +30,8 @@ class Slice:
       target: (y, x), the reference image of the file (its size may be smaller than k-space's).
       maps: (coil, y, x) or (set, coil, y, x) complex64 sensitivity maps.
       trajectory: (sample, ndim) in radians per pixel, columns ordered as the image axes.
+      calibration: (coil, y, x) complex64, calibration lines that are no part of kspace, on its grid, 0 where not measured:
+        maps are estimated from them.
       index: the position in its scan.
       frame: which of the n_frames time frames of its series it is, from 0.
       n_frames: number of time frames; 1 for a still image.
@@ -43,6 +45,7 @@ class Slice:
     target: Inexact[np.ndarray, "h w"] | None = None
     maps: Complex[np.ndarray, "..."] | None = None
     trajectory: Float[np.ndarray, "sample ndim"] | None = None
+    calibration: Complex[np.ndarray, "coil y x"] | None = None
     index: int = 0
     frame: int = 0
     n_frames: int = 1
@@ -81,6 +84,7 @@ class Header:
       has_mask: the sampling pattern is stated by the file, not merely seen from zeros.
       has_target: slices have a target.
       has_maps: slices have maps.
+      has_calibration: slices have separate calibration lines.
       has_volume: `Scan.volume` works.
       attributes: further values by name, e.g. `max` and `norm` of fastMRI's target volume.
     """
@@ -109,6 +113,7 @@ class Header:
     has_mask: bool = False
     has_target: bool = False
     has_maps: bool = False
+    has_calibration: bool = False
     has_volume: bool = False
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -167,7 +172,7 @@ class Scan(abc.ABC):
         """
         index = self._position(index)
         part = self._read(index)
-        for name in ("kspace", "image", "target", "maps", "trajectory"):
+        for name in ("kspace", "image", "target", "maps", "trajectory", "calibration"):
             if (array := getattr(part, name)) is not None:
                 check_finite(f"slice {index}", array, file=self.path, dataset=name)
         header = self.header

@@ -12,7 +12,7 @@ from ..data.center import warn_off_center
 from ..data.masks import acquired_mask, plane
 from ..sampling.pattern import pattern
 from .settings import ESTIMATED, Settings
-from .slicewise import ExtraMask
+from .slicewise import ExtraMask, calibration_data
 
 
 class Description(NamedTuple):
@@ -53,7 +53,7 @@ def describe(
         raise UserError(f"{name(index)}: expected measured samples, found none")
     calibration = None
     if settings.needs_maps and settings.maps in ESTIMATED:
-        _, center = time_average(part.kspace, mask)
+        _, center = time_average(*calibration_data(part.kspace, mask, part.calibration))
         calibration = calibration_size(
             center, header.shape, method=settings.estimates["method"], calib_size=settings.calib_size, name=name(index)
         )

@@ -133,7 +133,9 @@ def slices(
         given = None
         if settings.needs_maps and settings.maps not in ESTIMATED:
             given = part.maps if maps is None else maps(part)
-        image, used, scale = reconstruct_slice(kspace, mask, settings, maps=given, acs=acs, name=name(i))
+        image, used, scale = reconstruct_slice(
+            kspace, mask, settings, maps=given, acs=acs, calibration=part.calibration, name=name(i)
+        )
         image = size.of(np.asarray(image), header, part.target)
         yield SliceResult(i, image, used, scale, mask, part, measured)
 
@@ -175,6 +177,7 @@ def reconstruct_slice(
     *,
     maps: Complex[np.ndarray, "..."] | None = None,
     acs: Bool[np.ndarray, "..."] | None = None,
+    calibration: Complex[np.ndarray, "coil y x"] | None = None,
     name: str = "k-space",
 ) -> tuple[Inexact[np.ndarray, "*frame y x"], Complex[np.ndarray, "..."] | None, float]:
     """Reconstruct one slice, or by a network of frames one time series; zeros where nothing was measured.
@@ -185,6 +188,7 @@ def reconstruct_slice(
       settings: completed choices.
       maps: (coil, y, x) or (set, coil, y, x), where settings do not have them estimated.
       acs: mask of the calibration region, (1, x) or (y, x), for networks that estimate maps; None: found in the mask.
+      calibration: separate calibration lines, of which maps are estimated, as `Slice.calibration`; None: of k-space.
       name: what messages call the slice.
 
     Returns:
@@ -199,7 +203,7 @@ def reconstruct_slice(
         shape = kspace.shape[1:] if network is None else network.image_shape(kspace.shape, mask)
         return np.zeros(shape, np.complex64), maps, 1.0
     if maps is None and settings.needs_maps:
-        maps = estimate_maps(kspace, mask, **settings.estimates, name=name)
+        maps = estimate_maps(*calibration_data(kspace, mask, calibration), **settings.estimates, name=name)
         if not np.any(maps):  # no pixel passed ESPIRiT's threshold: nothing but noise
             return np.zeros((*kspace.shape[:-3], *kspace.shape[-2:]), np.complex64), maps, 1.0
     if network is not None:
@@ -208,6 +212,17 @@ def reconstruct_slice(
     problem = Problem.from_numpy(kspace, mask=mask, maps=maps if settings.needs_maps else None)
     solved, scale = reconstruct_problem(problem, settings)
     return np.asarray(solved), None if maps is None else np.asarray(maps), float(scale)
+
+
+def calibration_data(
+    kspace: Complex[np.ndarray, "*frame coil y x"],
+    mask: Bool[np.ndarray, "..."],
+    calibration: Complex[np.ndarray, "coil y x"] | None,
+) -> tuple[Complex[np.ndarray, "*frame coil y x"], Bool[np.ndarray, "..."]]:
+    """K-space that maps are estimated of, and its mask: the separate calibration lines, where there are any."""
+    if calibration is None:
+        return kspace, mask
+    return calibration, np.any(calibration != 0, -3)
 
 
 def reconstruct_problem(problem: Problem, settings: Settings) -> tuple[Inexact[Array, "*frame y x"], Float[Array, ""]]:

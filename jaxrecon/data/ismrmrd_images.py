@@ -1,14 +1,49 @@
-"""Where the images of ISMRMRD lines lie: voxel size from the header, orientation and place from the lines' heads."""
+"""What ISMRMRD files say of their images: field of view and voxel size in the header, orientation and place in the heads."""
+
+import dataclasses
 
 import numpy as np
 from jaxtyping import Float
 
-from .geometry import axis_affine, centred_affine
+from .geometry import axis_affine, centred_affine, crop_reason, kept_pixels
 from .ismrmrd_header import Encoding
+from .scan import Header
 
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 TO_RAS = np.array([-1.0, -1.0, 1.0])
 """ISMRMRD's patient coordinates grow to the left and to the back, NIfTI's to the right and to the front."""
+
+
+def with_encoding(header: Header, encoding: Encoding, lines: np.ndarray, grid: tuple[int, int, int] | None) -> Header:
+    """A header with what the encoding states, and of Cartesian images with their crop and place.
+
+    Args:
+      header: its other values.
+      encoding: the encoding of the images.
+      lines: heads of the imaging lines.
+      grid: matrix (kz, ky, kx) of the lines; None: they are not Cartesian.
+    """
+    attributes = {**header.attributes, "trajectory": encoding.trajectory}
+    affine = crop = None
+    if grid is not None:
+        z, y, x = (kept_pixels(n, axis, encoding) for axis, n in zip((2, 1, 0), grid, strict=True))
+        crop = (y, z) if header.has_volume else (x, y)
+        affine, evenly = images_affine(lines, encoding, grid, x, is_3d=header.has_volume)
+        if not evenly:
+            attributes["slices"] = "not evenly spaced in the order of their index"
+    return dataclasses.replace(
+        header,
+        encoded_matrix=encoding.encoded_matrix or (grid and (grid[2], grid[1], grid[0])),
+        recon_matrix=encoding.recon_matrix,
+        encoded_fov=encoding.field_of_view,
+        recon_fov=encoding.recon_field_of_view,
+        crop=crop,
+        crop_reason=crop_reason(encoding),
+        affine=affine,
+        acquisition=encoding.protocol,
+        acceleration=encoding.acceleration,
+        attributes=attributes,
+    )
 
 
 def images_affine(
