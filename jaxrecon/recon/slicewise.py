@@ -188,7 +188,7 @@ def reconstruct_slice(
       settings: completed choices.
       maps: (coil, y, x) or (set, coil, y, x), where settings do not have them estimated.
       acs: mask of the calibration region, (1, x) or (y, x), for networks that estimate maps; None: found in the mask.
-      calibration: separate calibration lines, of which maps are estimated, as `Slice.calibration`; None: of k-space.
+      calibration: separate calibration lines (coil, y, x) that maps are estimated of, as `Slice.calibration`; None: k-space.
       name: what messages call the slice.
 
     Returns:
