@@ -33,6 +33,7 @@ from .ismrmrd_heads import (
     calibration_lines,
     image_encoding,
     line_roles,
+    matching_problem,
     problem_counters,
     read_coil_weights,
     read_heads,
@@ -68,7 +69,7 @@ class IsmrmrdScan(Scan):
     than the stated one if need be, and by their centre sample along the readout (partial Fourier, asymmetric echo);
     repeated lines are averaged; reversed lines are flipped. Images keep the field of view of the reconstruction, whatever
     its matrix. Calibration lines join where the header says that they are embedded (or some also are imaging lines); else
-    they are `Slice.calibration` of 2D problems of the same slice and field of view. What
+    they are `Slice.calibration` of problems of the same slice and field of view. What
     is no image (noise, navigators, dummies ...) is left out; noise is `noise`.
 
     Problems are the combinations of contrast, phase, repetition, set and slice. A 2D problem is k-space (coil, readout,
@@ -140,26 +141,37 @@ class IsmrmrdScan(Scan):
 
     def _separate(self, roles) -> "IsmrmrdScan | None":
         """The scan of the separate calibration lines, where maps of these images can be estimated from them."""
-        if not roles.calibration.any() or not self._cartesian or self._is_3d:
+        if not roles.calibration.any() or not self._cartesian or self._slice_in_image_domain:
             return None
-        scan = IsmrmrdScan(self.path, calibration=True)
-        own, other = ((header.encoded_fov or (0, 0))[:2] for header in (self.header, scan.header))
-        fits = scan._cartesian and not scan._is_3d and scan._n_coils == self._n_coils
-        return scan if fits and np.allclose(own, other, rtol=0.01) else None
+        scan, n_axes = IsmrmrdScan(self.path, calibration=True), 3 if self._is_3d else 2
+        kinds = ((s._n_coils, s._cartesian, s._is_3d, s._recon_x if s._is_3d else 0) for s in (self, scan))
+        views = ((s.header.encoded_fov or (0, 0, 0))[:n_axes] for s in (self, scan))
+        return scan if len(set(kinds)) == 1 and np.allclose(next(views), next(views), rtol=0.01) else None
 
-    def _calibration_of(self, index: int) -> Complex[np.ndarray, "coil y x"] | None:
-        """The calibration lines of a problem, or those of its slice, on its grid."""
+    def _calibration_of(self, problem: int, position: int) -> Complex[np.ndarray, "coil y x"] | None:
+        """The calibration lines of a problem, or those of its slice, on its grid; at a position along the readout in 3D."""
         scan = self._calibration
-        if scan is None:
+        which = None if scan is None else matching_problem(scan._problems, self._problems[problem])
+        if scan is None or which is None:
             return None
-        own = self._problems[index]
-        same = [*np.flatnonzero((scan._problems == own).all(1)), *np.flatnonzero(scan._problems[:, -1] == own[-1])]
-        if not same:
-            return None
-        kspace = scan._assemble(int(same[0]))[0][:, 0]
-        for axis, n in ((-2, self._grid[1]), (-1, self._grid[2])):
+        if self._is_3d:
+            key = volume_key(self.path, which, "calibration")
+            kspace = latest_volume(key, lambda: scan._calibration_volume(which), kind="calibration")[..., position]
+        else:
+            kspace = scan._assemble(which)[0][:, 0]
+        for axis, n in zip((-2, -1), self.header.shape[::-1], strict=True):
             kspace = crop_or_pad(kspace, n, axis)
         return np.ascontiguousarray(kspace.swapaxes(-1, -2))
+
+    def _calibration_volume(self, problem: int) -> Complex[np.ndarray, "coil kz ky x"]:
+        """(coil, kz, ky, x), the readout transformed, of the center that holds all lines: to be kept beside the images."""
+        volume = self._hybrid(problem)
+        for axis in (-3, -2):
+            n = volume.shape[axis]
+            measured = np.flatnonzero(self._measured(problem).any(-1 if axis == -3 else -2))
+            reach = max(n // 2 - measured[0], measured[-1] + 1 - n // 2)
+            volume = crop_or_pad(volume, min(2 * int(reach), n), axis)
+        return volume
 
     @property
     def noise(self) -> Complex[np.ndarray, "line coil sample"] | None:
@@ -342,13 +354,14 @@ class IsmrmrdScan(Scan):
             volume = latest_volume(key, lambda: self._hybrid(problem))
             kspace, mask = volume[..., position], self._measured(problem).T
         else:
+            problem, position = index, 0
             kspace, readout = self._assemble(index)
             kspace, mask = kspace[:, 0], self._measured(index)
             mask = mask if readout.all() else readout[:, None] & mask
         return Slice(
             kspace=np.ascontiguousarray(kspace.swapaxes(-1, -2)),
             mask=None if mask.all() else np.array(mask),
-            calibration=None if self._is_3d else self._calibration_of(index),
+            calibration=self._calibration_of(problem, position),
         )
 
     def _measured(self, problem):

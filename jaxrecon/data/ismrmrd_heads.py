@@ -141,3 +141,9 @@ def problem_counters(
 
 def _only_calibration(heads) -> Lines:
     return flagged(heads["flags"], CALIBRATION) & ~flagged(heads["flags"], CALIBRATION_AND_IMAGING)
+
+
+def matching_problem(problems: Int[np.ndarray, "problem index"], own: Int[np.ndarray, " index"]) -> int | None:
+    """The problem of the same indices, else the first of the same slice, which is the last index; None: there is none."""
+    found = [*np.flatnonzero((problems == own).all(1)), *np.flatnonzero(problems[:, -1] == own[-1])]
+    return int(found[0]) if found else None

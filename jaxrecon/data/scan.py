@@ -311,21 +311,21 @@ def check_shape(
         raise DataError("the shape is wrong", file=file, dataset=name, expected=f"({wanted})", found=tuple(found))
 
 
-_volumes: dict[tuple, np.ndarray] = {}
+_volumes: dict[str, tuple[tuple, np.ndarray]] = {}
 _volumes_lock = threading.Lock()
 
 
-def latest_volume(key: tuple, build: Callable[[], np.ndarray]) -> np.ndarray:
-    """The volume last built in this process, or a new one in its place: two would not fit into memory.
+def latest_volume(key: tuple, build: Callable[[], np.ndarray], *, kind: str = "data") -> np.ndarray:
+    """The volume of a kind last built in this process, or a new one in its place: two would not fit into memory.
 
     Slices along the readout of a 3D scan need all of its lines: the transformed volume stays until another is asked
     for.
     """
     with _volumes_lock:
-        if key not in _volumes:
-            _volumes.clear()
-            _volumes[key] = build()
-        return _volumes[key]
+        if kind not in _volumes or _volumes[kind][0] != key:
+            _volumes.pop(kind, None)
+            _volumes[kind] = key, build()
+        return _volumes[kind][1]
 
 
 def volume_key(path: Path, *rest: object) -> tuple:

@@ -172,7 +172,9 @@ def test_crop_and_padding(tmp_path, capsys):
     assert recon(tmp_path / "pad.h5", tmp_path / "r.h5", *quick) == 0
     assert recon(tmp_path / "pad.h5", tmp_path / "whole.h5", *quick, "--no-crop") == 0
     text = capsys.readouterr().out
-    assert "columns outside 2 to 30" in text and "to 32 x 32 of 40 x 33 pixels: the header's reconstruction matrix" in text
+    assert (
+        "columns outside 2 to 30" in text and "to 32 x 32 of 40 x 33 pixels: the header's reconstruction matrix" in text
+    )
     whole = written(tmp_path / "whole.h5")
     assert whole.shape == (1, 40, 33)
     np.testing.assert_array_equal(written(tmp_path / "r.h5"), whole[:, 4:36, :32])

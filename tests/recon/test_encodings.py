@@ -104,3 +104,29 @@ def test_calibration_of_each_slice(tmp_path):
     with jr.data.open(write_ismrmrd(tmp_path / "a.h5", lines, xml(SHAPE))) as scan:
         for i in range(4):
             np.testing.assert_array_equal(scan[i].calibration[..., 12:28], (i % 2 + 1) * KSPACE[..., 12:28])
+
+
+def test_calibration_of_a_3d_scan(tmp_path):
+    """The center of (ky, kz) before every second line of it; read in any order."""
+    volume = jr.host.fftc(np.stack([KSPACE, 2 * KSPACE, 3 * KSPACE, 0 * KSPACE], 1)[..., 12:28], 1).astype(np.complex64)
+
+    def lines(steps_y, steps_z, factor, **fixed):
+        return [
+            {"data": factor * volume[:, z, :, y], "kspace_encode_step_1": y, "kspace_encode_step_2": z, **fixed}
+            for z in steps_z
+            for y in steps_y
+        ]
+
+    text = header_xml((48, 16, 4), (24, 16, 4), fov=(240, 200, 20), recon_fov=(120, 200, 20))
+    path = tmp_path / "a.h5"
+    write_ismrmrd(
+        path, lines(range(4, 12), range(1, 4), -1j, flags=flag(20)) + lines(range(0, 16, 2), range(4), 1), text
+    )
+    with jr.data.open(path) as scan:
+        assert len(scan) == 24 and scan.header.has_calibration
+        hybrid = jr.host.ifftc(volume, 2)[:, :, 12:36]  # (coil, kz, x, ky)
+        for i in (3, 20, 4):
+            expected = np.zeros((4, 16, 4), complex)
+            expected[:, 4:12, 1:] = -1j * hybrid[:, 1:, i, 4:12].swapaxes(-1, -2)
+            np.testing.assert_allclose(scan[i].calibration, expected, atol=1e-5)
+            np.testing.assert_allclose(scan[i].kspace[:, ::2], hybrid[:, :, i, ::2].swapaxes(-1, -2), atol=1e-5)
