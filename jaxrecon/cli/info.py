@@ -111,14 +111,14 @@ def _describe_header(header: "Header"):
         rows.append(("crop", crop_in_words(header)))
     if header.affine is not None:
         rows.append(("voxel", " x ".join(f"{size:.4g}" for size in voxel_size(header.affine)) + " mm (x, y, slice)"))
-    if "slices" in header.attributes:
-        rows.append(("slices lie", header.attributes["slices"]))
+    if not header.evenly_spaced:
+        rows.append(("place", "the slices do not follow each other evenly in space, in the order of their index"))
     if header.acquisition:
         rows.append(("acquisition", header.acquisition))
     kept = [n for n in ("target", "maps", "mask") if getattr(header, f"has_{n}")]
     if kept:
         rows.append(("holds also", ", ".join(kept)))
-    known = ("acquisition", "acceleration", "patient_id", "slices")  # who it was does not belong on a screen
+    known = ("acquisition", "acceleration", "patient_id")  # who it was does not belong on a screen
     shown = {k: v for k, v in header.attributes.items() if isinstance(v, str | int | float) and k not in known}
     return rows + [("attributes", ", ".join(f"{k} {v}" for k, v in shown.items()))] * bool(shown)
 

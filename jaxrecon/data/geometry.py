@@ -1,6 +1,7 @@
 """Which part of an image is kept, and where its voxels lie: field of view, interpolation, affine."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -176,19 +177,23 @@ def image_header(
       n_frames: time frames among them.
       scale: (y, x) size of their pixels, in those of the scan.
     """
-    affine = header.affine
-    if affine is not None:
-        stack = list(header.arrangement().values())[-1]  # the slices that follow each other in space
-        affine = moved_affine(affine, header.shape, shape, scale=scale, first=which[0] % stack)
-    return dataclasses.replace(
-        header,
-        n_slices=len(which),
-        n_frames=n_frames,
-        shape=tuple(shape),
-        crop=None,
-        affine=affine,
-        counters={name: values[list(which)] for name, values in header.counters.items()},
+    counters = {name: values[list(which)] for name, values in header.counters.items()}
+    out = dataclasses.replace(
+        header, n_slices=len(which), n_frames=n_frames, shape=tuple(shape), crop=None, counters=counters
     )
+    if header.affine is None:
+        return out
+    # the last axis are the slices that follow each other in space
+    before, after = (list(h.arrangement().values())[-1] for h in (header, out))
+    places = [i % before for i in which[:after]]
+    steps = {b - a for a, b in itertools.pairwise(places)} or {1}
+    affine = moved_affine(header.affine, header.shape, shape, scale=scale, first=places[0])
+    evenly = header.evenly_spaced and len(steps) == 1 and 0 not in steps
+    if evenly:
+        affine[:3, 2] *= steps.pop()
+    else:
+        affine = centred_affine(list(np.diag(voxel_size(affine))), shape)
+    return dataclasses.replace(out, affine=affine, evenly_spaced=evenly)
 
 
 def crop_in_words(header: Header, *, interpolate: bool = False) -> str:

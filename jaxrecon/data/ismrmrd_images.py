@@ -24,13 +24,11 @@ def with_encoding(header: Header, encoding: Encoding, lines: np.ndarray, grid: t
       grid: matrix (kz, ky, kx) of the lines; None: they are not Cartesian.
     """
     attributes = {**header.attributes, "trajectory": encoding.trajectory}
-    affine = crop = None
+    affine, evenly, crop = None, True, None
     if grid is not None:
         z, y, x = (kept_pixels(n, axis, encoding) for axis, n in zip((2, 1, 0), grid, strict=True))
         crop = (y, z) if header.has_volume else (x, y)
         affine, evenly = images_affine(lines, encoding, grid, x, is_3d=header.has_volume)
-        if not evenly:
-            attributes["slices"] = "not evenly spaced in the order of their index"
     return dataclasses.replace(
         header,
         encoded_matrix=encoding.encoded_matrix or (grid and (grid[2], grid[1], grid[0])),
@@ -40,6 +38,7 @@ def with_encoding(header: Header, encoding: Encoding, lines: np.ndarray, grid: t
         crop=crop,
         crop_reason=crop_reason(encoding),
         affine=affine,
+        evenly_spaced=evenly,
         acquisition=encoding.protocol,
         acceleration=encoding.acceleration,
         attributes=attributes,

@@ -73,6 +73,7 @@ class Header:
       crop_reason: why it is that part, in words.
       affine: (x, y, slice, 1), indices of the uncropped images, to mm (right, anterior, superior), float64 (4, 4); along
         the patient's axes, from 0, where only the voxel size is known; None: not known.
+      evenly_spaced: False: the slices do not follow each other evenly in space, so that no affine can place them.
       padding: (left, right): columns outside [left, right) were never acquired and must be 0 in each mask.
       acquisition: name of the contrast or protocol.
       acceleration: nominal acceleration.
@@ -103,6 +104,7 @@ class Header:
     crop: tuple[int, int] | None = None
     crop_reason: str = ""
     affine: Float[np.ndarray, "4 4"] | None = None
+    evenly_spaced: bool = True
     padding: tuple[int, int] | None = None
     acquisition: str | None = None
     acceleration: float | None = None

@@ -1,5 +1,6 @@
 """Write reconstructions: HDF5 as fastMRI submits it, npy, npz, BART, NIfTI, PNG, and CMRxRecon's leaderboard files."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Inexact
 
-from ..checks import UserError, check_finite
+from ..checks import DataWarning, UserError, check_finite
 from ..files import atomic
 from ..typing import AnyArray
 from .bart import DIMENSIONS, cfl_paths
@@ -71,6 +72,13 @@ def write_reconstruction(
     if suffix == ".cfl":
         write_cfl(path, _bart_axes(stack, header), overwrite=overwrite)
         return path
+    if suffix.startswith(".nii") and header is not None and not header.evenly_spaced:
+        warnings.warn(
+            f"file {path}: the slices do not follow each other evenly in space, in the order in which they are written: only "
+            "the size of their voxels is kept",
+            DataWarning,
+            stacklevel=2,
+        )
     with atomic(path, overwrite=overwrite) as temporary:
         if suffix in (".h5", ".hdf5"):
             _write_hdf5(temporary, stack, header, attributes or {})

@@ -8,6 +8,7 @@ from support.files import complex_array, header_xml, lines_of_columns, write_bar
 from support.scans import fftc, object_and_maps
 
 import jaxrecon as jr
+from jaxrecon.checks import DataWarning
 from jaxrecon.cli import main
 
 IMAGE, MAPS = object_and_maps(shape=(32, 24))
@@ -71,9 +72,19 @@ def test_slices_that_are_no_stack(tmp_path, capsys):
     """Interleaved by their index: no affine holds that, so the place is left open, and info says so."""
     path = stack(tmp_path / "a.h5", [(0, 0, z) for z in (0, 10, 5)], **DIRECTIONS)
     assert main(["info", str(path)]) == 0
-    assert "not evenly spaced in the order of their index" in capsys.readouterr().out
-    with jr.data.open(path) as scan:
-        np.testing.assert_allclose(scan.header.affine[:3, :3], np.diag((128 / 24, 8, 5)), rtol=1e-6)
+    assert "the slices do not follow each other evenly in space" in capsys.readouterr().out
+    with pytest.warns(DataWarning, match="only the size of their voxels"):
+        image = recon(path, tmp_path / "a.nii")
+    np.testing.assert_allclose(image.affine[:3, :3], np.diag((128 / 24, 8, 5)), rtol=1e-6)
+
+
+def test_every_second_slice(tmp_path):
+    path = stack(tmp_path / "a.h5", [(0, 0, 5 * i) for i in range(5)], **DIRECTIONS)
+    for which, first, step in (([1, 3], 5, 10), ([4, 3, 2], 20, -5), ([2], 10, 5)):
+        affine = jr.reconstruct(path, method="rss", which=which).header.affine
+        np.testing.assert_allclose(affine[:3, 2], (0, 0, step), atol=1e-5)
+        np.testing.assert_allclose((affine @ (12, 16, 0, 1))[:3], (0, 0, first), atol=1e-5)
+    assert not jr.reconstruct(path, method="rss", which=[0, 1, 4]).header.evenly_spaced
 
 
 def test_planes_along_the_readout(tmp_path):
