@@ -49,10 +49,14 @@ def acquired_part(mask: Bool[np.ndarray, "..."], header: Header) -> Bool[np.ndar
 
 
 def whole_readout(mask: Bool[np.ndarray, "..."], header: Header) -> bool:
-    """Whether all samples of each measured line were measured: an asymmetric echo is not fully sampled."""
-    part = acquired_part(mask, header)
+    """Whether all samples of each measured line were measured: an asymmetric echo is not fully sampled.
+
+    Args:
+      mask: broadcasts against (y, x).
+      header: header of the scan.
+    """
     lines_are_columns = header.slice_axes[-2:-1] in (("readout",), ("kx",))
-    return header.readout_complete and (not lines_are_columns or bool((part.all(-2) == part.any(-2)).all()))
+    return header.readout_complete and (not lines_are_columns or bool((mask.all(-2) == mask.any(-2)).all()))
 
 
 def fully_sampled(mask: Bool[np.ndarray, "..."], header: Header) -> bool:

@@ -74,21 +74,19 @@ def check_full(part: Slice) -> None:
     Raises:
       ValueError: there are gaps, or an asymmetric echo.
     """
-    header = _header(part.file)
-    if header is not None and not whole_readout(np.ones((1, 1), bool) if part.mask is None else part.mask, header):
-        raise UserError(
-            f"{name_of(part)}: expected full k-space to make a target from, found a part of the readout (asymmetric echo)"
-        )
-    if part.mask is None:
-        return
-    mask = np.atleast_2d(part.mask) != 0
+    mask = np.ones((1, 1), bool) if part.mask is None else np.atleast_2d(part.mask) != 0
     enclosed = _between(mask, -1) | _between(mask, -2)
     measured = mask.sum() / max(enclosed.sum(), 1)
+    header = _header(part.file)
+    found = ""
     if enclosed.any() and measured < LEAST_SAMPLED:
+        found = f"{100 * measured:.0f} % of its samples measured"
+    elif header is not None and not whole_readout(mask, header):
+        found = "a part of the readout (asymmetric echo)"
+    if found:
         raise UserError(
-            f"{name_of(part)}: expected full k-space to make a target from, found {100 * measured:.0f} % of its samples "
-            "measured: leave such files out (of CMRxRecon train on the folder FullSample), or take the target of the "
-            'files (target="file")'
+            f"{name_of(part)}: expected full k-space to make a target from, found {found}: leave such files out (of CMRxRecon "
+            'train on the folder FullSample), or take the target of the files (target="file")'
         )
 
 

@@ -148,13 +148,13 @@ def _slice(scan: Scan, index: int, settings: MapSettings) -> dict[str, np.ndarra
     kspace = part.kspace
     assert kspace is not None  # the header has said so
     mask, _ = acquired_mask(part, header)
+    measured = acquired_part(mask, header).mean()
+    if measured < LEAST_MEASURED:
+        raise UserError(f"{name}: a target needs fully sampled k-space, but {100 * measured:.0f} % of it are measured")
     if not whole_readout(mask, header):
         raise UserError(
             f"{name}: a target needs fully sampled k-space, but an asymmetric echo has a part of its readout"
         )
-    measured = acquired_part(mask, header).mean()
-    if measured < LEAST_MEASURED:
-        raise UserError(f"{name}: a target needs fully sampled k-space, but {100 * measured:.0f} % of it are measured")
     if header.slice_axes[-2] == "readout" and header.crop and header.crop[0] < kspace.shape[-2]:
         kspace = remove_oversampling(kspace, header.crop[0])
     maps = _maps(kspace.astype(np.complex64), settings, name)
