@@ -90,7 +90,8 @@ def _directions(lines: np.ndarray) -> Float[np.ndarray, "direction three"] | Non
     if not set(DIRECTIONS) <= set(lines.dtype.names or ()):
         return None
     found = np.stack([lines[name][0] for name in DIRECTIONS]).astype(np.float64)
-    return found * TO_RAS if np.allclose(found @ found.T, np.eye(3), atol=1e-3) else None
+    unit = np.isfinite(found).all() and np.allclose(found @ found.T, np.eye(3), atol=1e-3)
+    return found * TO_RAS if unit else None
 
 
 def _positions(lines: np.ndarray) -> Float[np.ndarray, "slice three"]:
