@@ -9,7 +9,7 @@ from jaxtyping import Complex
 from ..checks import DataError, check_bytes
 from ..files import check_file, reading
 from ..host import ifftc
-from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
+from .scan import Header, Scan, Slice, all_counters, latest_volume, sampled, volume_key
 
 DIMENSIONS = (
     "readout", "phase_1", "phase_2", "coil", "maps", "te", "coeff", "coeff_2",
@@ -97,7 +97,7 @@ class BartScan(Scan):
         # slices are the fastest, then the last dimensions the slowest
         self._looped = [d for d in (15, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 13) if dims[d] > 1]
         self._counts = [dims[d] for d in self._looped]
-        n_problems = math.prod(self._counts)
+        n_problems, names = math.prod(self._counts), [DIMENSIONS[d] for d in self._looped]
         self.header = Header(
             format="BART",
             n_slices=n_problems * (dims[0] if self._is_3d else 1),
@@ -107,17 +107,12 @@ class BartScan(Scan):
             file_axes=DIMENSIONS,
             slice_axes=("coil", *(DIMENSIONS[d] for d in self._yx)),
             encoded_matrix=(dims[0], dims[1], dims[2]),
-            counters=self._counters(dims[0]),
+            counters=all_counters(
+                {**dict(zip(names, self._counts, strict=True)), **({"readout": dims[0]} if self._is_3d else {})}
+            ),
             n_frames=1 if self._is_3d else n_problems // dims[13],
             has_volume=self._is_3d,
         )
-
-    def _counters(self, n_readout):
-        """The indices of the dimensions beyond coil, and in 3D the position along the readout."""
-        names, sizes = [DIMENSIONS[d] for d in self._looped], list(self._counts)
-        if self._is_3d:
-            names, sizes = [*names, "readout"], [*sizes, n_readout]
-        return dict(zip(names, np.indices(sizes).reshape(len(sizes), math.prod(sizes)), strict=True)) if sizes else {}
 
     def _problem(self, index):
         """(coil, phase_2, phase_1, readout), still in the file, and its memory map in that order."""

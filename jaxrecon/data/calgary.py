@@ -9,7 +9,7 @@ from jaxtyping import Complex, Float
 from ..checks import DataError
 from ..files import check_file, reading
 from .hdf5 import dataset, opened
-from .scan import Header, Scan, Slice, check_shape, sampled
+from .scan import Header, Scan, Slice, all_counters, check_shape, sampled
 
 SAMPLED_KZ = 0.85
 """Part of the kz columns that carries data: partial Fourier of the acquisition."""
@@ -53,7 +53,7 @@ class CalgaryScan(Scan):
             file_shape=shape,
             file_axes=axes,
             slice_axes=("coil", "ky", "kz"),
-            counters={"readout": np.arange(shape[0])},
+            counters=all_counters({"readout": shape[0]}),
             encoded_matrix=(shape[0], shape[1], shape[2]),
             recon_matrix=(shape[0], shape[1], shape[2]),
             padding=(0, self._n_sampled),

@@ -7,7 +7,7 @@ import numpy as np
 from ..checks import DataError
 from ..files import check_file, reading
 from .hdf5 import dataset, is_complex, opened, to_complex
-from .scan import Header, Scan, Slice, check_shape, sampled
+from .scan import Header, Scan, Slice, all_counters, check_shape, sampled
 
 
 class GleamScan(Scan):
@@ -43,7 +43,7 @@ class GleamScan(Scan):
             file_shape=shapes["kspace"],
             file_axes=axes,
             slice_axes=("coil", "ky", "kz"),
-            counters={"readout": np.arange(sizes["x"])},
+            counters=all_counters({"readout": sizes["x"]}),
             encoded_matrix=(sizes["x"], sizes["ky"], sizes["kz"]),
             has_target=True,
             has_maps=True,

@@ -142,6 +142,20 @@ class Header:
         return {"slice": self.n_slices}
 
 
+def all_counters(sizes: Mapping[str, int]) -> dict[str, Int[np.ndarray, " slice"]]:
+    """Counters of slices that go through all combinations, the first name the slowest, as `Header.counters`.
+
+    Args:
+      sizes: how many there are, by name.
+
+    Example:
+      >>> {name: values.tolist() for name, values in all_counters({"contrast": 2, "slice": 3}).items()}
+      {'contrast': [0, 0, 0, 1, 1, 1], 'slice': [0, 1, 2, 0, 1, 2]}
+    """
+    places = np.indices(tuple(sizes.values())).reshape(len(sizes), math.prod(sizes.values()) if sizes else 0)
+    return dict(zip(sizes, places, strict=True))
+
+
 class Scan(abc.ABC):
     """An opened file: `len(scan)` 2D problems, each read when asked for; iterable, picklable, a context manager.
 

@@ -22,6 +22,8 @@ PLANE = {
     "readout": 0, "kx": 0, "y": 0, "ky": 1, "phase": 1, "x": 1, "kz": 2, "phase_1": 1, "phase_2": 2,
 }  # fmt: skip
 """BART's dimension of each axis of a slice."""
+VOLUME = {"y": 1, "z": 2}
+"""The same of a plane of a volume whose readout is x."""
 COUNTERS = {
     "frame": "time", "slice": "slice", "contrast": "te", "phase": "time", "repetition": "time_2", "set": "batch",
 }  # fmt: skip
@@ -182,7 +184,8 @@ def _bart_axes(stack: np.ndarray, header: Header | None) -> np.ndarray:
     """BART's 16 dimensions reversed; without a header y and x are the first two."""
     sizes, data = _arranged(stack, header)
     counted = [DIMENSIONS.index(COUNTERS.get(name, name)) for name in sizes]
-    plane = [PLANE[name] for name in header.slice_axes[-2:]] if header is not None else [0, 1]
+    names = ("y", "x") if header is None else header.slice_axes[-2:]
+    plane = [(VOLUME if "z" in names else PLANE)[name] for name in names]
     places = [*counted, *plane]
     dims = [1] * len(DIMENSIONS)
     for place, size in zip(places, data.shape, strict=True):

@@ -125,6 +125,14 @@ def test_bart_axes_are_those_of_the_scan(tmp_path):
     np.testing.assert_array_equal(array.reshape(3, 2, 4, 5), series.transpose(1, 0, 3, 2))
 
 
+def test_planes_of_a_volume_whose_readout_is_x(tmp_path):
+    """(z, y) of each x, as arrays with named axes have it."""
+    counters = data.scan.all_counters({"readout": 3})
+    header = data.Header("npy", 3, 1, (8, 6), (), (), ("coil", "z", "y"), counters=counters)
+    path = data.write_reconstruction(tmp_path / "a.cfl", IMAGES, header=header)
+    np.testing.assert_array_equal(data.read_cfl(path).reshape(8, 6, 3), np.moveaxis(IMAGES, 0, -1))
+
+
 def test_png_shows_the_slices_side_by_side(tmp_path):
     path = data.write_reconstruction(tmp_path / "a.png", IMAGES)
     picture = matplotlib.image.imread(path)[..., 0]
