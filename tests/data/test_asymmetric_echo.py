@@ -5,6 +5,7 @@ import pytest
 from support.files import complex_array, header_xml, lines_of_columns, write_ismrmrd
 
 import jaxrecon as jr
+from jaxrecon import host
 from jaxrecon.cli import main
 from jaxrecon.data.preparation import rss_target
 
@@ -47,4 +48,4 @@ def test_is_not_fully_sampled(write, tmp_path, capsys):
 def test_whole_readouts_are(write, tmp_path):
     with jr.data.open(write(tmp_path / "full.h5", first=0)) as scan:
         part = scan[1 if write is in_3d else 0]
-        np.testing.assert_allclose(rss_target(part), jr.host.rss(jr.host.coil_images(part.kspace)))
+        np.testing.assert_allclose(rss_target(part), host.rss(host.coil_images(part.kspace)))

@@ -8,6 +8,7 @@ from support.files import flag, header_xml, lines_of_columns, write_ismrmrd
 from support.scans import measured, nrmse, object_and_maps
 
 import jaxrecon as jr
+from jaxrecon import host
 from jaxrecon.checks import DataError, DataWarning
 from jaxrecon.cli import main
 
@@ -108,7 +109,7 @@ def test_calibration_of_each_slice(tmp_path):
 
 def test_calibration_of_a_3d_scan(tmp_path):
     """The center of (ky, kz) before every second line of it; read in any order."""
-    volume = jr.host.fftc(np.stack([KSPACE, 2 * KSPACE, 3 * KSPACE, 0 * KSPACE], 1)[..., 12:28], 1).astype(np.complex64)
+    volume = host.fftc(np.stack([KSPACE, 2 * KSPACE, 3 * KSPACE, 0 * KSPACE], 1)[..., 12:28], 1).astype(np.complex64)
 
     def lines(steps_y, steps_z, factor, **fixed):
         return [
@@ -124,7 +125,7 @@ def test_calibration_of_a_3d_scan(tmp_path):
     )
     with jr.data.open(path) as scan:
         assert len(scan) == 24 and scan.header.has_calibration
-        hybrid = jr.host.ifftc(volume, 2)[:, :, 12:36]  # (coil, kz, x, ky)
+        hybrid = host.ifftc(volume, 2)[:, :, 12:36]  # (coil, kz, x, ky)
         for i in (3, 20, 4):
             expected = np.zeros((4, 16, 4), complex)
             expected[:, 4:12, 1:] = -1j * hybrid[:, 1:, i, 4:12].swapaxes(-1, -2)

@@ -8,8 +8,10 @@ from support.files import complex_array, header_xml, lines_of_columns, write_bar
 from support.scans import fftc, object_and_maps
 
 import jaxrecon as jr
+from jaxrecon import host
 from jaxrecon.checks import DataWarning
 from jaxrecon.cli import main
+from jaxrecon.data.geometry import voxel_size
 
 IMAGE, MAPS = object_and_maps(shape=(32, 24))
 KSPACE = fftc(np.pad(IMAGE * MAPS, [(0, 0), (16, 16), (0, 0)])).astype(np.complex64)
@@ -121,9 +123,7 @@ def test_affine_of_a_nifti_through_simulation(tmp_path):
         np.testing.assert_allclose(scan.header.affine, out.affine, atol=1e-5)
     assert main([*simulate, str(tmp_path / "small.h5"), "--shape", "6", "5"]) == 0
     with jr.data.open(tmp_path / "small.h5") as scan:
-        np.testing.assert_allclose(
-            jr.data.geometry.voxel_size(scan.header.affine)[:2], 2 * np.linalg.norm(affine[:3, :2], axis=0)
-        )
+        np.testing.assert_allclose(voxel_size(scan.header.affine)[:2], 2 * np.linalg.norm(affine[:3, :2], axis=0))
         np.testing.assert_allclose(scan.header.affine @ (2, 3, 0, 1), affine @ (5, 6, 0, 1), atol=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_bart_volume_keeps_its_dimensions(tmp_path):
     image = np.random.default_rng(0).random((3, 2, 12, 32, 24)) + 1  # time, te, z, y, x
     kspace = image[:, :, None] * np.array([0.6, 0.8]).reshape(2, 1, 1, 1)
     for axis in (-3, -2, -1):
-        kspace = jr.host.fftc(kspace.astype(complex), axis)
+        kspace = host.fftc(kspace.astype(complex), axis)
     stored = kspace.reshape(
         3, 1, 1, 1, 1, 2, 1, 2, 12, 32, 24
     )  # time, cshift, iter, coeff_2, coeff, te, maps, coil ...
