@@ -96,6 +96,19 @@ def test_types_are_handed_on():
     assert resources.files(jaxrecon).joinpath("py.typed").is_file()
 
 
+def test_examples_have_their_licences_beside_them():
+    """In the package, and so in the wheel, whose own list of licences names them too."""
+    folder = resources.files(jaxrecon).joinpath("data", "examples")
+    for name in jaxrecon.data.EXAMPLES:
+        scan = jaxrecon.data.example(name)
+        assert scan.path.parent == Path(str(folder)) and scan.path.stat().st_size < 2 * 2**20
+        text = folder.joinpath(f"{name}.LICENSE").read_text(encoding="utf-8")
+        assert f"{name}.npz" in text and "Copyright (c)" in text
+    listed = {path.resolve() for glob in PROJECT["license-files"] for path in TOP.glob(glob)}
+    assert listed == {TOP / "LICENSE", *(TOP / "jaxrecon" / "data" / "examples").glob("*.LICENSE")}
+    assert {path.stem for path in listed} == {"LICENSE", *jaxrecon.data.EXAMPLES}
+
+
 @pytest.mark.parametrize(("words", "code", "out"), [(["--version"], 0, "jaxrecon "), (["reconn"], 2, "")])
 def test_as_a_module(words, code, out):
     done = subprocess.run([sys.executable, "-m", "jaxrecon", *words], capture_output=True, text=True, check=False)

@@ -41,6 +41,8 @@ class Options:
     """The rule."""
     slices: str | None = None
     """Slices of the target that were reconstructed: 5, or 3:7. Default: all."""
+    axes: str | None = None
+    """What the axes of a target as .npy or .npz are (see jaxrecon recon --help)."""
     out: Path | None = None
     """Write the scores: .json (everything) or .csv (a line for each slice, and one for the volume)."""
     overwrite: bool = False
@@ -54,7 +56,7 @@ def run(options: Options) -> None:
     from ..data import open
     from ..recon import evaluate
 
-    with open(options.target) as scan:
+    with open(options.target, axes=options.axes) as scan:
         slices = chosen_slices(options.slices, len(scan))
         scores = evaluate(options.recon, scan, variant=options.variant, which=slices)
     print_scores(scores, str(options.target))

@@ -13,7 +13,7 @@ from ..classical.methods import METHODS
 from ..coils.estimate import SMALLEST_CALIBRATION
 from ..data.center import warn_off_center
 from ..data.geometry import crop_in_words, voxel_size
-from ..data.masks import acquired_mask, acquired_part, fully_sampled, read_mask, whole_readout
+from ..data.masks import acquired_mask, acquired_part, fully_sampled, holds_mask_alone, read_mask, whole_readout
 from ..sampling.pattern import Pattern, pattern
 from .common import choices, say
 
@@ -35,6 +35,8 @@ class Options:
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """One or more files."""
+    axes: str | None = None
+    """What the axes of .npy and .npz files are, as coil,z,y,x (see jaxrecon recon --help)."""
 
 
 def run(options: Options) -> None:
@@ -44,11 +46,15 @@ def run(options: Options) -> None:
     for i, file in enumerate(options.files):
         if i:
             say()
-        choices(str(file), [(name, text, "") for name, text in describe(file)])
+        choices(str(file), [(name, text, "") for name, text in describe(file, axes=options.axes)])
 
 
-def describe(path: Path) -> list[tuple[str, str]]:
+def describe(path: Path, *, axes: str | None = None) -> list[tuple[str, str]]:
     """Rows (what, value) about one file.
+
+    Args:
+      path: the file.
+      axes: as `data.open` takes them.
 
     Raises:
       DataError: no known format, or damaged.
@@ -57,8 +63,10 @@ def describe(path: Path) -> list[tuple[str, str]]:
     from ..data import open
 
     try:
-        scan = open(path)
+        scan = open(path, axes=axes)
     except DataError as error:
+        if not path.is_file() or not holds_mask_alone(path):
+            raise
         try:
             return _describe_mask(read_mask(path), path)
         except DataError:

@@ -17,7 +17,7 @@ COMMANDS = {
     "train": "train a network by a strategy of your choice, on files or on data made here",
     "convert": "published weights to a run folder that recon reads, and back",
     "memory": "the memory of a training step under every strategy, before it is run",
-    "demo": "everything on data made here: classical methods, two trained networks, tables, figures, one page",
+    "demo": "everything on a measured head and on data made here: classical methods, two trained networks, tables, figures, one page",
 }
 """Command -> what it does; the module of the same name has `Options` and `run`, and `parse` if its options are not fixed."""
 
@@ -30,7 +30,7 @@ Accelerated MRI reconstruction in JAX.
 Each command explains itself:  jaxrecon COMMAND --help
 
 First steps:
-  jaxrecon demo                             everything at once, on data made here
+  jaxrecon demo                             everything at once, in a few minutes
   jaxrecon info scan.h5                     what is in a file
   jaxrecon recon scan.h5 --out recon.h5     an image from it"""
 

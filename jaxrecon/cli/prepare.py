@@ -36,6 +36,8 @@ class Options:
     """Width of the calibration region. Default: 20 for jsense, 12 for espirit."""
     acquisition: str | None = None
     """Only scans of this contrast or protocol, as jaxrecon info names it."""
+    axes: str | None = None
+    """Names of the axes of .npy and .npz files, which hold none, as coil,z,y,x (see jaxrecon recon --help)."""
 
 
 def run(options: Options) -> None:
@@ -43,13 +45,14 @@ def run(options: Options) -> None:
     from ..data import index_files, select
     from ..data.prepare import MapSettings, is_prepared, prepare_scan, prepared_files
 
-    entries = index_files(options.data)
+    entries = index_files(options.data, axes=options.axes)
     if options.acquisition:
         known = sorted({str(e.acquisition) for e in entries})
         entries = select(entries, acquisition=options.acquisition)
         if not entries:
             raise UserError(f"--acquisition {options.acquisition}: there is none; there are {', '.join(known)}")
-    targets = prepared_files(dict.fromkeys(e.file for e in entries), options.out)
+    axes = {Path(e.file): e.axes for e in entries}
+    targets = prepared_files(axes, options.out)
     settings = MapSettings(options.maps, options.kernel, options.calib_size)
     options.out.mkdir(parents=True, exist_ok=True)
     left = {file: target for file, target in targets.items() if not is_prepared(file, target, settings)}
@@ -67,7 +70,7 @@ def run(options: Options) -> None:
     )
     for number, (file, target) in enumerate(left.items(), 1):
         with progress(f"{file.name} ") as track:
-            n_slices = prepare_scan(file, target, settings, progress=track)
+            n_slices = prepare_scan(file, target, settings, axes=axes[file], progress=track)
         say(f"{number} of {len(left)}: {target.name}, {n_slices} slices")
     say(
         f"prepared: {options.out}; to use it: jaxrecon train EXPERIMENT --data {options.out} --split 0.72 0.08 0.2 --out RUN"

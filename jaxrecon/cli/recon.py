@@ -44,6 +44,9 @@ class Options:
     """The scan: fastMRI, Calgary-Campinas, CMRxRecon, ISMRMRD, BART, .npz, .npy."""
     out: Path
     """Where to write: .h5 (a fastMRI submission), .npy, .npz, .cfl (complex), .nii, .nii.gz, .png."""
+    axes: str | None = None
+    """What the axes of a .npy or .npz are, which holds no names: some of frame, set, slice, coil, z, y, x in its order, as
+    coil,z,y,x for a 3D scan whose readout is x, or slice,y,x. Default: the last of slice,coil,y,x, y being the readout."""
     method: Annotated[
         literal(METHODS), tyro.conf.arg(help=". ".join(f"{k}: {m.words}" for k, m in METHODS.items()))
     ] = "l1-wavelet"
@@ -108,7 +111,7 @@ def run(options: Options) -> None:
     if options.checkpoint is not None:
         own = None if options.experiment is None else load_experiment(options.experiment)
         network = load_network(options.checkpoint, experiment=own)
-    with open(options.file) as scan:
+    with open(options.file, axes=options.axes) as scan:
         _reconstruct(options, scan, _settings(options, network), figure)
 
 
@@ -202,6 +205,8 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
         ("scan", f"{header.format}, {size}, coils {header.n_coils}, {slices}", "--slices"),
         ("mask", f"{found.kind}, R = {found.acceleration:.2f}, {found.source}{described}", "--mask, --undersample"),
     ]
+    if header.format in ("npy", "npz"):
+        rows.insert(1, ("axes", ", ".join(header.file_axes), "--axes"))
     if header.padding is not None:
         rows.append(
             ("padding", f"columns outside {header.padding[0]} to {header.padding[1]} count as not measured", "")

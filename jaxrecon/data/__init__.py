@@ -7,6 +7,7 @@ from .calgary import CalgaryScan
 from .cmrxrecon import KNOWN_BAD_2024, CMRxReconScan, read_radial_bank
 from .dead_columns import dead_columns, restore_columns
 from .detect import open
+from .examples import EXAMPLES, example
 from .fastmri import FastMRIScan
 from .geometry import crop_to_recon_size, image_header
 from .index import GLEAM_SPLIT, Entry, Source, index_files, scan_name, select, split, split_scans, subject
@@ -22,6 +23,7 @@ from .series import SeriesSource, n_positions, series
 from .write import write_cfl, write_leaderboard_2023, write_reconstruction
 
 __all__ = [
+    "EXAMPLES",
     "GLEAM_SPLIT",
     "KNOWN_BAD_2024",
     "ArrayScan",
@@ -44,6 +46,7 @@ __all__ = [
     "acquired_mask",
     "crop_to_recon_size",
     "dead_columns",
+    "example",
     "image_header",
     "index_files",
     "is_prepared",

@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 
 from ..checks import DataError
 from ..files import check_file, reading
-from .hdf5 import dataset, opened
+from .hdf5 import dataset, entry, opened
 from .scan import Header, Scan, Slice, all_counters, check_shape, sampled
 
 SAMPLED_KZ = 0.85
@@ -65,7 +65,7 @@ class CalgaryScan(Scan):
         with opened(self.path) as file:
             data = dataset(file, "kspace", self.path)
             with reading(self.path, "kspace", expected=f"slice {index}"):
-                return interleaved_to_complex(data[index])
+                return interleaved_to_complex(entry(data, (index,), self.path))
 
     def _read(self, index: int) -> Slice:
         kspace = centre(self.stored(index))

@@ -1,6 +1,8 @@
 """CMRxRecon cardiac data: MATLAB files of version 7.3 (HDF5, axes reversed) and 5, with masks in files of their own."""
 
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import h5py
@@ -8,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..checks import DataError, check_bytes
-from ..files import check_expansion, check_file, reading
-from .hdf5 import dataset, is_complex, members, opened, to_complex
+from ..files import SMALL_BYTES, check_expansion, check_file, reading
+from .hdf5 import dataset, entry, is_complex, members, opened, to_complex
 from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
 
 KNOWN_BAD_2024 = frozenset({"P077_aorta_sag", "P105_tagging", "P065_aorta_sag", "P117_aorta_tra"})
@@ -20,6 +22,11 @@ without signal: P087_tagging (last 3 frames and last slice), P105_aorta_tra (las
 P100_cine_sax (last 4 frames, and slice 1). Here slices without signal, of any file, are left out of training when they are
 met (`pipeline.batches`); as neighbours of others they stay, with those others' mask.
 """
+
+COMPRESSED = 15
+"""Type of the compressed elements of MATLAB files of version 5."""
+LARGEST_RATE = 1032
+"""zlib packs no more than so many bytes into one."""
 
 
 class CMRxReconScan(Scan):
@@ -185,12 +192,8 @@ def _variables(path: Path) -> dict[str, tuple[tuple[int, ...], bool]]:
     found = {}
     if h5py.is_hdf5(path):
         with opened(path) as file:
-            for name in members(file):
-                with reading(path, name):
-                    numeric = hasattr(file[name], "dtype") and (
-                        is_complex(file[name].dtype) or file[name].dtype.kind in "fiub"
-                    )
-                if numeric:
+            for name, item in members(file, path).items():
+                if isinstance(item, h5py.Dataset) and (is_complex(item.dtype) or item.dtype.kind in "fiub"):
                     stored = dataset(file, name, path)
                     found[name] = tuple(int(n) for n in stored.shape), is_complex(stored.dtype)
         return found
@@ -213,7 +216,7 @@ def _read_variable(path: Path, name: str, where: tuple[int, ...]) -> np.ndarray:
         with opened(path) as file:
             stored = dataset(file, name, path)
             with reading(path, name, expected=f"entry {where}"):
-                data = stored[where]
+                data = entry(stored, where, path)
     else:
         data = latest_volume(volume_key(path, name), lambda: _load_version_5(path, name))[where]
     return to_complex(data) if is_complex(data.dtype) else data
@@ -224,4 +227,21 @@ def _load_version_5(path: Path, name: str) -> np.ndarray:
 
     errors = (scipy.io.matlab.MatReadError,)
     with reading(path, name, expected="a variable of a MATLAB file of version 5", also=errors):
+        _check_unpacked(path, name)
         return scipy.io.loadmat(path, variable_names=[name])[name].T
+
+
+def _check_unpacked(path: Path, name: str) -> None:
+    """Refuse elements that unpack beyond belief: SciPy would unpack what their bytes state, not what their shape needs."""
+    with path.open("rb") as file:
+        order = "<" if file.read(128)[126:] == b"IM" else ">"
+        while len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack(order + "2I", tag)
+            if kind != COMPRESSED or size * LARGEST_RATE <= SMALL_BYTES:
+                file.seek(size, 1)
+                continue
+            unpacker, unpacked, left = zlib.decompressobj(), 0, file.read(size)
+            while left and not unpacker.eof:
+                unpacked += len(unpacker.decompress(left, 2**20))
+                left = unpacker.unconsumed_tail
+                check_expansion(unpacked, size, file=path, dataset=name)

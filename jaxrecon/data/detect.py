@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -27,19 +28,20 @@ OTHERS = {
 }  # fmt: skip
 
 
-def open(path: str | Path, *, mask: str | Path | None = None) -> Scan:
+def open(path: str | Path, *, mask: str | Path | None = None, axes: str | Sequence[str] | None = None) -> Scan:
     """Open a file of raw data or images; the format is seen from the content, not from the suffix.
 
     Args:
       path: the file; for a BART pair either file, or the name without suffix.
       mask: the file with the sampling mask, for CMRxRecon, which stores it apart.
+      axes: names of the axes of a .npy or .npz, which holds none, as "coil,z,y,x": of frame, set, slice, coil, z, y, x.
 
     Returns:
       A lazy `Scan`: `len(scan)`, `scan[i]`, `scan.header`. Formats with further options are opened by their own class.
 
     Raises:
       DataError: the file is missing, unknown, truncated or wrong; the message names file, dataset, expected and found.
-      ValueError: a mask for a format that has its own.
+      ValueError: a mask or axes for a format that has its own.
 
     While a scan is open in this process, its HDF5 file cannot be opened for writing: `close` it first.
 
@@ -58,6 +60,10 @@ def open(path: str | Path, *, mask: str | Path | None = None) -> Scan:
             if reader is not CMRxReconScan:
                 raise UserError(f"mask= is for CMRxRecon files, which store it apart; {path} is none")
             return CMRxReconScan(path, mask=mask)
+        if axes is not None:
+            if reader is not NumpyScan:
+                raise UserError(f"axes are for .npy and .npz, which do not name their own; {path} is none")
+            return NumpyScan(path, axes=axes)
         return reader(path)  # type: ignore[call-arg]
     except BaseException:
         close(Path(path))  # a file that was refused is not kept open
@@ -96,29 +102,29 @@ def recognise(path: str | Path) -> type[Scan]:
 
 def _recognise_hdf5(path: Path) -> type[Scan]:
     with opened(path) as file, reading(path, expected="an HDF5 file"):
-        names = members(file)
-        items = {name: file.get(name) for name in names}
+        items = members(file, path)
         dtypes = {name: item.dtype for name, item in items.items() if isinstance(item, h5py.Dataset)}
         raw = any(isinstance(g, h5py.Group) and {"xml", "data"} <= set(g) for g in items.values())
         kspace = items.get("kspace")
+        elsewhere = "kspace" in items and kspace is None
         n_axes = len(kspace.shape or ()) if isinstance(kspace, h5py.Dataset) else 0
         is_matlab = file.userblock_size > 0 or any(dtype.names == ("real", "imag") for dtype in dtypes.values())
     if raw:
         return IsmrmrdScan
     if is_matlab:
         return CMRxReconScan
-    if n_axes and {"maps", "target"} <= set(names) and n_axes == 4:
+    if n_axes and {"maps", "target"} <= set(items) and n_axes == 4:
         return GleamScan
     if n_axes == 4 and dtypes["kspace"].kind == "f":
         return CalgaryScan
-    if n_axes or any(n in names for n in IMAGES):
+    if n_axes or elsewhere or any(n in items for n in IMAGES):
         return FastMRIScan
     raise DataError(
         "no dataset is known",
         file=path,
         dataset="kspace",
         expected="'kspace' (fastMRI, Calgary-Campinas), 'dataset/data' (ISMRMRD), a MATLAB variable, 'reconstruction'",
-        found=sorted(names),
+        found=sorted(items),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..checks import DataError
 from ..files import check_file, reading
 from .geometry import axis_affine
-from .hdf5 import attributes, dataset, is_complex, opened, to_complex
+from .hdf5 import attributes, dataset, entry, is_complex, opened, text, to_complex
 from .ismrmrd_header import Encoding, Limit, acquired_columns, parse_header
 from .scan import Header, Scan, Slice, check_shape
 
@@ -46,10 +46,8 @@ class FastMRIScan(Scan):
             attrs = attributes(file, self.path)
             encoding = Encoding()
             if "ismrmrd_header" in file:
-                xml = dataset(file, "ismrmrd_header", self.path)
-                with reading(self.path, "ismrmrd_header", expected="the XML header"):
-                    text = xml[()]
-                encoding = parse_header(text, self.path, "ismrmrd_header")
+                xml = text(file, "ismrmrd_header", self.path)
+                encoding = parse_header(xml, self.path, "ismrmrd_header")
             if self._target:
                 target = dataset(file, self._target, self.path).shape
                 check_shape(self._target, target, ("slice", "y", "x"), file=self.path, sizes={"slice": shape[0]})
@@ -105,18 +103,18 @@ class FastMRIScan(Scan):
     def _read(self, index: int) -> Slice:
         with opened(self.path) as file:
             stored = dataset(file, self._name, self.path)
-            where = divmod(index, stored.shape[1]) if self.header.file_axes[0] == "frame" else index
+            where = divmod(index, stored.shape[1]) if self.header.file_axes[0] == "frame" else (index,)
             with reading(self.path, self._name, expected=f"slice {index}"):
-                data = stored[where]
+                data = entry(stored, where, self.path)
             if not self.header.has_kspace:
                 return Slice(image=data.astype(np.float32, copy=False))
             mask = target = None
             if self._has_mask:
                 with reading(self.path, "mask"):
-                    mask = np.asarray(dataset(file, "mask", self.path)[()]).reshape(1, -1) != 0
+                    mask = entry(dataset(file, "mask", self.path), (), self.path).reshape(1, -1) != 0
             if self._target:
                 with reading(self.path, self._target):
-                    target = dataset(file, self._target, self.path)[index]
+                    target = entry(dataset(file, self._target, self.path), (index,), self.path)
         kspace = to_complex(data)
         return Slice(kspace=kspace if kspace.ndim == 3 else kspace[None], mask=mask, target=target)
 

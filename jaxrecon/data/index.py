@@ -18,7 +18,7 @@ from .scan import Header, Scan, Slice
 
 SUFFIXES = (".h5", ".hdf5", ".mat", ".cfl", ".nii", ".nii.gz", ".npz", ".npy")
 """What is looked at in a folder; a file given by name may have any suffix."""
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 GLEAM_SPLIT = (0.72, 0.08, 0.2)
 """Parts of the scans for training, validation and test: 14, 2 and 3 of 19, as in GLEAM's code."""
 
@@ -38,6 +38,7 @@ class Entry:
       recon_matrix: as `Header.recon_matrix`.
       n_frames: time frames of the file.
       has_target: whether the file has a reference.
+      axes: what was said of the axes of a .npy or .npz.
     """
 
     file: str
@@ -50,14 +51,18 @@ class Entry:
     recon_matrix: tuple[int, ...] | None
     n_frames: int
     has_target: bool
+    axes: str | None = None
 
 
-def index_files(paths: str | Path | Iterable[str | Path], *, cache: str | Path | None = None) -> list[Entry]:
+def index_files(
+    paths: str | Path | Iterable[str | Path], *, cache: str | Path | None = None, axes: str | None = None
+) -> list[Entry]:
     """List all slices of files, or of the data files below folders, from their headers; sorted by path, then slice.
 
     Args:
       paths: a file, a folder (searched with its subfolders), or several of them.
       cache: a JSON file in which the headers are kept, by path, size and time of change; made or renewed where need be.
+      axes: names of the axes of each .npy and .npz, as `open` takes them.
 
     Returns:
       A list of `Entry`; plain data, fit for slicing and for comprehensions.
@@ -75,10 +80,11 @@ def index_files(paths: str | Path | Iterable[str | Path], *, cache: str | Path |
     records = {}
     for file in files:
         status = check_file(file).stat()
-        stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        said = axes if file.lower().endswith((".npy", ".npz")) else None
+        stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "axes": said}
         record = known.get(file)
         if record is None or any(record.get(k) != v for k, v in stamp.items()):
-            with open_scan(file) as scan:
+            with open_scan(file, axes=said) as scan:
                 record = {**stamp, **_summary(scan.header)}
         records[file] = record
     if cache is not None and records != {f: known.get(f) for f in files}:
@@ -96,7 +102,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _summary(header: Header) -> dict:
-    names = [f.name for f in dataclasses.fields(Entry) if f.name not in ("file", "index")]
+    names = [f.name for f in dataclasses.fields(Entry) if f.name not in ("file", "index", "axes")]
     return {name: getattr(header, name) for name in names}
 
 
@@ -300,9 +306,9 @@ class Source:
 
     def scan(self, position: int) -> Scan:
         """The file of an element."""
-        file = self.entries[position].file
-        status = check_file(file).stat()
-        return _scan(file, status.st_size, status.st_mtime_ns)
+        entry = self.entries[position]
+        status = check_file(entry.file).stat()
+        return _scan(entry.file, entry.axes, status.st_size, status.st_mtime_ns)
 
     def __getitem__(self, position: int) -> Slice:
         entry, scan = self.entries[position], self.scan(position)
@@ -313,6 +319,6 @@ class Source:
 
 
 @functools.lru_cache(maxsize=64)
-def _scan(file: str, size: int, mtime_ns: int) -> Scan:
-    """Headers parsed before in this process; the arguments besides the path notice a changed file."""
-    return open_scan(file)
+def _scan(file: str, axes: str | None, size: int, mtime_ns: int) -> Scan:
+    """Headers parsed before in this process; size and time notice a changed file."""
+    return open_scan(file, axes=axes)

@@ -2,19 +2,20 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import h5py
 import numpy as np
 from jaxtyping import Complex, Int
 
-from ..checks import DataError, check_bytes
+from ..checks import DataError, DataWarning, check_bytes
 from ..files import check_expansion, check_file, reading
 from ..host import crop_or_pad, fftc, ifftc
 from .geometry import kept_pixels
-from .hdf5 import dataset, opened
+from .hdf5 import lines, opened, text
+from .ismrmrd_average import Line, average
 from .ismrmrd_header import (
     MAX_MATRIX,
     NOISE,
@@ -36,14 +37,11 @@ from .ismrmrd_heads import (
     matching_problem,
     problem_counters,
     read_coil_weights,
-    read_heads,
+    read_table,
     warn_left_out,
 )
 from .ismrmrd_images import with_encoding
 from .scan import Header, Scan, Slice, latest_volume, volume_key
-
-BLOCK = 1024
-"""Lines read at once."""
 
 
 class Lines(NamedTuple):
@@ -60,6 +58,7 @@ class Lines(NamedTuple):
     reverse: np.ndarray
     step_1: np.ndarray  # as the header states it
     step_2: np.ndarray
+    average: np.ndarray
 
 
 class IsmrmrdScan(Scan):
@@ -67,10 +66,11 @@ class IsmrmrdScan(Scan):
 
     Lines are placed by their encoding indices, so that the centre of the encoding limits lands on n // 2, in a matrix larger
     than the stated one if need be, and by their centre sample along the readout (partial Fourier, asymmetric echo);
-    repeated lines are averaged; reversed lines are flipped. Images keep the field of view of the reconstruction, whatever
-    its matrix. Calibration lines join where the header says that they are embedded (or some also are imaging lines); else
-    they are `Slice.calibration` of problems of the same slice and field of view. What
-    is no image (noise, navigators, dummies ...) is left out; noise is `noise`.
+    reversed lines are flipped. Each sample is the mean of its measurements: of lines whose average index differs, or that
+    agree within noise; of others with equal counters the first one counts, and a warning says so. Images keep the field of
+    view of the reconstruction, whatever its matrix. Calibration lines join where the header says that they are embedded (or
+    some also are imaging lines); else they are `Slice.calibration` of problems of the same slice and field of view. What is
+    no image (noise, navigators, dummies ...) is left out; noise is `noise`.
 
     Problems are the combinations of contrast, phase, repetition, set and slice. A 2D problem is k-space (coil, readout,
     ky), its readout oversampled as measured (`remove_oversampling`). In a 3D scan the readout is transformed and
@@ -100,16 +100,16 @@ class IsmrmrdScan(Scan):
         calibration: bool = False,
     ):
         self.path = check_file(path)
+        self._warned = False
         with opened(self.path) as file:
             self._group = find_group(file, self.path)
-            xml = dataset(file[self._group], "xml", self.path)
-            with reading(self.path, f"{self._group}/xml", expected="the XML header"):
-                text = xml[()]
-            heads = read_heads(self._table(file), self.path, f"{self._group}/data")
+            xml = text(file[self._group], "xml", self.path)
+            table = read_table(file[self._group], self.path)
             attributes: dict[str, Any] = read_coil_weights(file[self._group], self.path)
+        heads, self._references, self._kinds = table
         self._noise = np.flatnonzero(flagged(heads["flags"], NOISE))
         self._noise_sizes = [(int(h["active_channels"]), int(h["number_of_samples"])) for h in heads[self._noise]]
-        parse = functools.partial(parse_header, text, self.path, f"{self._group}/xml")
+        parse = functools.partial(parse_header, xml, self.path, f"{self._group}/xml")
         space = image_encoding(heads) if encoding is None else encoding
         stated = parse(encoding_space=space)
         roles = line_roles(heads, space, stated.calibration_mode)
@@ -194,9 +194,6 @@ class IsmrmrdScan(Scan):
     def _wrong(self, problem, expected, found) -> NoReturn:
         raise DataError(problem, file=self.path, dataset=f"{self._group}/data", expected=expected, found=found)
 
-    def _table(self, file) -> h5py.Dataset:
-        return dataset(file[self._group], "data", self.path)
-
     def _place(self, encoding: Encoding, lines, position, slice_in_image_domain):
         """Where each line goes: grid indices, the number of its problem, and the sizes of the grid."""
         idx = lines["idx"]
@@ -227,6 +224,7 @@ class IsmrmrdScan(Scan):
         self._lines = Lines(
             position, step_1 + grid_y.shift, kz, problem.reshape(-1), kept["number_of_samples"], kept["discard_pre"], kept["discard_post"],
             lines["center_sample"].astype(np.int64), flagged(lines["flags"], REVERSE), step_1, step_2,
+            idx["average"].astype(np.int64),
         )  # fmt: skip
         self._longest = int(n_samples.max())
         self._grid = n_kz, grid_y.n, max(self._longest, size_x)
@@ -276,16 +274,11 @@ class IsmrmrdScan(Scan):
         self.header = with_encoding(header, encoding, lines, self._grid if self._cartesian else None)
 
     def _read_lines(self, positions, field: str = "data") -> Iterator[np.ndarray]:
-        """The raw numbers of some lines, given in the order of the file; neighbours are read together."""
-        runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
-        for run in runs:
-            for start in range(0, len(run), BLOCK):
-                first, n = int(run[start]), min(BLOCK, len(run) - start)
-                with opened(self.path) as file:
-                    table = self._table(file)
-                    with reading(self.path, f"{self._group}/data", expected=f"lines {first} to {first + n - 1}"):
-                        block = table.fields(field)[first : first + n]
-                yield from block
+        """The raw numbers of some lines, one after the other."""
+        if field not in self._kinds:
+            self._wrong("there is no trajectory", f"a field {field}", list(self._kinds))
+        with reading(self.path, f"{self._group}/data", expected=f"the {field} of {len(positions)} lines"):
+            yield from lines(self.path, f"{self._group}/data", self._references[field][positions], self._kinds[field])
 
     def _to_complex(self, data, n_coils, n_samples, position):
         """One line as complex (coil, sample): real and imaginary parts interleave, coils are the slow axis."""
@@ -306,28 +299,39 @@ class IsmrmrdScan(Scan):
             yield int(i), samples[:, lines.discard_pre[i] : lines.samples[i] - lines.discard_post[i]]
 
     def _assemble(self, problem: int):
-        """K-space (coil, kz, ky, kx) of a problem, and which kx were measured."""
+        """K-space (coil, kz, ky, kx) of a problem, and which samples (kz, ky, kx) were measured."""
         n_kz, n_ky, n_kx = self._grid
-        kspace = np.zeros((self._n_coils, n_kz, n_ky, n_kx), np.complex64)
-        counts = np.zeros((n_kz, n_ky), np.int64)
-        readout = np.zeros(n_kx, bool)
-        line = self._lines
+        averaged = average(self._placed(problem), (self._n_coils, n_kz, n_ky, n_kx))
+        if not averaged.agree and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"file {self.path}: {averaged.n_repeated} lines have all counters of an earlier one, from which they differ by "
+                f"up to {100 * averaged.difference:.3g} % of the largest sample, more than by noise: the first ones are taken. "
+                "Were echoes, sets or repetitions written without their index?",
+                DataWarning,
+                stacklevel=2,
+            )
+        kspace = averaged.kspace
+        if self._slice_in_image_domain:
+            sign = np.where(np.arange(n_kz) % 2, -1, 1).astype(np.float32)[:, None, None]
+            for coil in kspace:  # coil by coil: a transformed copy of a whole volume would double the memory
+                coil[:] = fftc(coil * sign, 0)
+        return kspace, averaged.counts > 0
+
+    def _placed(self, problem: int) -> Iterator[Line]:
+        """The lines of a problem with their places on the grid."""
+        line, n_kx = self._lines, self._grid[2]
+        chosen = np.flatnonzero(line.problem == problem)
+        counters = np.stack([line.kz[chosen], line.ky[chosen], line.average[chosen]])
+        _, which, n_equal = np.unique(counters, axis=1, return_inverse=True, return_counts=True)
+        shared = dict(zip(chosen.tolist(), n_equal[which.reshape(-1)] > 1, strict=True))
         for i, samples in self._imaging_lines(problem):
             n, center = samples.shape[-1], line.center[i] - line.discard_pre[i]
             if line.reverse[i]:
                 samples, center = samples[:, ::-1], n - 1 - center
             # a full line has one place only, whatever its head says about the centre (often 0: not filled in)
             start = int(np.clip(n_kx // 2 - center, 0, n_kx - n))
-            kspace[:, line.kz[i], line.ky[i], start : start + n] += samples
-            counts[line.kz[i], line.ky[i]] += 1
-            readout[start : start + n] = True
-        if counts.max() > 1:
-            kspace /= np.maximum(counts, 1)[None, :, :, None].astype(np.float32)
-        if self._slice_in_image_domain:
-            sign = np.where(np.arange(n_kz) % 2, -1, 1).astype(np.float32)[:, None, None]
-            for coil in kspace:  # coil by coil: a transformed copy of a whole volume would double the memory
-                coil[:] = fftc(coil * sign, 0)
-        return kspace, readout
+            yield Line(int(line.kz[i]), int(line.ky[i]), start, int(line.average[i]), samples, bool(shared[i]))
 
     def _read_volume(self, index: int) -> np.ndarray:
         if not self._is_3d:
@@ -355,9 +359,10 @@ class IsmrmrdScan(Scan):
             kspace, mask = volume[..., position], self._measured(problem).T
         else:
             problem, position = index, 0
-            kspace, readout = self._assemble(index)
-            kspace, mask = kspace[:, 0], self._measured(index)
-            mask = mask if readout.all() else readout[:, None] & mask
+            kspace, measured = self._assemble(index)
+            kspace, mask = kspace[:, 0], measured[0].T
+            # lines that all have the whole readout
+            mask = mask[:1] if (mask == mask[:1]).all() else mask
         return Slice(
             kspace=np.ascontiguousarray(kspace.swapaxes(-1, -2)),
             mask=None if mask.all() else np.array(mask),

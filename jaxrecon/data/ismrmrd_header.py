@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from ..checks import DataError
+from .hdf5 import members
 
 MAX_MATRIX = 65536
 """Encoding indices are 16 bit: no matrix size can be larger."""
@@ -51,11 +52,11 @@ class Encoding:
     calibration_mode: str | None = None
 
 
-def parse_header(xml: object, file: Path, name: str, *, encoding_space: int = 0) -> Encoding:
+def parse_header(xml: bytes, file: Path, name: str, *, encoding_space: int = 0) -> Encoding:
     """Read one encoding of the XML header, whatever its namespace, and tolerate absent parts.
 
     Args:
-      xml: text or bytes, or an array of one such.
+      xml: its text.
       file: the file, for messages.
       name: the dataset, for messages.
       encoding_space: which of its encodings.
@@ -66,10 +67,7 @@ def parse_header(xml: object, file: Path, name: str, *, encoding_space: int = 0)
     """
     from defusedxml import DefusedXmlException, ElementTree
 
-    xml = np.ravel(np.asarray(xml, dtype=object))
-    text = xml[0] if xml.size else b""
-    text = text.encode() if isinstance(text, str) else bytes(text)
-    text = text.rstrip(b"\0")
+    text = xml.rstrip(b"\0")
     expected = "an ISMRMRD XML header"
     if len(text) > MAX_XML_BYTES:
         raise DataError(
@@ -162,14 +160,15 @@ NOT_IMAGING = (NOISE, 23, 24, 26, 27, 28, 29, 30, 31)
 
 def find_group(file: h5py.File, path: Path) -> str:
     """Name of the group that holds `xml` and `data`, usually "dataset"."""
-    groups = [n for n in file if isinstance(file.get(n), h5py.Group) and {"xml", "data"} <= set(file[n])]
+    found = members(file, path)
+    groups = [n for n, item in found.items() if isinstance(item, h5py.Group) and {"xml", "data"} <= set(item)]
     if not groups:
         raise DataError(
             "it is no ISMRMRD file",
             file=path,
             dataset="dataset",
             expected="a group with xml and data",
-            found=list(file),
+            found=list(found),
         )
     return "dataset" if "dataset" in groups else groups[0]
 

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Int
 
 from ..checks import DataError, DataWarning
 from ..files import reading
-from .hdf5 import dataset
+from .hdf5 import dataset, entry
+from .hdf5_raw import RawFile
 from .ismrmrd_header import CALIBRATION, CALIBRATION_AND_IMAGING, NOT_IMAGING, flagged
 
 PROBLEM = ("contrast", "phase", "repetition", "set", "slice")
@@ -23,7 +24,16 @@ HEAD = {
     "encoding_space_ref", "trajectory_dimensions", "sample_time_us",
 }  # fmt: skip
 """What is needed of a head; its layout in memory differs between writers."""
+INDICES = {*STEPS, *PROBLEM, "average"}
 Lines = Bool[np.ndarray, " line"]
+
+
+class Table(NamedTuple):
+    """Heads of all lines, a structured array; by field ("data", "traj") where in the file its numbers are, and of what type."""
+
+    heads: np.ndarray
+    references: dict[str, np.ndarray]
+    kinds: dict[str, np.dtype]
 
 
 class Roles(NamedTuple):
@@ -33,18 +43,19 @@ class Roles(NamedTuple):
     calibration: Lines
 
 
-def read_heads(table: h5py.Dataset, path: Path, name: str) -> np.ndarray:
-    """The heads of all lines of a table, a structured array.
+def read_table(group: h5py.Group, path: Path) -> Table:
+    """The heads of all lines, and where their numbers are.
 
     Args:
-      table: fields head, traj, data.
-      path: the file, for messages.
-      name: the dataset, for messages.
+      group: of the file, with a table `data` of the fields head, traj, data.
+      path: the file.
 
     Raises:
       DataError: it is no such table, was never written as a whole, or its heads lack fields.
     """
+    name = f"{group.name}/data".lstrip("/")
     wrong = lambda problem, expected, found: DataError(problem, file=path, dataset=name, expected=expected, found=found)
+    table = dataset(group, "data", path, variable=True)
     names = table.dtype.names or ()
     if not {"head", "data"} <= set(names) or table.ndim != 1 or not len(table):
         found = f"fields {list(names)}, shape {table.shape}"
@@ -54,12 +65,17 @@ def read_heads(table: h5py.Dataset, path: Path, name: str) -> np.ndarray:
         if table.chunks and n_chunks < math.ceil(len(table) / table.chunks[0]):
             found = f"{n_chunks} blocks of {table.chunks[0]}"
             raise wrong("acquisitions were never written", f"{len(table)} acquisitions", found)
-        heads = table.fields("head")[:]
+        with RawFile(group.file, path, name) as raw:
+            rows = raw.elements(table, len(table))
+    heads = rows["head"]
     fields = heads.dtype.names or ()
-    missing = sorted(HEAD - set(fields)) or sorted({*STEPS, *PROBLEM} - set(heads["idx"].dtype.names or ()))
+    missing = sorted(HEAD - set(fields)) or sorted(INDICES - set(heads["idx"].dtype.names or ()))
     if missing:
         raise wrong("the heads lack fields", f"the fields {missing}", list(fields))
-    return heads
+    kinds = {n: h5py.check_vlen_dtype(table.dtype[n]) for n in ("data", "traj") if n in names}
+    if any(kind is None or kind.kind not in "fiu" for kind in kinds.values()):
+        raise wrong("the type is wrong", "lines of numbers", {n: table.dtype[n] for n in kinds})
+    return Table(heads, {n: rows[n].copy() for n in kinds}, kinds)
 
 
 def read_coil_weights(group: h5py.Group, path: Path) -> dict[str, np.ndarray]:
@@ -67,7 +83,7 @@ def read_coil_weights(group: h5py.Group, path: Path) -> dict[str, np.ndarray]:
     if "rec_std" not in group:
         return {}
     with reading(path, f"{group.name}/rec_std"):
-        std = np.ravel(dataset(group, "rec_std", path)[()]).astype(np.float64)
+        std = np.ravel(entry(dataset(group, "rec_std", path), (), path)).astype(np.float64)
     if not (std > 0).all():
         raise DataError("a standard deviation is not positive", file=path, dataset="rec_std", found=std)
     return {"coil_weights": np.sqrt(std**-2 / np.sum(std**-2))}

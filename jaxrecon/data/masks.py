@@ -1,5 +1,6 @@
 """Which samples of a slice were measured, and masks that are kept in files."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Complex
 from ..checks import DataError
 from ..files import check_file, reading
 from . import cmrxrecon
+from .npz import IMAGES
 from .parts import Parts
 from .scan import Header, Slice, sampled
 from .windows import stack_masks
@@ -72,6 +74,15 @@ def seen_mask(kspace: Complex[np.ndarray, "*frame coil y x"]) -> Bool[np.ndarray
 def plane(mask: Bool[np.ndarray, "..."], frame: int = 0) -> Bool[np.ndarray, "y x"]:
     """The mask (y, x) of one frame, from one (y, x) or (frame, 1, y, x)."""
     return mask if mask.ndim == 2 else mask[frame, 0]
+
+
+def holds_mask_alone(path: str | Path) -> bool:
+    """Whether a file may be a mask and nothing else: any but an .npz with k-space or images beside it."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        return True
+    with reading(path), zipfile.ZipFile(path) as archive:
+        return not {f"{name}.npy" for name in ("kspace", *IMAGES)} & set(archive.namelist())
 
 
 def read_mask(path: str | Path) -> Bool[np.ndarray, "*frame y x"]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..checks import DataError
 from ..files import check_file, reading
-from .hdf5 import dataset, is_complex, opened, to_complex
+from .hdf5 import dataset, entry, is_complex, opened, to_complex
 from .scan import Header, Scan, Slice, all_counters, check_shape, sampled
 
 
@@ -55,7 +55,7 @@ class GleamScan(Scan):
             for name in ("kspace", "maps", "target"):
                 stored = dataset(file, name, self.path)
                 with reading(self.path, name, expected=f"slice {index}"):
-                    parts[name] = to_complex(stored[index])
+                    parts[name] = to_complex(entry(stored, (index,), self.path))
         kspace = np.ascontiguousarray(np.moveaxis(parts["kspace"], -1, 0))
         maps = np.ascontiguousarray(np.moveaxis(parts["maps"], (-1, -2), (0, 1)))
         target = np.ascontiguousarray(parts["target"][..., 0])

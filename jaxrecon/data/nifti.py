@@ -71,9 +71,12 @@ class NiftiScan(Scan):
             compressed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             stream = stack.enter_context(gzip.GzipFile(fileobj=file)) if compressed else file
-            kind = nibabel.Nifti2Image if stream.read(8)[4:] == b"n+2\0" else nibabel.Nifti1Image
-            stream.seek(0)
-            image = kind.from_stream(stream)
+            start = stream.read(348)
+            is_second = start[4:8] == b"n+2\0"
+            kind = nibabel.Nifti2Image if is_second else nibabel.Nifti1Image
+            # without its extensions, of which the library would read whatever length they state
+            header = kind.header_class(start + stream.read(540 - 348) if is_second else start)
+            image = kind(nibabel.arrayproxy.ArrayProxy(stream, header), header.get_best_affine(), header)
             if check:
                 self._check_size(image, compressed)
             yield nibabel.as_closest_canonical(image) if self._reorient else image

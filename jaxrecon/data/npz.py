@@ -4,7 +4,7 @@ import contextlib
 import math
 import tokenize
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from ..checks import DataError, UserError, check_bytes
 from ..files import Stream, check_expansion, check_file, reading
-from .scan import Header, Scan, Slice, check_shape, sampled
+from .axes import IMAGE_AXES, KSPACE_AXES, layout_of
+from .scan import Header, Scan, Slice, check_shape, sampled, volume_key
 
 IMAGES = ("reconstruction", "image", "images")
 MAX_ARRAY_HEADER = 10_000
@@ -30,6 +31,8 @@ class Array(NamedTuple):
 class NumpyScan(Scan):
     """K-space ([slice,] coil, y, x) with y the readout, or images ([slice,] y, x), from .npz or .npy.
 
+    The axes of the array may be said instead of guessed; those of a 3D scan give slices as a BART pair of the same array.
+
     In an .npz: `kspace`; `mask`, which broadcasts against (y, x), one for all slices or (slice, y, x); `maps` (coil, y,
     x) or (slice, coil, y, x); `target` (y, x) or (slice, y, x). Without `kspace`: `reconstruction` or `image`. An .npy
     holds k-space where it is complex, images where it is real; complex (y, x) is a single coil. Real arrays of complex
@@ -38,11 +41,17 @@ class NumpyScan(Scan):
 
     Single slices are read; those of a compressed .npz are reached by unpacking what lies before them.
 
+    Args:
+      path: the file.
+      axes: the names of the axes of k-space or images, as "coil,z,y,x": of `axes.AXES`, in the array's order; None: guessed
+        from their number, with a warning where that may well be wrong.
+
     Raises:
       DataError: the file is damaged, or holds other arrays, pickled objects, or a header of implausible size.
+      ValueError: the axes do not fit the array.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, axes: str | Sequence[str] | None = None):
         self.path = check_file(path)
         with self.path.open("rb") as file:
             self._zipped = file.read(2) == b"PK"
@@ -63,49 +72,43 @@ class NumpyScan(Scan):
                     found=sorted(self._arrays),
                 )
         shape = self._shape(self._main, complex_values=has_kspace)
-        self._set_header(shape, has_kspace)
+        guessed = KSPACE_AXES if has_kspace else IMAGE_AXES
+        if axes is None or 0 in shape:
+            # without a slice axis; a single coil may leave out its axis too
+            check_shape(self._main, shape, guessed[-max(len(shape), 2) :], file=self.path)
+        sure = "maps" in self._arrays or ("target" in self._arrays and len(self._arrays["target"].shape) == 3)
+        self._layout = layout_of(shape, axes, has_kspace=has_kspace, name=f"file {self.path}", sure=sure)
+        self._set_header()
 
-    def _set_header(self, shape, has_kspace):
-        axes: tuple[str, ...] = ("slice", "coil", "y", "x") if has_kspace else ("slice", "y", "x")
-        # without a slice axis; a single coil may leave out its axis too
-        axes = axes[max(len(axes) - len(shape), 0) :]
-        check_shape(self._main, shape, axes, file=self.path)
-        if len(axes) < 2:
-            check_shape(self._main, shape, ("y", "x"), file=self.path)
-        self._has_slices = axes[0] == "slice"
-        sizes = dict(zip(axes, shape, strict=True))
-        n_slices, n_coils = sizes.get("slice", 1), sizes.get("coil", 1) if has_kspace else 0
-        self._sliced = {}
-        names = [n for n in ("mask", "maps", "target") if n in self._arrays and has_kspace]
-        for name in names:
-            self._sliced[name] = self._check_companion(name, sizes, n_slices, n_coils)
+    def _set_header(self):
+        layout, stored = self._layout, self._arrays[self._main].shape
+        names = [n for n in ("mask", "maps", "target") if n in self._arrays and layout.has_kspace]
+        self._sliced = {name: self._check_companion(name) for name in names}
         self.header = Header(
             format="npz" if self._zipped else "npy",
-            n_slices=n_slices,
-            n_coils=n_coils,
-            shape=shape[-2:],
-            file_shape=self._arrays[self._main].shape,
-            file_axes=axes if len(axes) == len(self._arrays[self._main].shape) else (*axes, "real and imaginary"),
-            slice_axes=("coil", "y", "x") if has_kspace else ("y", "x"),
-            has_kspace=has_kspace,
+            file_shape=stored,
+            file_axes=layout.axes if len(layout.axes) == len(stored) else (*layout.axes, "real and imaginary"),
             has_mask="mask" in names,
             has_target="target" in names,
             has_maps="maps" in names,
+            **layout.header,
         )
 
-    def _check_companion(self, name, sizes, n_slices, n_coils):
+    def _check_companion(self, name):
         """Whether the array has a leading slice axis; its sizes must fit k-space's."""
+        of = self._layout.header
         shape = self._shape(name, complex_values=name == "maps")
         base = {"mask": ("y", "x"), "maps": ("coil", "y", "x"), "target": ("h", "w")}[name]
-        known = {"slice": n_slices, "coil": n_coils, "y": sizes["y"], "x": sizes["x"]}
+        known = {"slice": of["n_slices"], "coil": of["n_coils"], "y": of["shape"][0], "x": of["shape"][1]}
+        several = self._layout.is_3d or bool(self._layout.looped)
         if name == "mask":
             while len(shape) > 2 and shape[0] == 1:  # as if it were to broadcast against k-space
                 shape = shape[1:]
             shape = shape if len(shape) > 1 else (1, *shape)
             known |= {axis: 1 for axis, n in zip(("x", "y"), shape[::-1], strict=False) if n == 1}  # constant along it
-        elif name == "maps" and not self._has_slices and len(shape) == 4:
+        elif name == "maps" and not several and len(shape) == 4:
             base = ("set", *base)
-        has_slices = self._has_slices and len(shape) == len(base) + 1
+        has_slices = several and len(shape) == len(base) + 1
         check_shape(name, shape, ("slice", *base) if has_slices else base, file=self.path, sizes=known)
         return has_slices
 
@@ -201,13 +204,18 @@ class NumpyScan(Scan):
             values = values[..., 0] + 1j * values[..., 1]
         return values.astype(np.complex64)
 
+    def _problem(self, index: int) -> np.ndarray:
+        """A problem of the main array, of which as little is read as the order of its axes allows."""
+        layout = self._layout
+        load = self._complex if layout.has_kspace else self._load
+        where = layout.entry(index)
+        return layout.problem(load(self._main, where), index, taken=where is not None)
+
     def _read(self, index: int) -> Slice:
-        where = index if self._has_slices else None
         if not self.header.has_kspace:
-            image = self._load(self._main, where)
+            image = self._problem(index)
             return Slice(image=image.astype(np.complex64 if image.dtype.kind == "c" else np.float32))
-        kspace = self._complex(self._main, where)
-        kspace = kspace if kspace.ndim == 3 else kspace[None]
+        kspace = self._layout.read_slice(index, self._problem, volume_key(self.path))
         place = {name: index if sliced else None for name, sliced in self._sliced.items()}
         mask = target = maps = None
         if "mask" in place:
@@ -219,6 +227,9 @@ class NumpyScan(Scan):
             target = self._load("target", place["target"])
             target = target.astype(np.complex64 if target.dtype.kind == "c" else np.float32)
         return Slice(kspace=kspace, mask=sampled(kspace) if mask is None else mask, target=target, maps=maps)
+
+    def _read_volume(self, index: int) -> np.ndarray:
+        return self._problem(index) if self._layout.is_3d else super()._read_volume(index)
 
 
 def _array_header(file: Stream) -> Array:

@@ -12,9 +12,9 @@ from jaxtyping import Complex
 
 from ..checks import UserError
 from ..coils import espirit, jsense
-from ..files import atomic, reading
+from ..files import atomic
 from .detect import open as open_scan
-from .hdf5 import opened
+from .hdf5 import attributes, opened
 from .masks import acquired_mask, acquired_part, whole_readout
 from .preparation import combined_target
 from .scan import Scan, remove_oversampling
@@ -61,6 +61,7 @@ def prepare_scan(
     out: str | Path,
     settings: MapSettings = MapSettings(),
     *,
+    axes: str | None = None,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> int:
     """Write one scan with maps and target, slice by slice; the file appears when it is complete.
@@ -71,6 +72,7 @@ def prepare_scan(
       file: a fully sampled scan.
       out: the .h5 to write, with kspace, maps and target of all slices.
       settings: how maps are estimated.
+      axes: names of the axes of a .npy or .npz, as `open` takes them.
       progress: wraps the numbers of the slices while they are gone through, as tqdm or rich's track do.
 
     Returns:
@@ -84,7 +86,7 @@ def prepare_scan(
     file, out = Path(file), Path(out)
     for unfinished in out.parent.glob(f".????????????.{out.name}"):
         unfinished.unlink()  # left by a run that was killed
-    with open_scan(file) as scan, atomic(out) as temporary, h5py.File(temporary, "w") as stored:
+    with open_scan(file, axes=axes) as scan, atomic(out) as temporary, h5py.File(temporary, "w") as stored:
         stored.attrs.update({**settings.recorded(), "source": file.name})
         for index in progress(range(len(scan))):
             for name, array in _slice(scan, index, settings).items():
@@ -128,8 +130,9 @@ def is_prepared(file: str | Path, out: str | Path, settings: MapSettings) -> boo
     if not out.exists():
         return False
     wanted = {**settings.recorded(), "source": file.name}
-    with opened(out) as stored, reading(out, expected="a prepared scan"):
-        found = {name: _plain(stored.attrs.get(name)) for name in wanted}
+    with opened(out) as stored:
+        kept = attributes(stored, out)
+    found = {name: kept.get(name) for name in wanted}
     if found != wanted:
         text = lambda values: ", ".join(f"{name} {value}" for name, value in values.items())
         raise UserError(
@@ -173,7 +176,3 @@ def _maps(kspace: Complex[np.ndarray, "coil y x"], settings: MapSettings, name: 
         return np.asarray(espirit(jnp.asarray(kspace), kernel_size=kernel, calib_size=width))
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def reconstruct(
     calib_size: int | None = None,
     n_sets: int = 1,
     mask: str | Path | np.ndarray | None = None,
+    axes: str | Sequence[str] | None = None,
     which: Iterable[int] | None = None,
     crop: bool = True,
     interpolate: bool = False,
@@ -79,6 +80,8 @@ def reconstruct(
       calib_size: width of the calibration region; None: what is complete, at most 24.
       n_sets: map sets of ESPIRiT.
       mask: keep only these samples of those measured: an array (x,), (y, x) or (frame, y, x), or a file.
+      axes: names of the axes of an array, or of a .npy or .npz, which holds none, in their order, as "coil,z,y,x": of frame, set,
+        slice, coil, z, y, x, where x is the readout of a 3D scan, else y; None: the last of slice, coil, y, x.
       which: numbers of the slices (of a network of frames: of the slice positions); None: all.
       crop: crop to the size of the file's target, else to the field of view that its header names.
       interpolate: then, where the file has no target, to the reconstruction matrix of its header, by zero-filling k-space.
@@ -114,7 +117,7 @@ def reconstruct(
     size = ImageSize(crop=crop, interpolate=interpolate)
     if isinstance(source, Problem):
         return _of_problem(source, settings)
-    with _opened(source) as scan:
+    with _opened(source, axes) as scan:
         check_scan(scan, settings)
         header = scan.header
         settings = settings.complete(
@@ -191,15 +194,17 @@ def _of_problem(problem: Problem, settings: Settings) -> Reconstructed:
 
 
 @contextlib.contextmanager
-def _opened(source: Any) -> Iterator[Scan]:
+def _opened(source: Any, axes: str | Sequence[str] | None) -> Iterator[Scan]:
     """The scan of a file or of an array; one that was opened by the caller stays open."""
     if isinstance(source, Scan):
+        if axes is not None:
+            raise UserError("axes are of arrays and files: an opened scan has its own")
         yield source
     elif isinstance(source, str | Path):
-        with open_scan(source) as scan:
+        with open_scan(source, axes=axes) as scan:
             yield scan
     else:
-        yield ArrayScan(source)
+        yield ArrayScan(source, axes=axes)
 
 
 def _mask(mask):

@@ -1,6 +1,7 @@
 """Scores of reconstructed images against those of a scan."""
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Inexact
 
 from .. import host, metrics
-from ..checks import UserError
+from ..checks import DataWarning, UserError
 from ..data import Scan, acquired_mask, crop_to_recon_size
 from ..data import open as open_scan
 from ..data.masks import fully_sampled
@@ -67,7 +68,10 @@ def _images(recon: str | Path | Inexact[np.ndarray, "*frame slice y x"]) -> Inex
     """Images ([frame,] slice, y, x), of a file or as they are; complex ones of .npy and .cfl look like k-space to their readers."""
     if isinstance(recon, np.ndarray):
         return recon
-    with open_scan(recon) as scan:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # what axes k-space would have is no question here
+        opened = open_scan(recon)
+    with opened as scan:
         header = scan.header
         if not header.has_kspace:
             volume = np.stack([part.image for part in scan])  # type: ignore[misc]

@@ -91,7 +91,7 @@ def images_only(path):
 
 
 def silence(path):
-    np.save(path / "bad.npy", np.zeros((2, 4, 16, 12), np.complex64))
+    np.save(path / "bad.npy", np.zeros((4, 4, 16, 12), np.complex64))
     return "bad.npy", ["expected measured samples", "found none"]
 
 

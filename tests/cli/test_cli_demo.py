@@ -35,14 +35,30 @@ def test_classical(tmp_path, capsys, short_grids):
     for name, method in methods.items():
         assert len(method["slices"]) == 1 and method["seconds_per_slice"] > 0
         assert all(name in shown and f"{method['mean']['psnr']:.2f}" in shown for shown in (text, page))
+    # the measured head comes first
+    measured = report["measured"]
+    assert {r: round(part["measured_acceleration"], 2) for r, part in measured.items()} == {
+        "2": 1.68,
+        "3": 2.17,
+        "4": 2.56,
+    }
+    for part in measured.values():
+        errors = part["error"]
+        assert 0.01 < errors["l1-wavelet"] < errors["cg-sense"] < 0.7 * errors["zero-filled"] < 0.2
+        assert all(f"{100 * error:.2f} %" in shown for error in errors.values() for shown in (text, page))
+    assert text.index("measured head") < text.index("simulated heads")
+    assert (out / "brain.png").stat().st_size > 10_000
     assert str(out / "figure.png") in text and (out / "figure.png").stat().st_size > 10_000
     assert not (out / "training.png").exists() and not (out / "runs").exists()
     assert main(["demo", "--out", str(out), *TINY]) == 2
     assert "exists" in capsys.readouterr().err
 
 
-def test_networks(tmp_path, capsys, short_grids):
+def test_networks(tmp_path, capsys, short_grids, monkeypatch):
     """Two networks are trained, scored, stopped early and kept; the page holds all that it shows."""
+    from jaxrecon.cli.demo import measured
+
+    monkeypatch.setattr(measured, "ACCELERATIONS", (4,))
     out = tmp_path / "demo"
     options = [*TINY, "--mask", "gaussian-2d", "--training-slices", "2", "--updates", "40", "--learning-rate", "0.004"]
     assert main(["demo", "--out", str(out), *options]) == 0
@@ -68,14 +84,14 @@ def test_networks(tmp_path, capsys, short_grids):
     parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
     parser.feed(page)
     images = [attributes for tag, attributes in tags if tag == "img"]
-    assert len(images) == 3 and all(i["src"].startswith("data:image/png;base64,") and i["alt"] for i in images)
+    assert len(images) == 4 and all(i["src"].startswith("data:image/png;base64,") and i["alt"] for i in images)
     # nothing comes from elsewhere
     assert not {"script", "link", "iframe"} & {tag for tag, _ in tags} and "url(" not in page
     assert not re.search(r"https?://", page)
 
     # a demo that was stopped is gone on with on its own data only
     (out / "index.html").unlink()
-    for name in ("figure.png", "training.png", "early_exit.png", "results.json"):
+    for name in ("brain.png", "figure.png", "training.png", "early_exit.png", "results.json"):
         (out / name).unlink()
     capsys.readouterr()
     assert main(["demo", "--out", str(out), *options, "--snr", "10"]) == 2

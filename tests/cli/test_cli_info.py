@@ -83,3 +83,14 @@ def test_refused(tmp_path, capsys):
     assert main(["info", str(tmp_path / "other.npz")]) == 2
     error = capsys.readouterr().err
     assert "expected" in error and "found ['coord']" in error and "other.npz" in error
+
+
+@pytest.mark.parametrize("kspace", [(4, 40, 33), (40,)], ids=["mask", "kspace"])
+def test_a_scan_beside_a_mask_is_refused_as_by_recon(kspace, tmp_path, capsys):
+    """A mask that does not fit, or k-space that is none: the mask alone is no answer."""
+    np.savez(tmp_path / "scan.npz", kspace=np.ones(kspace, np.complex64), mask=np.ones((40, 32)))
+    errors = []
+    for command in (["info"], ["recon", "--out", str(tmp_path / "r.npy")]):
+        assert main([command[0], str(tmp_path / "scan.npz"), *command[1:]]) == 2
+        errors.append(capsys.readouterr().err)
+    assert errors[0] == errors[1] and "expected (" in errors[0]

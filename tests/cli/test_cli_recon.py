@@ -156,6 +156,7 @@ def test_undersample_by_name(tmp_path, capsys):
     kspace, _ = measured()
     np.save(tmp_path / "scan.npy", np.stack([kspace, kspace]))
     options = ["--undersample", "equispaced-fraction", "-R", "2", "--acs", "13", "--calib-size", "13", "--scale", "max"]
+    options += ["--axes", "slice,coil,y,x"]
     assert recon(tmp_path / "scan.npy", tmp_path / "r.nii.gz", *QUICK, *options, "--slices", "1:") == 0
     text = capsys.readouterr().out
     assert "undersampled by equispaced-fraction, seed 0" in text and "PSNR" in text and "(max)" in text

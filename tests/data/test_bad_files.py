@@ -15,7 +15,7 @@ from support.files import complex_array, header_xml, write_bart, write_fastmri, 
 from jaxrecon import data, files
 from jaxrecon.checks import DataError
 
-KSPACE = complex_array(2, 3, 16, 12)
+KSPACE = complex_array(3, 3, 16, 12)
 BOMB = (
     "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>"
     + "".join(f"<!ENTITY {n} '{f'&{m};' * 10}'>" for m, n in zip("abcdefgh", "bcdefghi", strict=True))
@@ -112,7 +112,7 @@ def test_values_that_are_not_finite(tmp_path, value):
         error = refusal(path, dataset="kspace")
         assert "slice 1" in str(error) and "(2, 3, 4)" in str(error)
         assert data.open(path)[0].kspace.shape == (3, 16, 12)
-    target = np.ones((2, 4, 4), np.float32)
+    target = np.ones((3, 4, 4), np.float32)
     target[0, 0, 0] = np.nan
     refusal(write_fastmri(tmp_path / "t.h5", KSPACE, reconstruction_rss=target), dataset="target")
 

@@ -62,7 +62,7 @@ def test_cache_is_used_renewed_and_never_trusted_blindly(folder, monkeypatch):
     entries = data.index_files(folder, cache=cache)
     assert json.loads(cache.read_text())["version"] == index.CACHE_VERSION
     opened = []
-    monkeypatch.setattr(index, "open_scan", lambda p: opened.append(p) or detect.open(p))
+    monkeypatch.setattr(index, "open_scan", lambda p, **said: opened.append(p) or detect.open(p, **said))
     assert data.index_files(folder, cache=cache) == entries and not opened
     write_fastmri(folder / "file0.h5", complex_array(7, 2, 6, 5))
     assert sum(e.file.endswith("file0.h5") for e in data.index_files(folder, cache=cache)) == 7

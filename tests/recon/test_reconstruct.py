@@ -48,9 +48,10 @@ def test_arrays_with_and_without_slices():
     one = jr.reconstruct(KSPACE, maps=MAPS, mask=line_mask(), lam=1e-4, **QUICK)
     assert one.images.shape == (1, *IMAGE.shape) and nrmse(one.images[0], IMAGE) < 0.1
     np.testing.assert_array_equal(one.maps[0], MAPS)
-    two = jr.reconstruct(np.stack([KSPACE, 2 * KSPACE]), maps=MAPS, mask=line_mask(), lam=1e-4, **QUICK)
+    named = {"axes": "slice,coil,y,x"}
+    two = jr.reconstruct(np.stack([KSPACE, 2 * KSPACE]), maps=MAPS, mask=line_mask(), lam=1e-4, **named, **QUICK)
     np.testing.assert_allclose(two.images, [one.images[0], 2 * one.images[0]], rtol=1e-3, atol=1e-3)
-    assert jr.reconstruct(np.stack([KSPACE] * 3), which=[2], method="rss").images.shape == (1, *IMAGE.shape)
+    assert jr.reconstruct(np.stack([KSPACE] * 4), which=[2], method="rss").images.shape == (1, *IMAGE.shape)
 
 
 def test_a_problem_of_any_operator():
@@ -70,8 +71,8 @@ def test_progress_is_the_callers():
             seen.append(i)
             yield i
 
-    jr.reconstruct(np.stack([KSPACE] * 2), method="rss", progress=watched)
-    assert seen == [0, 1]
+    jr.reconstruct(np.stack([KSPACE] * 4), method="rss", progress=watched)
+    assert seen == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

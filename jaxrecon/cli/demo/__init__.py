@@ -1,4 +1,4 @@
-"""`jaxrecon demo`: simulate heads, undersample, reconstruct by classical methods and trained networks, score, show."""
+"""`jaxrecon demo`: a measured head from fewer lines; simulated heads by classical methods and trained networks; scores, figures."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ __all__ = ["Options", "run"]
 
 
 def run(options: Options) -> None:
-    """Simulate, choose lam, train, reconstruct, score, write."""
+    """Reconstruct the measured head; simulate, choose lam, train, reconstruct, score, write."""
     outputs = {name: options.out / name for name in OUTPUTS}
     for name in ("test_slices", "validation_slices", "training_slices", "updates"):
         if getattr(options, name) < 1:
@@ -30,6 +30,11 @@ def run(options: Options) -> None:
     for path in outputs.values():
         check_output(path, suffixes=(path.suffix,), overwrite=options.overwrite)
     started = time.perf_counter(), time.process_time()
+    from .measured import reconstruct_brain
+    from .report import Results, print_measured, print_results, write_results
+
+    measured = reconstruct_brain()
+    print_measured(measured)
     mask = draw(options.mask, options.shape, acceleration=options.acceleration, seed=options.seed) != 0
     found = pattern(mask, options.shape)
     rows = _describe(options, found)
@@ -56,10 +61,8 @@ def run(options: Options) -> None:
         trained = train_networks(options, mask, cases[n_validation + n_test :], test)
         for name, one in trained.items():
             images[name], seconds[name] = _reconstruct(Settings(network=one.network), test, mask)
-    from .report import Results, print_results, write_results
-
     described, scores = [(name, text) for name, text, _ in rows], _score(test, images)
-    results = Results(described, found.acceleration, test, chosen, trained, images, scores, seconds)
+    results = Results(measured, described, found.acceleration, test, chosen, trained, images, scores, seconds)
     print_results(results)
     total = {"seconds": time.perf_counter() - started[0], "processor_seconds": time.process_time() - started[1]}
     for name in write_results(outputs, options, results, total):

@@ -22,6 +22,7 @@ from ...strategies.configs import Gleam
 from ..common import say, show
 from . import page
 from .cases import GRIDS, VARIANT, Case
+from .measured import N_CENTER, Measured
 
 if TYPE_CHECKING:
     from ...metrics import Evaluation
@@ -33,6 +34,7 @@ class Results(NamedTuple):
     """What the demo found.
 
     Attributes:
+      measured: the measured brain.
       described: (what, value) of the data.
       acceleration: measured.
       test: the slices that are scored.
@@ -43,6 +45,7 @@ class Results(NamedTuple):
       seconds: method -> seconds for a slice.
     """
 
+    measured: Measured
     described: list[tuple[str, str]]
     acceleration: float
     test: list[Case]
@@ -56,6 +59,12 @@ class Results(NamedTuple):
 ERROR_FACTOR = 5.0
 SLACK = 0.2
 """dB by which a step may be worse than the one before, and early exit still counts as rising."""
+
+
+def print_measured(measured: Measured) -> None:
+    """The table of the measured brain."""
+    say(_about_measured())
+    _print(*_measured_table(measured))
 
 
 def print_results(results: "Results") -> None:
@@ -90,6 +99,20 @@ def write_results(
 def rises(values: list[float]) -> bool:
     """Whether each value is as large as the one before, within SLACK."""
     return all(later >= earlier - SLACK for earlier, later in itertools.pairwise(values))
+
+
+def _about_measured():
+    return (
+        f"a measured head, 16 coils: every R-th line and the {N_CENTER} central ones; no tuning; error within the head "
+        "against the image of all lines"
+    )
+
+
+def _measured_table(measured):
+    """(header, rows) of the error of each method on the measured brain."""
+    header = ("method", *(f"R = {r} ({real:.2f} measured)" for r, real in measured.accelerations.items()))
+    methods = next(iter(measured.errors.values()))
+    return header, [(m, *(f"{100 * errors[m]:.2f} %" for errors in measured.errors.values())) for m in methods]
 
 
 def _about_scores(results):
@@ -167,6 +190,7 @@ def _report(options: "Options", results: "Results", total: Mapping[str, float]) 
     return {
         "config": config,
         "variant": VARIANT,
+        "measured": results.measured.as_json(),
         "measured_acceleration": results.acceleration,
         "data": "simulated heads, one per slice; training, validation and test heads differ",
         "device": str(jax.devices()[0]),
@@ -191,8 +215,17 @@ def _figures(options: "Options", results: "Results") -> dict[str, Figure]:
         zoom=(rows, columns),
         title=f"simulated head, {first.contrast.upper()}, {options.mask}, R = {results.acceleration:.1f}",
     )
+    brain = results.measured
+    r = max(brain.images)
+    measured = plots.comparison(
+        brain.reference,
+        brain.images[r],
+        captions={method: f"error {100 * error:.1f} %" for method, error in brain.errors[r].items()},
+        error_factor=ERROR_FACTOR,
+        title=f"measured head, 16 coils, every {r}th line and the {N_CENTER} central ones",
+    )
     if not results.trained:
-        return {"figure.png": images}
+        return {"brain.png": measured, "figure.png": images}
     losses = {name: one.losses for name, one in results.trained.items()}
     exits = {name: np.array(one.psnr_by_step) for name, one in results.trained.items()}
     n_steps = max(map(len, exits.values()))
@@ -209,11 +242,19 @@ def _figures(options: "Options", results: "Results") -> dict[str, Figure]:
         if line.get_label() not in results.trained:  # has no steps
             line.set(linestyle="--", marker="")
     axes.legend()
-    return {"figure.png": images, "training.png": training, "early_exit.png": early_exit}
+    return {"brain.png": measured, "figure.png": images, "training.png": training, "early_exit.png": early_exit}
 
 
 def _page(options: "Options", results: "Results", figures: dict[str, Figure], total: Mapping[str, float]) -> str:
     parts = [
+        page.heading("A measured head"),
+        page.table(*_measured_table(results.measured), note=_about_measured()),
+        page.picture(
+            figures["brain.png"],
+            f"The measured head from the fewest lines, and errors, brightened {ERROR_FACTOR:g} times. Data: github "
+            "pulseq/MR-Physics-with-Pulseq, MIT, (c) 2024 pulseq.",
+        ),
+        page.heading("Simulated heads"),
         page.paragraph(
             "Random heads were simulated, measured by several coils, undersampled, and reconstructed by methods that "
             "were chosen and trained on other heads. One command made all numbers and images of this page."
@@ -249,4 +290,4 @@ def _page(options: "Options", results: "Results", figures: dict[str, Figure], to
     machine = f"{jax.devices()[0].platform}, jax {jax.__version__}, Python {platform.python_version()}"
     seconds = f"{total['seconds']:.0f} s in all, {total['processor_seconds']:.0f} s of processor time"
     parts.append(page.paragraph(f"{seconds}; {machine}; seed {options.seed}."))
-    return page.page("jaxrecon: accelerated MRI reconstruction, on data made here", parts)
+    return page.page("jaxrecon: accelerated MRI reconstruction, on a measured head and on data made here", parts)
