@@ -135,6 +135,17 @@ def check_finite(name: str, array: np.ndarray, *, file: str | Path | None = None
         )
 
 
+def checked_mask(name: str, mask: Any) -> np.ndarray:
+    """A mask on the host as True where it is not 0, whatever its numbers: 1, True, 255.
+
+    Raises:
+      DataError: it holds NaN or infinity.
+    """
+    mask = np.asarray(mask)
+    check_finite(name, mask)
+    return mask != 0
+
+
 def check_bytes(
     shape: Sequence[int], itemsize: int, *, file: str | Path | None = None, dataset: str | None = None
 ) -> None:
@@ -158,17 +169,21 @@ def check_same_shape(name: str, array, other: str, other_array) -> None:
         )
 
 
-def check_calibration(kspace, calib_size: int, kernel_size: int = 1, *, complete: bool = True) -> None:
+def check_calibration(
+    kspace, calib_size: int, kernel_size: int = 1, *, several: bool = False, complete: bool = True
+) -> None:
     """Raise ValueError unless the center of `kspace` (coil, *space) is a calibration region, large enough and sampled.
 
-    A position counts as unsampled if it is zero in all coils; with complete=False one sampled position is enough.
+    A position counts as unsampled if it is zero in all coils; with complete=False one sampled position is enough. With
+    several=True a region that holds the kernel once is too small: one block says nothing of the maps.
     Values are looked at on concrete arrays only, so that the caller can be traced.
     """
     space = tuple(kspace.shape[1:])
-    if not 1 <= kernel_size <= calib_size:
+    least = kernel_size + several
+    if kernel_size < 1 or calib_size < least:
         raise UserError(
             f"kernels of width {kernel_size} do not fit a calibration region of width {calib_size}: "
-            "wanted 1 <= kernel width <= calib_size"
+            f"wanted 1 <= kernel width {'<' if several else '<='} calib_size"
         )
     if calib_size > min(space):
         raise UserError(
@@ -190,7 +205,7 @@ def check_calibration(kspace, calib_size: int, kernel_size: int = 1, *, complete
     else:
         width = complete_width(sampled)
         cure = f"The largest complete width is {width}: "
-        cure += f"use calib_size={width}" if width >= kernel_size else "acquire calibration lines, or use external maps"
+        cure += f"use calib_size={width}" if width >= least else "acquire calibration lines, or use external maps"
     raise UserError(
         f"the calibration region of kspace ({' x '.join([str(calib_size)] * len(space))} around the center) is not "
         f"complete: expected {sampled.size} sampled positions, found {int(sampled.sum())}. {cure}"

@@ -1,5 +1,6 @@
 """Complex arrays as real channels, and magnitudes whose gradient is finite where the magnitude is zero."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact
 
@@ -41,6 +42,27 @@ def rss(x: Inexact[AnyArray, "..."], axis: int = -3) -> Float[Array, "..."]:
       5.0
     """
     return _safe_sqrt(jnp.sum(abs2(x), axis))
+
+
+def unit_scale(x: Inexact[AnyArray, "..."]) -> Float[Array, ""]:
+    """The power of two at or below the largest part of x: divided by it, squares neither overflow nor vanish.
+
+    The division is exact: results that grow with their input are the same digits in any unit. Its gradient is 0.
+
+    Args:
+      x: any shape, real or complex.
+
+    Returns:
+      A scalar; 1 where x is 0 everywhere or not finite.
+
+    Example:
+      >>> unit_scale(jnp.array([3e12, 5e12j])).item() == 2.0**42
+      True
+    """
+    largest = jnp.max(jnp.maximum(jnp.abs(x.real), jnp.abs(x.imag)) if jnp.iscomplexobj(x) else jnp.abs(x))
+    _, exponent = jnp.frexp(largest)
+    usable = (largest > 0) & jnp.isfinite(largest)
+    return jax.lax.stop_gradient(jnp.where(usable, jnp.ldexp(jnp.ones_like(largest), exponent - 1), 1))
 
 
 def _safe_sqrt(x):

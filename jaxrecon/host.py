@@ -1,7 +1,14 @@
 """What readers and commands compute on the host: loaders do not touch a device, each process would start one of its own."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Complex, Float
+
+
+def native(x: Any) -> Any:
+    """An array of NumPy in the byte order of this machine, as JAX wants it; any other array as it is."""
+    return x.astype(x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) and not x.dtype.isnative else x
 
 
 def fftc(x: Complex[np.ndarray, "..."], axis: int) -> Complex[np.ndarray, "..."]:

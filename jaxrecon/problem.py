@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from . import struct
-from .checks import UserError, check_at_least, check_broadcasts, check_same_coils
+from .checks import UserError, check_at_least, check_broadcasts, check_finite, check_same_coils, checked_mask
+from .host import native
 from .operators import CARTESIAN, CartesianSense, EncodingRecord, Sense
 from .typing import Key, KSpace, Mask
 
@@ -38,10 +39,10 @@ class Problem:
 
         Args:
           kspace: (..., coil, y, x), or (y, x) for a single coil; complex, 0 where not measured.
-          mask: 1 = measured, broadcasting against kspace (..., coil, y, x); None: found from the non-zero samples of all
-            coils.
+          mask: measured where it is not 0, broadcasting against kspace (..., coil, y, x); None: found from the non-zero samples
+            of all coils.
           maps: (coil, y, x) or (set, coil, y, x); None: ones where there is one coil, else left for a model to estimate.
-          acs: mask of the calibration region, (x,), (1, x) or (y, x).
+          acs: mask of the calibration region, (x,), (1, x) or (y, x), not 0 there.
           key: randomness for models that need it.
           ndim: 2, or 3 for k-space (coil, z, y, x).
 
@@ -50,7 +51,7 @@ class Problem:
           normal operator then needs no FFT along that axis.
 
         Raises:
-          ValueError: wrong shapes, values that are not finite, an empty mask; the message says which.
+          ValueError: wrong shapes, values that are not finite, an empty mask; the message says which. Arrays that are traced.
 
         Example:
           >>> kspace = np.ones((3, 8, 4), "complex64")
@@ -58,16 +59,20 @@ class Problem:
           >>> problem.kspace.shape, problem.op.encoding.mask.shape
           ((3, 8, 4), (4,))
         """
-        kspace = np.asarray(kspace)
+        if any(isinstance(a, jax.core.Tracer) for a in (kspace, mask, maps, acs)):
+            raise UserError(
+                "Problem.from_numpy looks at values, and these are traced: make the problem outside of jit, grad and vmap, or "
+                "by Problem(kspace, CartesianSense(maps, mask)), which looks at none"
+            )
+        kspace = native(np.asarray(kspace))
         axes = ("z", "y", "x")[-ndim:]
         if kspace.dtype.kind != "c":
             raise UserError(f"kspace must be complex, but its dtype is {kspace.dtype}: real and imaginary parts last?")
         if kspace.ndim == ndim:
             kspace = kspace[None]
         check_at_least("kspace", kspace, ("coil", *axes))
-        if not np.isfinite(kspace).all():
-            raise UserError(f"kspace holds {int((~np.isfinite(kspace)).sum())} NaN or infinite values; expected none")
-        mask = np.any(kspace != 0, axis=-ndim - 1, keepdims=True) if mask is None else np.asarray(mask)
+        check_finite("kspace", kspace)
+        mask = np.any(kspace != 0, axis=-ndim - 1, keepdims=True) if mask is None else checked_mask("mask", mask)
         check_broadcasts("mask", mask.shape, "kspace", kspace.shape)
         if not mask.any():
             raise UserError("mask is empty: no sample is measured")
@@ -77,13 +82,14 @@ class Problem:
         else:
             maps = np.asarray(maps).astype(kspace.dtype)
             check_at_least("maps", maps, ("coil", *axes))
+            check_finite("maps", maps)
             check_same_coils(maps, kspace, -ndim - 1)
             if maps.shape[-ndim:] != kspace.shape[-ndim:]:
                 raise UserError(f"maps of size {maps.shape[-ndim:]} do not fit kspace of size {kspace.shape[-ndim:]}")
         real = kspace.real.dtype
         kspace = kspace * mask.astype(real)
         op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask, real), ndim=ndim)
-        return cls(jnp.asarray(kspace), op, None if acs is None else jnp.asarray(acs), key)
+        return cls(jnp.asarray(kspace), op, None if acs is None else jnp.asarray(checked_mask("acs", acs), real), key)
 
     @classmethod
     def from_example(cls, example: Mapping[str, Any], encoding: EncodingRecord = CARTESIAN) -> "Problem":

@@ -64,7 +64,6 @@ METHODS = {
     "CG-SENSE": lambda p: classical.cg_sense(p, lam=0.05, n_iter=15),
     "L1-wavelet": lambda p: classical.l1_wavelet(p, lam=0.02, n_iter=20, wavelet="haar"),
     "TV": lambda p: classical.total_variation(p, lam=0.02, n_iter=30),
-    "TV by ADMM": lambda p: classical.total_variation_admm(p, lam=0.02, n_iter=5),
     "scale": lambda p: classical.data_scale(p, "max"),
 }
 

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrecon import Problem
+import jaxrecon as jr
+from jaxrecon import Problem, coils, metrics
 
 
 def _kspace(rng, shape=(3, 10, 8)):
@@ -47,6 +48,9 @@ def test_problem_is_a_pytree(rng):
         ({"maps": np.ones((3, 10, 9))}, r"maps of size \(10, 9\) do not fit"),
         ({"mask": np.ones(10)}, r"mask of shape \(10,\) does not broadcast against kspace"),
         ({"mask": np.zeros(8)}, "mask is empty"),
+        ({"mask": np.full(8, np.nan)}, "mask holds 8 NaN or infinite values"),
+        ({"maps": np.full((3, 10, 8), np.inf)}, "maps holds 240 NaN or infinite values"),
+        ({"acs": np.full(8, np.nan)}, "acs holds 8 NaN"),
     ],
 )
 def test_border_errors(rng, options, message):
@@ -61,3 +65,39 @@ def test_values_are_checked(rng):
         Problem.from_numpy(kspace)
     with pytest.raises(ValueError, match="must be complex"):
         Problem.from_numpy(kspace.real)
+
+
+def test_a_mask_counts_where_it_is_not_0(rng):
+    kspace, mask = _kspace(rng), np.arange(8) % 2
+    expected = Problem.from_numpy(kspace, mask=mask, acs=mask)
+    for other in (255 * mask.astype(np.uint8), mask != 0, -0.5 * mask):
+        own = Problem.from_numpy(kspace, mask=other, acs=other)
+        jax.tree.map(np.testing.assert_array_equal, own, expected)
+    image = jr.reconstruct(kspace, mask=mask, method="rss").images
+    np.testing.assert_array_equal(jr.reconstruct(kspace, mask=255 * mask, method="rss").images, image)
+    with pytest.raises(ValueError, match="mask holds 8 NaN"):
+        jr.reconstruct(kspace, mask=np.full(8, np.nan), method="rss")
+
+
+def test_the_other_byte_order_is_converted(rng):
+    kspace, mask = _kspace(rng), np.arange(8) % 2
+    swapped = lambda a: a.astype(a.dtype.newbyteorder())
+    own = Problem.from_numpy(swapped(kspace), mask=swapped(mask), maps=swapped(kspace), acs=swapped(mask))
+    jax.tree.map(np.testing.assert_array_equal, own, Problem.from_numpy(kspace, mask=mask, maps=kspace, acs=mask))
+    for function in (
+        lambda k: jr.reconstruct(k, mask=swapped(mask), maps=k, method="zero-filled").images,
+        lambda k: coils.low_resolution_maps(k, calib_size=6),
+        lambda k: coils.espirit(k, calib_size=6, kernel_size=3),
+        lambda k: coils.combine_coils(k, k),
+        lambda k: coils.compress(k, coils.svd_compression(k, n_virtual=2, calib_size=6)),
+        lambda k: coils.whiten(k, coils.whitening_matrix(k)),
+        lambda k: metrics.nmse(k, 2 * k),
+        lambda k: metrics.ssim(k.real, 2 * k.real, data_range=1.0),
+    ):
+        np.testing.assert_array_equal(function(swapped(kspace)), function(kspace))
+
+
+def test_traced_arrays_are_told_where_to_go(rng):
+    kspace = jnp.asarray(_kspace(rng))
+    with pytest.raises(ValueError, match=r"traced.*Problem\(kspace, CartesianSense\(maps, mask\)\)"):
+        jax.grad(lambda k: jnp.abs(Problem.from_numpy(k, maps=np.ones(k.shape)).kspace).sum())(kspace)

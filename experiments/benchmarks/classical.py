@@ -28,6 +28,8 @@ import jaxrecon as jr
 
 LAM_SENSE, LAM_L1 = 0.01, 0.005
 N_CG, N_FISTA = 30, 100
+CROP = 0.95
+"""Of ESPIRiT's eigenvalues: sigpy's default."""
 CALLS = 3
 """Timed calls of a side in each round."""
 
@@ -84,13 +86,13 @@ def contests(kspace: np.ndarray, folder: Path) -> dict[str, Contest]:
     """All tasks on this k-space; BART takes part where its command is found."""
     import sigpy.mri.app as sigpy
 
-    maps = np.asarray(jr.coils.espirit(kspace))
+    maps = np.asarray(jr.coils.espirit(kspace, crop=CROP))
     problem = jr.Problem.from_numpy(kspace, maps=maps)
     x = jr.classical.zero_filled(problem)
     quiet = {"show_pbar": False}
     bart = Bart(folder, kspace, maps) if shutil.which("bart") else None
 
-    espirit = ours(lambda k: jr.coils.espirit(k), kspace)
+    espirit = ours(lambda k: jr.coils.espirit(k, crop=CROP), kspace)
     cg = ours(lambda p: jr.classical.cg_sense(p, lam=LAM_SENSE, n_iter=N_CG), problem)
     l1 = ours(lambda p: jr.classical.l1_wavelet(p, lam=LAM_L1, n_iter=N_FISTA), problem)
     normal = ours(lambda p, x: p.op.normal(x), problem, x)
@@ -137,7 +139,7 @@ class Bart:
 
     def espirit(self) -> np.ndarray:
         """Calibration with one map set, sigpy's threshold (BART compares with its root), BART's 30 iterations."""
-        self._run("ecalib", "-m1", "-t", str(0.02**2), "-c", "0.95", "kspace", "out")
+        self._run("ecalib", "-m1", "-t", str(0.02**2), "-c", str(CROP), "kspace", "out")
         return self._read("out")
 
     def cg(self) -> np.ndarray:

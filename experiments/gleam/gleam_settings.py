@@ -52,7 +52,9 @@ def pgd_brain(*, deep: bool, small: bool) -> Experiment:
         optimizer=GleamAdam(),
         n_updates=80_000,
         batch_size=2,
-        data=DataConfig(mask="random", acceleration=8.0, acs=round(0.04 * 384), scale="top_magnitude"),
+        data=DataConfig(
+            mask="random", acceleration=8.0, acs=round(0.04 * 384), scale="top_magnitude", espirit_crop=0.95
+        ),
         variant="gleam",
         seed=1000,
     )
@@ -83,7 +85,7 @@ def _mridata(model: PGDConfig | MoDLConfig, acceleration: float, strategy: Strat
         optimizer=GleamAdam(),
         n_updates=50_000,
         batch_size=4,
-        data=DataConfig(mask="poisson", acceleration=acceleration, acs=20, scale="top_magnitude"),
+        data=DataConfig(mask="poisson", acceleration=acceleration, acs=20, scale="top_magnitude", espirit_crop=0.95),
         variant="gleam",
         seed=1000,
     )
@@ -97,7 +99,7 @@ def _cine(model: PGDConfig | MoDLConfig, strategy: StrategyConfig) -> Experiment
         n_updates=25_000,
         batch_size=1,
         # no frame has a fully sampled center; maps come from the average over time
-        data=DataConfig(mask="kt-variable-density", acceleration=10.0, acs=1, scale="top_magnitude"),
+        data=DataConfig(mask="kt-variable-density", acceleration=10.0, acs=1, scale="top_magnitude", espirit_crop=0.95),
         variant="gleam",
         seed=1000,
         # 144 to 216 x 180 to 242 in the paper

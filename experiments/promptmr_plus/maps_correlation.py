@@ -56,7 +56,7 @@ def measured(path: Path) -> np.ndarray:
 
 def correlations(kspace: np.ndarray) -> dict[str, list[float]]:
     """Mean and 10th percentile over pixels by distance, and the correlation of the magnitude images."""
-    maps = np.stack([np.asarray(espirit(k)) for k in kspace])
+    maps = np.stack([np.asarray(espirit(k, crop=0.95)) for k in kspace])
     images = np.asarray(rss(ifftc(kspace)))
     norm = np.sqrt(np.sum(np.abs(maps) ** 2, axis=1))
     found: dict[str, list[float]] = {"distance": [], "mean": [], "tenth": [], "image": []}

@@ -59,7 +59,7 @@ BENCHMARKS = {
         e,
         loss="ssim",
         batch_size=2,
-        data=dataclasses.replace(e.data, scale="none", n_masks=None),
+        data=dataclasses.replace(e.data, scale="none", n_masks=None, espirit_crop=0.95),
         every=Every(evaluate=EPOCHS[name.split("_")[0]], checkpoint=5000),
         seed=42,
     )

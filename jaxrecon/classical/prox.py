@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..complex_ops import abs2, magnitude
+from ..complex_ops import abs2, magnitude, rss
 from ..typing import Scalar
 
 
@@ -20,7 +20,7 @@ def soft_threshold(x: Inexact[Array, "*axes"], threshold: Scalar) -> Inexact[Arr
 
 def group_soft_threshold(x: Inexact[Array, "*axes"], threshold: Scalar, *, axis: int = 0) -> Inexact[Array, "*axes"]:
     """Prox of t sum ||x||_2 with the 2-norm along `axis`: for isotropic total variation and joint sparsity."""
-    size = jnp.sqrt(jnp.sum(abs2(x), axis, keepdims=True))
+    size = jnp.expand_dims(rss(x, axis), axis)
     return x * (jnp.maximum(size - threshold, 0) / jnp.where(size > 0, size, 1))
 
 
@@ -31,19 +31,17 @@ def hard_threshold(x: Inexact[Array, "*axes"], threshold: Scalar) -> Inexact[Arr
 
 def project_magnitude(x: Inexact[Array, "*axes"], radius: Scalar) -> Inexact[Array, "*axes"]:
     """Projection of each element on |x| <= radius: prox of the conjugate of radius ||x||_1."""
-    size = magnitude(x)
-    return x / jnp.maximum(size / radius, 1)
+    return _project(x, magnitude(x), radius)
 
 
 def project_group(x: Inexact[Array, "*axes"], radius: Scalar, *, axis: int = 0) -> Inexact[Array, "*axes"]:
     """Projection of the vectors along `axis` on 2-norm <= radius: prox of the conjugate of isotropic total variation."""
-    return x / jnp.maximum(jnp.sqrt(jnp.sum(abs2(x), axis, keepdims=True)) / radius, 1)
+    return _project(x, jnp.expand_dims(rss(x, axis), axis), radius)
 
 
 def project_l2(x: Inexact[Array, "*axes"], radius: Scalar) -> Inexact[Array, "*axes"]:
     """Projection on the ball ||x||_2 <= radius."""
-    norm = jnp.sqrt(jnp.sum(abs2(x)))
-    return x / jnp.maximum(norm / radius, 1)
+    return _project(x, jnp.sqrt(jnp.sum(abs2(x))), radius)
 
 
 def project_l1(x: Inexact[Array, "*axes"], radius: Scalar) -> Inexact[Array, "*axes"]:
@@ -64,3 +62,9 @@ def singular_value_threshold(x: Inexact[Array, "*batch m n"], threshold: Scalar)
     u, s, vh = jnp.linalg.svd(x, full_matrices=False)
     # X minus what is cut off, not U S V^H rebuilt: rounding then scales with the threshold, not with X
     return x - (u * jnp.minimum(s, threshold).astype(u.dtype)[..., None, :]) @ vh
+
+
+def _project(x, size, radius):
+    """x where its size is within the radius, which may be 0, else of that size."""
+    outside = size > radius
+    return x * jnp.where(outside, radius / jnp.where(outside, size, 1), 1)

@@ -3,6 +3,9 @@
 Source: Roemer et al. 1990 for the root of the sum of squares; Pruessmann et al. 1999 and 2001 for SENSE.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from ..checks import UserError
@@ -35,6 +38,9 @@ def cg_sense(problem: Problem, *, lam: Scalar = 0.0, n_iter: int = 30, implicit_
     Returns:
       Image (..., y, x), with map sets (..., set, y, x).
 
+    Raises:
+      ValueError: several coils without maps.
+
     Source: Pruessmann et al. 2001.
 
     Example:
@@ -43,8 +49,31 @@ def cg_sense(problem: Problem, *, lam: Scalar = 0.0, n_iter: int = 30, implicit_
       >>> jax.jit(cg_sense)(jr.Problem.from_numpy(kspace, mask=np.ones((1, 1))), lam=1.0)[0].real.tolist()
       [0.5, 0.5, 0.5, 0.5]
     """
+    check_maps(problem, "cg_sense")
     solve = cg_implicit if implicit_gradient else cg
     return solve(lambda x: problem.op.normal(x) + lam * x, zero_filled(problem), n_iter=n_iter)
+
+
+def check_maps(problem: Problem, method: str) -> None:
+    """Refuse coil images in place of an image: what a method makes of several coils without maps is no reconstruction.
+
+    Args:
+      problem: of any encoding.
+      method: its name, for the message.
+
+    Raises:
+      ValueError: several coils, and the operator has no maps.
+    """
+    op: Any = problem.op
+    if getattr(op, "maps", op) is not None:
+        return
+    shape = jax.eval_shape(op.adjoint, problem.kspace).shape
+    n_coils = shape[-op.ndim - 1] if len(shape) > op.ndim else 1
+    if n_coils > 1:
+        raise UserError(
+            f"{method} combines coils by maps, but the problem has {n_coils} coils and its operator no maps: give it some, "
+            "Problem.from_numpy(kspace, maps=jaxrecon.coils.espirit(kspace))"
+        )
 
 
 def sense(problem: Problem, *, acceleration: tuple[int, int], lam: Scalar = 0.0) -> Image:
@@ -89,7 +118,9 @@ def sense(problem: Problem, *, acceleration: tuple[int, int], lam: Scalar = 0.0)
 
     maps = fold(maps)
     blocks = jnp.einsum("cyxi,cyxj,ij->yxij", jnp.conj(maps), maps, h)
-    blocks = blocks + lam * jnp.eye(len(offsets), dtype=blocks.dtype)[None, None]
+    # a pixel without maps stands alone: its row is zero, so that it becomes 0
+    unseen = jnp.all(maps == 0, 0)[..., None] & jnp.eye(len(offsets), dtype=bool)[None, None]
+    blocks = blocks + lam * jnp.eye(len(offsets), dtype=blocks.dtype)[None, None] + unseen
     x = jnp.linalg.solve(blocks, fold(zero_filled(problem))[..., None])[..., 0]
     x = x.reshape((*steps, *acceleration))
     return jnp.moveaxis(x, (-2, -1), (0, 2)).reshape(size)

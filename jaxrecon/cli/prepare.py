@@ -34,6 +34,8 @@ class Options:
     """Width of the kernels in k-space, in samples."""
     calib_size: int | None = None
     """Width of the calibration region. Default: 20 for jsense, 12 for espirit."""
+    map_crop: float | None = None
+    """ESPIRiT's maps are 0 where the eigenvalue, within 0 and 1, is not above it. Default: as jaxrecon recon."""
     acquisition: str | None = None
     """Only scans of this contrast or protocol, as jaxrecon info names it."""
     axes: str | None = None
@@ -53,19 +55,16 @@ def run(options: Options) -> None:
             raise UserError(f"--acquisition {options.acquisition}: there is none; there are {', '.join(known)}")
     axes = {Path(e.file): e.axes for e in entries}
     targets = prepared_files(axes, options.out)
-    settings = MapSettings(options.maps, options.kernel, options.calib_size)
+    settings = MapSettings(options.maps, options.kernel, options.calib_size, options.map_crop)
     options.out.mkdir(parents=True, exist_ok=True)
     left = {file: target for file, target in targets.items() if not is_prepared(file, target, settings)}
-    width = settings.width
+    made = [f"{options.maps}, kernels of {options.kernel} in {settings.width} x {settings.width}"]
+    made += [f"crop {settings.least_eigenvalue:g}"] if options.maps == "espirit" else []
     choices(
         f"{options.data} -> {options.out}",
         [
             ("scans", f"{len(targets)}, of which {len(targets) - len(left)} are there already", "--acquisition"),
-            (
-                "maps",
-                f"{options.maps}, kernels of {options.kernel} in {width} x {width}",
-                "--maps, --kernel, --calib-size",
-            ),
+            ("maps", ", ".join(made), "--maps, --kernel, --calib-size, --map-crop"),
         ],
     )
     for number, (file, target) in enumerate(left.items(), 1):

@@ -11,6 +11,7 @@ import tyro
 from ..checks import UserError
 from ..classical.methods import METHODS
 from ..classical.scale import Rule
+from ..coils.espirit import CROP
 from ..sampling.named import center_of, draw, names
 from .common import check_output, choices, chosen_slices, literal, progress, say, stem
 
@@ -69,6 +70,8 @@ class Options:
     """Width of the calibration region. Default: what is complete around the center, at most 24."""
     map_sets: int = 1
     """Map sets of ESPIRiT: 2 where the object is larger than the field of view (soft-SENSE)."""
+    map_crop: float = CROP
+    """ESPIRiT's maps are 0 where the eigenvalue, within 0 and 1, is not above it: a network has that of its training."""
     mask: Path | None = None
     """Sampling mask (.npy, .npz, CMRxRecon's .mat): keep only these samples."""
     undersample: literal(names()) | None = None
@@ -131,6 +134,7 @@ def _settings(options: Options, network) -> "Settings":
         maps="given" if maps else options.maps,
         calib_size=options.calib_size,
         n_sets=options.map_sets,
+        map_crop=options.map_crop,
         network=network,
     )
 
@@ -218,10 +222,12 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
         width, kernel = found.calibration
         sets = f", {settings.n_sets} sets" if settings.n_sets > 1 else ""
         source = " of the separate calibration lines" if header.has_calibration else ""
+        if settings.maps == "espirit":
+            sets += f", crop {settings.map_crop:g}"
         text = (
             f"{settings.maps} from the central {width} x {width} samples{source}, kernels of {kernel} x {kernel}{sets}"
         )
-        rows.append(("maps", text, "--maps, --calib-size, --map-sets"))
+        rows.append(("maps", text, "--maps, --calib-size, --map-sets, --map-crop"))
     else:
         rows.append(("maps", options.maps or "those of the file", "--maps"))
     network = f", trained: {options.checkpoint}" if settings.network else ""

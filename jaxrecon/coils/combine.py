@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from ..checks import UserError, check_at_least, check_calibration, check_same_coils
-from ..complex_ops import abs2, magnitude, rss
+from ..complex_ops import abs2, magnitude, rss, unit_scale
 from ..fourier import crop_or_pad, ifftc
+from ..host import native
 from ..typing import AnyArray
 
 # Entries of the coil covariances that `walsh` holds at a time.
@@ -67,6 +68,7 @@ def combine_coils(
     """
     check_at_least("images", images, ("coil", "y", "x"))
     check_same_coils(maps, images)
+    images, maps = native(images), native(maps)
     power = abs2(maps).sum(-3)
     return (jnp.conj(maps) * images).sum(-3) / jnp.where(power > 0, power, 1)
 
@@ -86,6 +88,7 @@ def adaptive_combine(
 
     Source: Walsh et al. 2000.
     """
+    images = native(images)
     maps = walsh(images, window=window, n_iter=n_iter).maps
     return (maps.conj() * images).sum(0)
 
@@ -111,13 +114,14 @@ def walsh(images: Complex[AnyArray, "coil *z y x"], *, window: int | Sequence[in
       True
     """
     check_at_least("images", images, ("coil", "y", "x"))
-    return _walsh(images, window=_per_axis(window, images.ndim - 1), n_iter=n_iter)
+    return _walsh(native(images), window=_per_axis(window, images.ndim - 1), n_iter=n_iter)
 
 
 @functools.partial(jax.jit, static_argnames=("window", "n_iter"))
 def _walsh(images, *, window, n_iter):
     n_coils, n_lines, *rest = images.shape
-    padded = _mirrored(images, window[0], 1)
+    unit = unit_scale(images)  # fourth powers of the images lie below
+    padded = _mirrored(images / unit, window[0], 1)
     per_band = max(_BAND_ENTRIES // (n_coils**2 * int(np.prod(rest))), 1)
     per_band = min(per_band, n_lines)
 
@@ -136,7 +140,8 @@ def _walsh(images, *, window, n_iter):
     maps, power = jax.lax.map(band, jnp.asarray(first))
     own = [slice(per_band - min(per_band, n_lines - i * per_band), None) for i in range(len(first))]
     maps = jnp.concatenate([m[:, part] for m, part in zip(maps, own, strict=True)], 1)
-    return WalshResult(maps, jnp.concatenate([p[part] for p, part in zip(power, own, strict=True)]))
+    power = jnp.concatenate([p[part] for p, part in zip(power, own, strict=True)])
+    return WalshResult(maps, power * unit * unit)
 
 
 def inati(
@@ -164,12 +169,13 @@ def inati(
     Source: Inati et al. 2014 (ISMRM 4407), as in ismrmrd-python-tools but for its window in 2D.
     """
     check_at_least("images", images, ("coil", "y", "x"))
-    return _inati(images, threshold, window=_per_axis(window, images.ndim - 1), n_iter=n_iter)
+    return _inati(native(images), threshold, window=_per_axis(window, images.ndim - 1), n_iter=n_iter)
 
 
 @functools.partial(jax.jit, static_argnames=("window", "n_iter"))
 def _inati(images, threshold, *, window, n_iter):
-    tiny = jnp.finfo(images.dtype).eps * jnp.abs(images).mean()
+    unit = unit_scale(images)  # fourth powers of the images lie below
+    images = images / unit
 
     def mean_direction(x):
         total = x.reshape(x.shape[0], -1).sum(1)
@@ -183,10 +189,11 @@ def _inati(images, threshold, *, window, n_iter):
         maps = images * previous.conj()[None]
         for axis, width in enumerate(window, 1):
             maps = _box(maps, width, axis)
-        maps = maps / (rss(maps, 0) + tiny)[None]
+        maps, _ = _unit(maps)
         image = (maps.conj() * images).sum(0)
         phase = project(mean_direction(maps * image[None]), maps)
-        phase = phase / (magnitude(phase) + tiny)
+        size = magnitude(phase)
+        phase = jnp.where(size > 0, phase / jnp.where(size > 0, size, 1), 1)
         maps, image = maps * phase.conj()[None], image * phase
         change = jnp.linalg.norm((image - previous).ravel()) / jnp.linalg.norm(image.ravel())
         return i + 1, maps, image, change
@@ -197,7 +204,7 @@ def _inati(images, threshold, *, window, n_iter):
     first = project(mean_direction(images), images)
     start = (0, jnp.zeros_like(images), first, jnp.asarray(np.inf, images.real.dtype))
     _, maps, image, _ = jax.lax.while_loop(going, iterate, start)
-    return InatiResult(maps, image)
+    return InatiResult(maps, image * unit)
 
 
 def low_resolution_maps(
@@ -227,6 +234,7 @@ def low_resolution_maps(
     Source: McKenzie et al. 2002.
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
+    kspace = native(kspace)
     check_calibration(kspace, calib_size)
     space = tuple(range(1, kspace.ndim))
     u = (np.arange(calib_size) - calib_size // 2) / (calib_size / 2)
@@ -243,9 +251,9 @@ def low_resolution_maps(
         calib = calib * jnp.asarray(
             np.expand_dims(taper, [a for a in range(kspace.ndim) if a != axis]), calib.real.dtype
         )
-    maps = ifftc(crop_or_pad(calib, kspace.shape[1:]), space)
     if not normalize:
-        return maps
+        return ifftc(crop_or_pad(calib, kspace.shape[1:]), space)
+    maps = ifftc(crop_or_pad(calib / unit_scale(calib), kspace.shape[1:]), space)
     length = rss(maps, 0)[None]
     return maps / jnp.where(length > 0, length, 1)
 

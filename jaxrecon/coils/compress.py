@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex
 
 from ..checks import UserError, check_at_least, check_calibration
 from ..fourier import crop_or_pad, fftc, ifftc
+from ..host import native
 from ..typing import AnyArray
 
 
@@ -39,7 +40,7 @@ def svd_compression(
       (2, 16, 15)
     """
     _check(kspace, n_virtual, calib_size)
-    calib = crop_or_pad(kspace, (calib_size,) * (kspace.ndim - 1))
+    calib = crop_or_pad(native(kspace), (calib_size,) * (kspace.ndim - 1))
     return _leading(calib.reshape(kspace.shape[0], -1), n_virtual)
 
 
@@ -76,7 +77,7 @@ def gcc_compression(
     if window < 1 or window % 2 == 0:
         raise UserError(f"window is {window}: wanted an odd number of readout positions")
     return _gcc(
-        kspace,
+        native(kspace),
         n_virtual=n_virtual,
         calib_size=calib_size,
         readout_axis=_checked_axis(readout_axis, kspace.ndim),
@@ -129,6 +130,7 @@ def compress(
             f"matrix (virtual, coil) is for {matrix.shape[1]} coils, kspace has {kspace.shape[0]}: "
             "was it made from other data?"
         )
+    kspace, matrix = native(kspace), native(matrix)
     if matrix.ndim == 2:
         return jnp.tensordot(matrix, kspace, 1, precision="highest")
     axis = _checked_axis(readout_axis, kspace.ndim)

@@ -11,9 +11,12 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ..checks import UserError, check_at_least, check_calibration
 from ..fourier import crop_or_pad
+from ..host import native
 from ..typing import AnyArray, Scalar
 
 Phase = Literal["first_coil", "principal"]
+CROP = 0.8
+"""Maps are 0 where ESPIRiT's eigenvalue is not above this number, unless said: see `espirit_eigen`."""
 
 # Entries of the matrices G(r) that are worked on at a time: in the cache of a core, or enough to fill an accelerator.
 _CHUNK_ENTRIES = {"cpu": 2**15}
@@ -88,7 +91,7 @@ def espirit_eigen(
     calib_size: int = 24,
     kernel_size: int = 6,
     threshold: float = 0.02,
-    crop: float = 0.95,
+    crop: float = CROP,
     n_maps: int = 1,
     soft: bool = False,
     phase: Phase = "first_coil",
@@ -110,7 +113,11 @@ def espirit_eigen(
       calib_size: width of the calibration region in samples, along each spatial axis (default of sigpy and BART).
       kernel_size: width of the k-space kernels in samples (default of sigpy and BART).
       threshold: kernels with singular value above threshold * largest are kept. BART's `-t` is the square of this.
-      crop: maps are zero where the eigenvalue is not above it (sigpy 0.95, BART 0.8; 0 keeps everything).
+      crop: maps are zero where the eigenvalue is not above it; 0 keeps everything. The default of BART is 0.8, that of sigpy
+        0.95. What a crop takes from the object folds into the rest: on a measured head of 16 coils 0.95 cuts off parts of the
+        scalp, and the error of CG-SENSE is 0.050 at R = 2 and 0.085 at R = 4, at 0.8 it is 0.022 and 0.058. Below 0.8 noise
+        from the background comes in (0.082 at R = 4 without a crop); on simulated heads, whose maps are smooth, 0.95 would be
+        better by at most a tenth. Soft weights at 0.9 do as well as 0.8, a second set adds nothing where none is needed.
       n_maps: map sets; a second one describes an object that is larger than the field of view.
       soft: weight the maps smoothly by their eigenvalue, see `soft_weight`, instead of cropping (soft-SENSE).
       phase: "first_coil" makes the first coil real and positive (sigpy); "principal" makes sum_c conj(u_c) S_c so,
@@ -132,7 +139,8 @@ def espirit_eigen(
         raise UserError(f"n_maps is {n_maps}, but {n_coils} coils have between 1 and {n_coils} map sets")
     if phase not in ("first_coil", "principal"):
         raise UserError(f"phase is {phase!r}; wanted: 'first_coil' (sigpy) or 'principal' (BART)")
-    check_calibration(kspace, calib_size, kernel_size)
+    kspace = native(kspace)
+    check_calibration(kspace, calib_size, kernel_size, several=True)
     if chunk is None:
         entries = _CHUNK_ENTRIES.get(jax.default_backend(), _CHUNK_ENTRIES_ACCELERATOR)
         chunk = max(entries // n_coils**2, 1)

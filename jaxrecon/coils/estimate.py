@@ -1,14 +1,19 @@
 """Maps of a scan without a choice of sizes: what is complete around the center decides."""
 
+import functools
+import warnings
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Complex
 
-from ..checks import UserError
+from ..checks import DataWarning, UserError
+from ..complex_ops import abs2, unit_scale
+from ..fourier import crop_or_pad, ifftc
 from ..host import complete_width
-from .espirit import espirit
+from .espirit import CROP, espirit
 from .jsense import jsense
 
 MapsMethod = Literal["espirit", "jsense"]
@@ -16,6 +21,8 @@ SMALLEST_CALIBRATION = 4
 """Width of a complete center from which maps can be estimated at all."""
 LARGEST_CALIBRATION = 24
 """Width of the calibration region where the data allow it: the default of SigPy and BART."""
+LARGEST_SHARE_OUTSIDE = 0.01
+"""Share of the energy of the calibration region's image that may lie where maps are 0 without a warning."""
 
 
 class CalibrationSize(NamedTuple):
@@ -69,17 +76,21 @@ def estimate_maps(
     *,
     method: MapsMethod = "espirit",
     calib_size: int | None = None,
+    kernel_size: int | None = None,
     n_sets: int = 1,
-    crop: float = 0.95,
+    crop: float = CROP,
     name: str = "k-space",
 ) -> Complex[np.ndarray, "*set coil y x"]:
     """Maps from the center of masked k-space; those of frames from their average over time.
+
+    A warning says where more than LARGEST_SHARE_OUTSIDE of the energy lies where ESPIRiT's maps are 0.
 
     Args:
       kspace: (coil, y, x) or (frame, coil, y, x), 0 where not measured.
       mask: (y, x) or with axes of size 1, for frames also (frame, 1, y, x); True = measured.
       method: "espirit" or "jsense".
       calib_size: width of the calibration region; None: see `calibration_size`.
+      kernel_size: width of the kernels in k-space; None: see `calibration_size`.
       n_sets: map sets of ESPIRiT.
       crop: ESPIRiT's maps are 0 where the eigenvalue is not above it.
       name: name of the data, in messages.
@@ -94,9 +105,29 @@ def estimate_maps(
     """
     kspace, mask = time_average(kspace, mask)
     size, kernel = calibration_size(mask, kspace.shape[1:], method=method, calib_size=calib_size, name=name)
+    kernel = kernel_size or kernel
     if method == "jsense":
         return np.asarray(jsense(jnp.asarray(kspace), calib_size=size, kernel_width=kernel))
-    return np.asarray(espirit(jnp.asarray(kspace), calib_size=size, kernel_size=kernel, n_maps=n_sets, crop=crop))
+    maps = espirit(jnp.asarray(kspace), calib_size=size, kernel_size=kernel, n_maps=n_sets, crop=crop)
+    share = float(_share_outside(jnp.asarray(kspace), maps, calib_size=size))
+    if share > LARGEST_SHARE_OUTSIDE:
+        warnings.warn(
+            f"{name}: {100 * share:.1f} % of the energy of the calibration region lie where the maps are 0, and fold into the "
+            f"image; expected at most {100 * LARGEST_SHARE_OUTSIDE:g} %. Maps keep eigenvalues above the crop of {crop:g}: try "
+            "a lower one, a larger calibration region, or, where the object is larger than the field of view, two map sets",
+            DataWarning,
+            stacklevel=2,
+        )
+    return np.asarray(maps)
+
+
+@functools.partial(jax.jit, static_argnames="calib_size")
+def _share_outside(kspace, maps, *, calib_size):
+    """The share of the energy of the calibration region's image that lies where all maps are 0."""
+    calib = crop_or_pad(kspace, (calib_size, calib_size))
+    energy = abs2(ifftc(crop_or_pad(calib / unit_scale(calib), kspace.shape[1:]), (1, 2))).sum(0)
+    seen = jnp.any(maps != 0, tuple(range(maps.ndim - 2)))
+    return jnp.sum(jnp.where(seen, 0, energy)) / jnp.sum(energy)
 
 
 def time_average(

@@ -11,6 +11,7 @@ from ..checks import check_at_least, check_calibration
 from ..classical.cg import cg
 from ..complex_ops import rss
 from ..fourier import crop_or_pad, ifftc
+from ..host import native
 from ..typing import AnyArray
 
 
@@ -102,6 +103,7 @@ def jsense_kernels(
     Source: Ying and Sheng 2007 (JSENSE), with the truncated kernels of sigpy's `JsenseRecon`.
     """
     check_at_least("kspace", kspace, ("coil", "y", "x"))
+    kspace = native(kspace)
     check_calibration(kspace, calib_size, kernel_width, complete=False)
     fitted = _fit(kspace, lam, kernel_width=kernel_width, calib_size=calib_size, n_outer=n_outer, n_cg=n_cg)
     return JsenseResult(_maps(fitted[0], shape=kspace.shape[1:], normalize=normalize), *fitted)

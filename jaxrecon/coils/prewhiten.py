@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from ..checks import UserError, check_at_least
+from ..host import native
 from ..typing import AnyArray
 
 
@@ -33,7 +34,7 @@ def noise_covariance(noise: Complex[AnyArray, "coil *more sample"]) -> Complex[A
             f"noise (coil, sample) has {n_samples} samples for {n_coils} coils; wanted more samples than coils: "
             "are its axes in another order?"
         )
-    noise = jnp.reshape(noise, (n_coils, n_samples))
+    noise = jnp.reshape(native(noise), (n_coils, n_samples))
     return jnp.matmul(noise, noise.conj().T, precision="highest") / (n_samples - 1)
 
 
@@ -98,4 +99,4 @@ def whiten(
             f"matrix (coil, coil) has shape {tuple(matrix.shape)}, kspace has {kspace.shape[0]} coils: "
             "was the noise measured with the same coils?"
         )
-    return jnp.tensordot(matrix, kspace, 1, precision="highest")
+    return jnp.tensordot(native(matrix), native(kspace), 1, precision="highest")

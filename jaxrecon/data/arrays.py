@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
-from ..checks import UserError
+from ..checks import UserError, checked_mask
+from ..host import native
 from .axes import layout_of
 from .scan import Header, Scan, Slice, sampled
 
@@ -20,7 +21,7 @@ class ArrayScan(Scan):
         in 3D scans x.
       axes: the names of its axes in their order, of `axes.AXES`, as "coil,z,y,x"; None: guessed, with a warning where that
         may well be wrong.
-      mask: 1 = measured, broadcasts against the (y, x) of slices, or (slice, y, x); None: seen from the zeros.
+      mask: measured where it is not 0, broadcasts against the (y, x) of slices, or (slice, y, x); None: seen from the zeros.
       maps: (coil, y, x), or (slice, coil, y, x) for k-space with slices.
       target: (y, x), or (slice, y, x).
       n_frames: time frames: slice i is position i % (slices / n_frames) of frame i // (slices / n_frames); None: those that
@@ -54,7 +55,9 @@ class ArrayScan(Scan):
         n_slices = self._layout.n_slices
         if n_frames is not None and n_slices % n_frames:
             raise UserError(f"{n_frames} frames do not divide {n_slices} slices")
-        self._mask, self._maps, self._target = (None if a is None else np.asarray(a) for a in (mask, maps, target))
+        self._mask, self._maps, self._target = (
+            None if a is None else native(np.asarray(a)) for a in (mask, maps, target)
+        )
         self.header = Header(
             format="array",
             file_shape=kspace.shape,
@@ -70,7 +73,7 @@ class ArrayScan(Scan):
 
     def _read(self, index: int) -> Slice:
         kspace = self._layout.read_slice(index, self._problem, self._key)
-        mask = sampled(kspace) if self._mask is None else self._of_slice(self._mask != 0, index, 2)
+        mask = sampled(kspace) if self._mask is None else self._of_slice(checked_mask("mask", self._mask), index, 2)
         maps = None if self._maps is None else self._of_slice(self._maps.astype(np.complex64), index, 3)
         target = None if self._target is None else self._of_slice(self._target, index, 2)
         return Slice(kspace=kspace, mask=mask, maps=maps, target=target)

@@ -75,6 +75,13 @@ def _read_dims(header: Path) -> tuple[int, ...]:
     return (*dims, *[1] * (len(DIMENSIONS) - len(dims)))
 
 
+def plane(dims: tuple[int, ...]) -> tuple[int, int]:
+    """Which of BART's dimensions are y and x of its slices: with a readout of 1, and of volumes, phase 2 and phase 1."""
+    if dims[2] == 1:
+        return 0, 1
+    return (0, 2) if dims[0] > 1 and dims[1] == 1 else (2, 1)
+
+
 class BartScan(Scan):
     """K-space of a BART pair; a problem for each index of the dimensions beyond coil, slices the fastest, then time.
 
@@ -82,18 +89,25 @@ class BartScan(Scan):
     transverse plane (1, 180, 230, 8) gives (coil, phase_2, phase_1) = (8, 230, 180). With all three, the readout is
     transformed, and each of its positions is a problem (coil, phase_2, phase_1). There is no mask in the file: it is
     seen from the zeros.
+
+    Raises:
+      DataError: damaged, or several map sets: what has those is no k-space.
     """
 
     def __init__(self, path: str | Path):
         self.path = check_file(cfl_paths(path)[1])
         dims = read_cfl(self.path).shape[::-1]
+        if dims[4] > 1:
+            raise DataError(
+                f"dimension 4 holds {dims[4]} map sets: these are coil maps, or images made with them, not k-space",
+                file=cfl_paths(path)[0],
+                dataset="# Dimensions",
+                expected="1 there",
+                found=" ".join(map(str, dims)),
+                cure="Maps are given beside their k-space: jaxrecon recon kspace.cfl --maps maps.cfl",
+            )
         self._is_3d = min(dims[:3]) > 1
-        if dims[2] == 1:
-            self._yx = (0, 1)
-        elif dims[0] == 1 or self._is_3d:
-            self._yx = (2, 1)
-        else:
-            self._yx = (0, 2)
+        self._yx = plane(dims)
         # slices are the fastest, then the last dimensions the slowest
         self._looped = [d for d in (15, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 13) if dims[d] > 1]
         self._counts = [dims[d] for d in self._looped]

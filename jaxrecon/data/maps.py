@@ -7,7 +7,7 @@ from jaxtyping import Complex
 
 from ..checks import DataError
 from ..files import check_file, reading
-from .bart import BartScan, read_cfl
+from .bart import DIMENSIONS, plane, read_cfl
 from .scan import Scan
 
 
@@ -72,8 +72,8 @@ def maps_of_slice(
 
 def _bart_maps(path: Path, index: int) -> np.ndarray:
     """(coil, y, x) or (set, coil, y, x), the axes as `BartScan` orders those of k-space."""
-    axes = BartScan(path).header.slice_axes[-2:]
     array = read_cfl(path)
+    axes = tuple(DIMENSIONS[d] for d in plane(array.shape[::-1]))
     n_sets, n_coils, *sizes = array.shape[-5:]
     if array.size != n_sets * n_coils * np.prod(sizes):
         raise DataError(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex
 
 from ..checks import UserError
-from ..coils import espirit, jsense
+from ..coils.espirit import CROP
+from ..coils.estimate import estimate_maps
 from ..files import atomic
 from .detect import open as open_scan
 from .hdf5 import attributes, opened
@@ -19,6 +19,8 @@ from .masks import acquired_mask, acquired_part, whole_readout
 from .preparation import combined_target
 from .scan import Scan, remove_oversampling
 
+FORMER = {"crop": 0.95}
+"""What prepared files that do not say so were made with."""
 CALIB_SIZE = {"jsense": 20, "espirit": 12}
 """Width of the calibration region. Source: GLEAM: JSENSE on mridata (its code), ESPIRiT on fastMRI (the paper)."""
 LEAST_MEASURED = 0.7
@@ -33,6 +35,7 @@ class MapSettings:
       maps: the method.
       kernel: width of the kernels in k-space, in samples.
       calib_size: width of the calibration region; None: that of CALIB_SIZE.
+      crop: ESPIRiT's maps are 0 where the eigenvalue is not above it; None: that of `coils.espirit`.
 
     Raises:
       ValueError: kernels that the calibration region does not hold.
@@ -41,19 +44,27 @@ class MapSettings:
     maps: Literal["jsense", "espirit"] = "espirit"
     kernel: int = 8
     calib_size: int | None = None
+    crop: float | None = None
 
     def __post_init__(self):
-        if not 1 <= self.kernel <= self.width:
-            raise UserError(f"kernel {self.kernel} must be within 1 and calib_size {self.width}")
+        most = self.width - (self.maps == "espirit")  # of ESPIRiT's kernels one block says nothing
+        if not 1 <= self.kernel <= most:
+            raise UserError(f"kernel {self.kernel} must be within 1 and {most}, calib_size being {self.width}")
 
     @property
     def width(self) -> int:
         """The width of the calibration region."""
         return CALIB_SIZE[self.maps] if self.calib_size is None else self.calib_size
 
+    @property
+    def least_eigenvalue(self) -> float:
+        """The crop of ESPIRiT's maps."""
+        return CROP if self.crop is None else self.crop
+
     def recorded(self) -> dict[str, Any]:
         """What a prepared file keeps of it."""
-        return {"maps": self.maps, "kernel": self.kernel, "calib_size": self.width}
+        made = {"maps": self.maps, "kernel": self.kernel, "calib_size": self.width}
+        return made | ({"crop": self.least_eigenvalue} if self.maps == "espirit" else {})
 
 
 def prepare_scan(
@@ -132,7 +143,7 @@ def is_prepared(file: str | Path, out: str | Path, settings: MapSettings) -> boo
     wanted = {**settings.recorded(), "source": file.name}
     with opened(out) as stored:
         kept = attributes(stored, out)
-    found = {name: kept.get(name) for name in wanted}
+    found = {name: kept.get(name, FORMER.get(name)) for name in wanted}
     if found != wanted:
         text = lambda values: ", ".join(f"{name} {value}" for name, value in values.items())
         raise UserError(
@@ -167,12 +178,14 @@ def _slice(scan: Scan, index: int, settings: MapSettings) -> dict[str, np.ndarra
 
 
 def _maps(kspace: Complex[np.ndarray, "coil y x"], settings: MapSettings, name: str) -> np.ndarray:
-    kernel, width = settings.kernel, settings.width
     if not kspace.any():
         return np.zeros_like(kspace)
-    try:
-        if settings.maps == "jsense":
-            return np.asarray(jsense(jnp.asarray(kspace), kernel_width=kernel, calib_size=width))
-        return np.asarray(espirit(jnp.asarray(kspace), kernel_size=kernel, calib_size=width))
-    except ValueError as error:
-        raise UserError(f"{name}: {error}") from error
+    return estimate_maps(
+        kspace,
+        np.any(kspace != 0, 0),
+        method=settings.maps,
+        calib_size=settings.width,
+        kernel_size=settings.kernel,
+        crop=settings.least_eigenvalue,
+        name=name,
+    )

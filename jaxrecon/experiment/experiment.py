@@ -16,6 +16,7 @@ import tyro
 from jax.sharding import Mesh
 
 from ..checks import UserError
+from ..coils.espirit import CROP
 from ..data.recipes import SCALES, TARGETS
 from ..models import ModelConfig, batched, build
 from ..strategies.configs import EndToEnd, StrategyConfig
@@ -90,7 +91,7 @@ class DataConfig:
     data_range: Literal["volume", "slice"] = "volume"
     shape: tuple[int, int] | None = None
     n_coils: int | None = None
-    espirit_crop: float = 0.95
+    espirit_crop: float = CROP
 
 
 @dataclasses.dataclass(frozen=True)

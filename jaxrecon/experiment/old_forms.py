@@ -30,6 +30,8 @@ NOW = {
     "log_every": "every.log",
 }
 """Field of an earlier version -> where it is now."""
+_FORMER_DEFAULTS = {"espirit_crop": 0.95}
+"""Field of `DataConfig` -> its default before it had today's, of runs that do not say theirs."""
 _ALSO = {"every": "strategy.every", "data": "learned_from"}
 """The same for names that have another meaning today."""
 _MODULES = tuple(f"jaxrecon.training.{name}" for name in ("experiment", "networks", "presets"))
@@ -97,6 +99,12 @@ def old_form(error: BaseException) -> OldForm | None:
 
 def renewed(content: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment in JSON as it is written now; what is so already stays as it is."""
+    now = _in_todays_groups(content)
+    data = now.get("data", {})
+    return {**now, "data": {**_FORMER_DEFAULTS, **data}} if isinstance(data, Mapping) else now
+
+
+def _in_todays_groups(content: Mapping[str, Any]) -> dict[str, Any]:
     content = {**content, **({"model": _network(content["model"])} if "model" in content else {})}
     names = {name: content.pop(name) for name in ("strategy", "optimizer") if isinstance(content.get(name), str)}
     if not names and not NOW.keys() & content.keys():

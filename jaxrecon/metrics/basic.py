@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from ..checks import UserError, check_same_shape
-from ..complex_ops import abs2
+from ..complex_ops import abs2, unit_scale
+from ..host import native
 from ..typing import AnyArray, Scalar
 
 
@@ -27,8 +28,7 @@ def mse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "*
     Raises:
       ValueError: the shapes differ.
     """
-    check_same_shape("prediction", prediction, "reference", reference)
-    return jnp.mean(abs2(reference - prediction))
+    return jnp.mean(abs2(_difference(reference, prediction)))
 
 
 def rmse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "*shape"]) -> Float[Array, ""]:
@@ -41,7 +41,7 @@ def rmse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "
     Raises:
       ValueError: the shapes differ.
     """
-    return jnp.sqrt(mse(reference, prediction))
+    return _root_mean_square(_difference(reference, prediction))
 
 
 def nmse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "*shape"]) -> Float[Array, ""]:
@@ -63,7 +63,10 @@ def nmse(reference: Inexact[AnyArray, "*shape"], prediction: Inexact[AnyArray, "
       >>> nmse(jnp.array([3.0, 4.0]), jnp.array([3.0, 3.0])).round(3)
       Array(0.04, dtype=float32)
     """
-    return _nan_where_zero(mse(reference, prediction), jnp.mean(abs2(reference)))
+    reference = native(reference)
+    unit = unit_scale(reference)
+    error = jnp.mean(abs2(_difference(reference, prediction) / unit))
+    return _nan_where_zero(error, jnp.mean(abs2(reference / unit)))
 
 
 def nrmse(
@@ -86,9 +89,10 @@ def nrmse(
     Raises:
       ValueError: the shapes differ, an unknown normalization, or a complex reference with one that needs a real one.
     """
+    reference = native(reference)
     error = rmse(reference, prediction)
     if normalization == "euclidean":
-        return _nan_where_zero(error, jnp.sqrt(jnp.mean(abs2(reference))))
+        return _nan_where_zero(error, _root_mean_square(reference))
     if jnp.iscomplexobj(reference):
         raise UserError(f"normalization '{normalization}' needs a real reference, but it is complex: give magnitudes")
     if normalization == "range":
@@ -122,10 +126,20 @@ def psnr(
       >>> psnr(jnp.ones(4), jnp.full(4, 0.9), data_range=1.0).round(2)
       Array(20., dtype=float32)
     """
-    error = mse(reference, prediction)
-    data_range = jnp.asarray(data_range, error.dtype)
-    # as a difference of logarithms: the squares of raw scanner units may underflow in single precision
-    return 20 * jnp.log10(data_range) - 10 * jnp.log10(error)
+    difference = _difference(reference, prediction)
+    unit = unit_scale(difference)  # the squares of raw scanner units may vanish or overflow in single precision
+    data_range = jnp.asarray(data_range, unit.dtype) / unit
+    return 20 * jnp.log10(data_range) - 10 * jnp.log10(jnp.mean(abs2(difference / unit)))
+
+
+def _difference(reference, prediction):
+    check_same_shape("prediction", prediction, "reference", reference)
+    return reference - prediction
+
+
+def _root_mean_square(x):
+    unit = unit_scale(x)
+    return unit * jnp.sqrt(jnp.mean(abs2(x / unit)))
 
 
 def _nan_where_zero(numerator, denominator):

@@ -8,6 +8,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..checks import UserError, check_axes, check_same_shape
+from ..complex_ops import unit_scale
+from ..host import native
 from ..typing import AnyArray
 
 
@@ -61,9 +63,10 @@ def hfen(
     check_axes("reference", reference, ("y", "x"))
     check_same_shape("prediction", prediction, "reference", reference)
     kernel = log_kernel(size, sigma)
-    edges = _correlate(reference, kernel)
-    norm = jnp.linalg.norm(edges)
-    error = jnp.linalg.norm(_correlate(prediction - reference, kernel))
+    reference = native(reference)
+    unit = unit_scale(reference)
+    norm = jnp.linalg.norm(_correlate(reference / unit, kernel))
+    error = jnp.linalg.norm(_correlate((prediction - reference) / unit, kernel))
     return jnp.where(norm > 0, error / jnp.where(norm > 0, norm, 1), jnp.nan)
 
 

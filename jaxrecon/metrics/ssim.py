@@ -11,6 +11,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..checks import UserError, check_at_least, check_same_shape
+from ..complex_ops import unit_scale
+from ..host import native
 from ..typing import AnyArray, Scalar
 
 
@@ -95,14 +97,18 @@ def ssim_map(
             f"images of shape {tuple(reference.shape)} are smaller than the SSIM window of {variant.size} pixels"
         )
     # the value does not change with the unit; raw scanner units (1e-5) would leave no digits in the squares
-    data_range = jnp.asarray(data_range, jnp.result_type(reference, prediction))
-    g, p = reference / data_range, prediction / data_range
+    data_range = jnp.asarray(data_range, jnp.result_type(native(reference), native(prediction)))
+    g, p = native(reference) / data_range, native(prediction) / data_range
+    # nor do the squares of images far brighter than their range fit in single precision: 1 but for those
+    unit = jnp.maximum(unit_scale(jnp.maximum(jnp.abs(g), jnp.abs(p))), 1)
+    g, p = g / unit, p / unit
     u_g, u_p = _local_mean(g, variant), _local_mean(p, variant)
     # With d = p - g, h = (g + p) / 2 the factors are 1 - u_d^2 / (u_g^2 + u_p^2 + C1) and 1 - v_d / (v_g + v_p + C2):
     # rounding errors of v_d are as small as d, where v_g + v_p - 2 v_gp loses its digits in flat bright areas.
     v_d = _local_variance(p - g, variant)
     v_h = _local_variance((g + p) / 2, variant)
-    c1, c2 = variant.k1**2, variant.k2**2
+    tiny = jnp.finfo(g.dtype).tiny  # where the constants vanish in that unit: 0 / 0 in air
+    c1, c2 = (jnp.maximum(k**2 / unit / unit, tiny) for k in (variant.k1, variant.k2))
     u_d = u_p - u_g
     return (1 - u_d**2 / (u_g**2 + u_p**2 + c1)) * (1 - v_d / (2 * v_h + v_d / 2 + c2))
 

@@ -49,7 +49,7 @@ UNET_LEADERBOARD = UNetConfig(features=256)
 def unet(config: UNetConfig) -> Unrolled:
     """The U-Net baseline on the zero-filled magnitude image.
 
-    u = rss |crop(A^H y)|,  m = mean(u),  s = std(u);  x = s U(clamp((u - m) / (s + 1e-11), -6, 6)) + m
+    u = rss |crop(A^H y)|,  m = mean(u),  s = std(u);  x = s U(clamp((u - m) / s, -6, 6)) + m
 
     Args:
       config: sizes.
@@ -61,8 +61,9 @@ def unet(config: UNetConfig) -> Unrolled:
     Raises:
       ValueError: sizes that make no network.
 
-    Source: Zbontar et al. 2018 and the code of fastMRI. It trains with an L1 loss in normalised units, with the target
-      normalised by the input's mean and standard deviation and clamped too; `unet_normalization` gives both.
+    Source: Zbontar et al. 2018 and the code of fastMRI, which divides by s + 1e-11: data in units of 1e-12 would not be
+      normalised. It trains with an L1 loss in normalised units, with the target normalised by the input's mean and standard
+      deviation and clamped too; `unet_normalization` gives both.
     """
     check_sizes(1, features=config.features)
     check_sizes(0, pools=config.pools, crop=config.crop or ())
@@ -75,7 +76,7 @@ def unet(config: UNetConfig) -> Unrolled:
             square = (image.shape[-1],) * 2
             image = center_crop(image, square if image.shape[-1] < width else (height, width))
         mean, std = unet_normalization(image)
-        normalised = jnp.clip((image - mean) / (std + 1e-11), -config.clamp, config.clamp)
+        normalised = jnp.clip((image - mean) / jnp.where(std > 0, std, 1), -config.clamp, config.clamp)
         return normalised, (mean, std, problem.key)
 
     def init_step(key, image, context):

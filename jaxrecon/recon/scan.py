@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
-from ..checks import UserError
+from ..checks import UserError, checked_mask
+from ..coils.espirit import CROP
 from ..data import ArrayScan, Header, Scan
 from ..data import open as open_scan
 from ..data.center import warn_off_center
@@ -57,6 +58,7 @@ def reconstruct(
     maps: str | Path | Complex[np.ndarray, "..."] | None = None,
     calib_size: int | None = None,
     n_sets: int = 1,
+    map_crop: float = CROP,
     mask: str | Path | np.ndarray | None = None,
     axes: str | Sequence[str] | None = None,
     which: Iterable[int] | None = None,
@@ -79,6 +81,7 @@ def reconstruct(
         those of the source, else none for one coil, else ESPIRiT's.
       calib_size: width of the calibration region; None: what is complete, at most 24.
       n_sets: map sets of ESPIRiT.
+      map_crop: ESPIRiT's maps are 0 where the eigenvalue is not above it; with a network that of its training.
       mask: keep only these samples of those measured: an array (x,), (y, x) or (frame, y, x), or a file.
       axes: names of the axes of an array, or of a .npy or .npz, which holds none, in their order, as "coil,z,y,x": of frame, set,
         slice, coil, z, y, x, where x is the readout of a 3D scan, else y; None: the last of slice, coil, y, x.
@@ -112,6 +115,7 @@ def reconstruct(
         maps="given" if given is not None else maps,  # type: ignore[arg-type]
         calib_size=calib_size,
         n_sets=n_sets,
+        map_crop=map_crop,
         network=network,
     )
     size = ImageSize(crop=crop, interpolate=interpolate)
@@ -210,7 +214,7 @@ def _opened(source: Any, axes: str | Sequence[str] | None) -> Iterator[Scan]:
 def _mask(mask):
     if isinstance(mask, str | Path):
         return read_mask(mask)
-    return np.atleast_2d(np.asarray(mask) != 0)
+    return np.atleast_2d(checked_mask("mask", mask))
 
 
 def _maps(given, scan, index):

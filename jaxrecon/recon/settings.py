@@ -9,6 +9,7 @@ import pywt
 from ..checks import UserError, check_known
 from ..classical.methods import METHODS, Method
 from ..classical.scale import Rule
+from ..coils.espirit import CROP
 
 if TYPE_CHECKING:
     from .network import Network
@@ -31,7 +32,7 @@ class Settings:
         some, none for one coil, else ESPIRiT's.
       calib_size: width of the calibration region; None: what is complete, at most 24.
       n_sets: map sets of ESPIRiT.
-      map_crop: ESPIRiT's maps are 0 where the eigenvalue is not above it.
+      map_crop: ESPIRiT's maps are 0 where the eigenvalue is not above it; with a network that of its training.
       network: a trained network, in place of the method.
     """
 
@@ -43,7 +44,7 @@ class Settings:
     maps: str | None = None
     calib_size: int | None = None
     n_sets: int = 1
-    map_crop: float = 0.95
+    map_crop: float = CROP
     network: "Network | None" = None
 
     @property
@@ -94,6 +95,10 @@ class Settings:
     def _maps(self, n_coils, given_maps):
         if not 1 <= self.n_sets <= n_coils:
             raise UserError(f"map sets {self.n_sets}: {n_coils} coils have 1 to {n_coils} sets")
+        if not 0 <= self.map_crop < 1:
+            raise UserError(
+                f"map crop {self.map_crop:g}: ESPIRiT's eigenvalues lie within 0 and 1, expected 0 or more and below 1"
+            )
         if self.maps not in (None, *ESTIMATED, "given") or (self.maps == "given" and not given_maps):
             raise UserError(f"maps {self.maps}: expected espirit, jsense, or maps that are given")
         if self.network is not None and self.n_sets > 1:

@@ -10,6 +10,7 @@ from support.scans import PREPARE, line_mask, measured, nrmse, object_and_maps
 
 import jaxrecon
 from jaxrecon.cli import main
+from jaxrecon.data.hdf5 import close
 from jaxrecon.experiment import find_data
 from jaxrecon.experiment.catalog import CATALOG
 
@@ -69,6 +70,13 @@ def test_a_killed_run_goes_on(folder, capsys):
     assert (ready / "scan0.h5").stat().st_mtime_ns == before
     assert prepare(folder, *options, "--maps", "jsense") == 2
     assert "expected maps jsense" in capsys.readouterr().err
+    # a file that does not say its crop was made with the default of its time
+    close(ready / "scan0.h5")
+    with h5py.File(ready / "scan0.h5", "a") as file:
+        assert file.attrs["crop"] == 0.8
+        del file.attrs["crop"]
+    assert prepare(folder, *options) == 2
+    assert "crop 0.8, source scan0.h5, found" in (text := capsys.readouterr().err) and "crop 0.95" in text
 
 
 def test_train_on_prepared_scans(trained):
@@ -101,8 +109,8 @@ def test_refusals(folder, capsys):
     (folder / "cine").mkdir()
     write_matlab(folder / "cine" / "P1.mat", kspace_full=np.ones((3, 1, 2, 8, 8), np.complex64))
     refused("--calib-size", "8", data="cine", text="expected Cartesian k-space of still images, found frames")
-    refused("--calib-size", "99", text="calib_size is 99")
-    refused("--calib-size", "3", text="kernel 6 must be within 1 and calib_size 3")
+    refused("--calib-size", "99", text="expected 99 x 99 measured samples around the center")
+    refused("--calib-size", "3", text="kernel 6 must be within 1 and 2, calib_size being 3")
     refused("--acquisition", "T9", text="there is none; there are T1, T2")
     (folder / "raw" / "more").mkdir()
     write_fastmri(folder / "raw" / "more" / "scan0.h5", kspace[None])

@@ -89,7 +89,7 @@ def test_recon_rebuilds_the_network_by_itself(trained, tmp_path, capsys, monkeyp
     used.clear()
     command = ["recon", str(path), "--method", "cg-sense", "--iterations", "8", "--no-figure"]
     assert main([*command, "--out", str(tmp_path / "cg.npy")]) == 0
-    assert used and set(used) == {0.95}
+    assert used and set(used) == {0.8}
 
 
 def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):

@@ -161,6 +161,8 @@ def test_errors_name_the_cure(data):
         espirit(kspace, calib_size=40)
     with pytest.raises(ValueError, match="kernels of width 6 do not fit"):
         espirit(kspace, calib_size=5)
+    with pytest.raises(ValueError, match="wanted 1 <= kernel width < calib_size"):  # not maps of zeros
+        espirit(kspace, calib_size=6)
     with pytest.raises(ValueError, match="n_maps is 5, but 4 coils"):
         espirit(kspace, n_maps=5)
     with as_user(), pytest.raises(ValueError, match="'principal'"):

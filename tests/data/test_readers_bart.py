@@ -4,6 +4,7 @@ from support.files import complex_array, write_bart
 
 from jaxrecon import data, fourier
 from jaxrecon.checks import DataError
+from jaxrecon.data.maps import read_maps
 
 
 @pytest.mark.parametrize("name", ["brain.cfl", "brain.hdr", "brain"])
@@ -37,6 +38,18 @@ def test_slices_and_frames(tmp_path):
     assert len(scan) == 6 and scan.header.n_frames == 3
     for i in range(6):
         np.testing.assert_array_equal(scan[i].kspace, flat[i % 2, i // 2].swapaxes(-1, -2))
+
+
+def test_map_sets_are_maps_and_no_kspace(tmp_path):
+    """Not an image for each set."""
+    maps, kspace = complex_array(3, 4, 1, 6, 5), complex_array(4, 1, 6, 5)
+    path = write_bart(tmp_path / "maps", maps)
+    with pytest.raises(
+        DataError, match=r"maps\.hdr.*dimension 4 holds 3 map sets.*expected 1 .*found 5 6 1 4 3.*--maps"
+    ):
+        data.open(path)
+    scan = data.open(write_bart(tmp_path / "kspace", kspace))
+    np.testing.assert_array_equal(read_maps(path, scan, 0), maps[:, :, 0].swapaxes(-1, -2))
 
 
 def test_mask_is_seen_from_the_zeros(tmp_path):

@@ -70,6 +70,16 @@ def test_every_field_finds_its_place():
     assert there == {field.name for field in dataclasses.fields(Experiment)} - {"data", "every"}
 
 
+def test_runs_that_do_not_say_their_crop_had_another_default():
+    """Theirs was sigpy's; all others keep what they say."""
+    flat = {name: value for name, value in FLAT.items() if name != "espirit_crop"}
+    now = to_json(Experiment(PGDConfig()))
+    silent = {**now, "data": {name: value for name, value in now["data"].items() if name != "espirit_crop"}}
+    bare = {"model": {"kind": "pgd"}}
+    assert [from_json(c, where="run").data.espirit_crop for c in (flat, silent, bare)] == [0.95] * 3
+    assert [from_json(c, where="run").data.espirit_crop for c in (FLAT, now)] == [0.0, 0.8]
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_strategies_keep_their_own_fields(name):
     flat = {**FLAT, "strategy": name, "n_modules": 2, "every": 3, "n_checkpoints": 1}

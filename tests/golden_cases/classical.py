@@ -128,7 +128,7 @@ def _maps_of_file(path, precision, how):
     """
     kspace = GoldenCase(path, precision).cast(np.load(path))
     if how.startswith("sigpy ESPIRiT"):
-        return np.asarray(coils.espirit(kspace))
+        return np.asarray(coils.espirit(kspace, crop=0.95))
     if match := re.match(r"BART ecalib -m(\d)", how):
         # BART's defaults in our terms: -t 0.001 is the threshold 0.001 ** 0.5 on singular values, -c 0.8
         return np.asarray(coils.espirit(kspace, n_maps=int(match[1]), threshold=0.001**0.5, crop=0.8))

@@ -1,5 +1,6 @@
 """From Python what the command line does: a file, an array or a problem to pictures, with the choices that were made."""
 
+import jax
 import numpy as np
 import pytest
 from support.files import write_fastmri
@@ -61,6 +62,17 @@ def test_a_problem_of_any_operator():
     image, scale = slicewise.reconstruct_problem(problem, settings)
     np.testing.assert_array_equal(own.images[0], image)
     assert own.scales[0] == scale > 0 and own.header is None
+
+
+def test_wavelets_are_shifted():
+    """Without their grid in the image, and by the same shifts each time."""
+    problem = jr.Problem.from_numpy(KSPACE * line_mask(), mask=line_mask(), maps=MAPS)
+    own, again = (jr.reconstruct(problem, n_iter=5, wavelet="haar", scale="none", lam=0.02) for _ in range(2))
+    np.testing.assert_array_equal(own.images, again.images)
+    options = {"lam": 0.02, "n_iter": 5, "wavelet": "haar"}
+    spun = jr.classical.l1_wavelet_cycle_spun(problem, key=jax.random.key(0), **options)
+    np.testing.assert_allclose(own.images[0], spun, atol=1e-5)
+    assert np.abs(own.images[0] - jr.classical.l1_wavelet(problem, **options)).max() > 1e-2
 
 
 def test_progress_is_the_callers():
