@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -91,7 +91,7 @@ def progress(description: str) -> Iterator:
     silent = not Console().is_terminal
     with Progress(TextColumn("{task.description}"), *columns, transient=True, disable=silent) as bar:
 
-        def track(items: Sequence[T]) -> Iterator[T]:
+        def track(items: Collection[T]) -> Iterator[T]:
             return iter(bar.track(items, description=description)) if len(items) > 1 else iter(items)
 
         yield track

@@ -57,7 +57,7 @@ class EspiritOptions(TypedDict, total=False):
 
 def espirit(
     kspace: Complex[AnyArray, "coil *z y x"], **options: Unpack[EspiritOptions]
-) -> Complex[Array, "*set coil y x"]:
+) -> Complex[Array, "coil *z y x"] | Complex[Array, "set coil *z y x"]:
     """Coil sensitivity maps of unit norm from the fully sampled center of k-space.
 
     S(r) is the eigenvector of G(r) = sum_k q_k(r) q_k(r)^H with eigenvalue 1, where q_k are the coil images of the

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from ..checks import UserError
 from ..host import complete_width
@@ -21,7 +21,7 @@ class Pattern(NamedTuple):
     square: int
 
 
-def pattern(mask: Bool[np.ndarray, "..."], shape: tuple[int, ...] | None = None) -> Pattern:
+def pattern(mask: Bool[np.ndarray, "y x"] | Float[np.ndarray, "y x"], shape: tuple[int, ...] | None = None) -> Pattern:
     """Describe a mask (y, x); axes of size 1 are constant and stretch to `shape`.
 
     Args:
