@@ -75,7 +75,7 @@ def random_params(model, given, seed=0):
 
 def random_variables(net, *inputs, seed=0):
     """Variables of a linen network without its initialisation."""
-    return _random(jax.eval_shape(lambda: net.init(jax.random.key(0), *inputs)), seed)
+    return _random(jax.eval_shape(net.init, jax.eval_shape(jax.random.key, 0), *inputs), seed)
 
 
 def _random(shapes, seed):
