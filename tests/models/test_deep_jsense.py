@@ -10,6 +10,7 @@ from scipy.signal import convolve2d
 from support.models import TINY
 from support.problems import n_parameters, problem, random_params, random_variables, with_mask
 from support.programs import all_finite, gradient, run
+from support.type_check import as_user
 
 from jaxrecon.complex_ops import from_channels, rss, to_channels
 from jaxrecon.fourier import crop_or_pad, fftc, ifftc
@@ -291,7 +292,7 @@ def test_refused_with_a_reason():
         ({"prior": "none"}, "prior must be one of previous, zero"),
         ({"shared": False, "image_net": False}, "separate image networks"),
     ):
-        with pytest.raises(ValueError, match=reason):
+        with as_user(), pytest.raises(ValueError, match=reason):
             build(MoDLDeepJSenseConfig(**options))
     for options, reason in (
         ({"map_iters": -1}, "map_iters"),

@@ -73,7 +73,10 @@ def test_what_cannot_be_hashed_is_built_each_time():
 
 @pytest.mark.parametrize("config", [3, models.PGDConfig, models.pgd(models.PGDConfig()), {"n_steps": 3}])
 def test_what_is_no_configuration_is_refused(config):
-    with pytest.raises(ValueError, match=r"expected the configuration of a network, with a method build\(\)"):
+    with (
+        as_user(),
+        pytest.raises(ValueError, match=r"expected the configuration of a network, with a method build\(\)"),
+    ):
         build(config)
 
 
@@ -130,7 +133,7 @@ def test_a_step_that_uses_its_number_though_it_says_not_is_refused():
     ],
 )
 def test_wants_are_checked(wants, reason):
-    with pytest.raises(ValueError, match=reason):
+    with as_user(), pytest.raises(ValueError, match=reason):
         Wants(**wants)
 
 

@@ -85,6 +85,7 @@ def steps_of(params):
 
 def test_original_written_out():
     _, params, given, _, (images, last, (_, op, slope)) = setup(ORIGINAL)
+    slope = jnp.array(slope)
     net = prompt_nets(ORIGINAL.sizes)[1]
     np.testing.assert_allclose(rss(op.maps), 1, rtol=1e-5)
 
@@ -104,6 +105,7 @@ def test_original_written_out():
 def test_plus_written_out():
     """Two cascades by hand: the five inputs, the latent, the history, and the step from the input's data gradient."""
     _, params, given, _, (images, last, (op, zero_filled, slope)) = setup(PLUS)
+    slope = jnp.array(slope)
     net = prompt_nets(PLUS.sizes, n_history=PLUS.n_history)[1]
     maps, mask = op.maps, given.op.encoding.mask
 

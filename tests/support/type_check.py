@@ -7,8 +7,6 @@ import beartype
 import jax
 import jaxtyping
 
-ROOMS = [f"jaxrecon.{room}" for room in ("classical", "coils", "complex_ops", "fourier", "metrics", "weights")]
-"""Those whose signatures are checked; in the others some tests hand over arrays of NumPy where JAX's are documented."""
 # as static checkers have it: an int may stand for a float, both for a complex number
 _CONFIG = beartype.BeartypeConf(is_pep484_tower=True)
 
