@@ -39,7 +39,7 @@ def test_dropout_only_with_a_key(small):
     net, params, x = small
     x, dropping = x[1, 2], net.clone(drop_rate=0.5)
     np.testing.assert_allclose(apply(dropping, params, x), apply(net, params, x), atol=1e-6)
-    drop = jax.jit(lambda key: dropping.apply(params, x, rngs={"dropout": key}))
+    drop = jax.jit(lambda key: dropping.apply(params, jnp.array(x), rngs={"dropout": key}))
     drops = [np.asarray(drop(jax.random.key(k))) for k in (3, 3, 4)]
     np.testing.assert_array_equal(drops[0], drops[1])
     assert not np.allclose(drops[0], drops[2])
