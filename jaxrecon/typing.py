@@ -27,7 +27,7 @@ CoilImages: TypeAlias = Complex[AnyArray, "*batch coil y x"]
 """The image of each coil, (..., coil, y, x): axes as those of k-space."""
 Maps: TypeAlias = Complex[AnyArray, "*set coil y x"]
 """Coil sensitivity maps (coil, y, x), or (set, coil, y, x)."""
-Mask: TypeAlias = Bool[AnyArray, "..."] | Float[AnyArray, "..."]
+Mask: TypeAlias = Bool[AnyArray, "..."] | Real[AnyArray, "..."]
 """Sampling pattern, 1 = measured; broadcasts against k-space, axes of size 1 are constant."""
 Trajectory: TypeAlias = Float[AnyArray, "sample ndim"]
 """Non-Cartesian sample positions in radians per pixel, within [-pi, pi], columns ordered as the image axes."""

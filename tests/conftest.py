@@ -21,7 +21,7 @@ import pytest
 import support.type_check
 
 # before the first import of the package; the check by its name, from which jaxtyping imports it
-jaxtyping.install_import_hook("jaxrecon", f"{support.type_check.__name__}.checked")
+jaxtyping.install_import_hook(support.type_check.ROOMS, f"{support.type_check.__name__}.checked")
 
 # compiled programs stay, and with them most of what tracing made: to look it through again and again is a tenth of the time
 gc.set_threshold(100_000, 50, 100)

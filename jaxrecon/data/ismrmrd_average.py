@@ -110,6 +110,6 @@ class _Differences:
         if not self._medians or self.largest <= ROUNDING:
             return True
         level = np.median(self._medians, axis=0) / np.log(2)  # the mean of squared magnitudes, from their median
-        return (
-            bool((self._largest <= NOISE_PEAK * level).all()) and self._of_differences <= LARGEST_PART * self._of_sums
+        return bool(
+            (self._largest <= NOISE_PEAK * level).all() and self._of_differences <= LARGEST_PART * self._of_sums
         )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Complex
+from jaxtyping import Complex, Inexact
 
 from ..checks import DataError
 from ..files import check_file, reading
@@ -38,7 +38,7 @@ def read_maps(path: str | Path, scan: Scan, index: int) -> Complex[np.ndarray, "
 
 
 def maps_of_slice(
-    maps: Complex[np.ndarray, "..."], scan: Scan, index: int, *, file: Path | None = None
+    maps: Inexact[np.ndarray, "..."], scan: Scan, index: int, *, file: Path | None = None
 ) -> Complex[np.ndarray, "*set coil y x"]:
     """The maps of one slice, checked against its scan.
 

@@ -42,7 +42,7 @@ class Slice:
     kspace: Complex[np.ndarray, "..."] | None = None
     image: Inexact[np.ndarray, "y x"] | None = None
     mask: Bool[np.ndarray, "..."] | None = None
-    target: Inexact[np.ndarray, "h w"] | None = None
+    target: Inexact[np.ndarray, "*frame h w"] | None = None
     maps: Complex[np.ndarray, "..."] | None = None
     trajectory: Float[np.ndarray, "sample ndim"] | None = None
     calibration: Complex[np.ndarray, "coil y x"] | None = None

@@ -255,7 +255,7 @@ def iterate_steps(
     every_step: bool = False,
     loop: bool = False,
     wrap: Callable[[Callable], Callable] = lambda step: step,
-) -> tuple[Carry, Reconstruction | None]:
+) -> tuple[Carry, Any]:
     """Run the steps `indices` from a carry; the one loop that `run` and all strategies share.
 
     Args:

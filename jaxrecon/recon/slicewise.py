@@ -179,7 +179,7 @@ def reconstruct_slice(
     acs: Bool[np.ndarray, "..."] | None = None,
     calibration: Complex[np.ndarray, "coil y x"] | None = None,
     name: str = "k-space",
-) -> tuple[Inexact[np.ndarray, "*frame y x"], Complex[np.ndarray, "..."] | None, float]:
+) -> tuple[Inexact[np.ndarray, "*out_frame h w"], Complex[np.ndarray, "..."] | None, float]:
     """Reconstruct one slice, or by a network of frames one time series; zeros where nothing was measured.
 
     Args:

@@ -9,7 +9,7 @@ import operator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from ..checks import UserError
 from ..typing import AnyArray, Mask
@@ -40,7 +40,7 @@ def measured_acceleration(mask: Mask, *, padding: tuple[int, int] | None = None)
     return mask.size / jnp.sum(jnp.asarray(mask) != 0)
 
 
-def detect_acs_lines(mask: Bool[AnyArray, " x"] | Float[AnyArray, " x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def detect_acs_lines(mask: Bool[AnyArray, " x"] | Real[AnyArray, " x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """Start and size of the fully sampled block of columns around the centre; start + jnp.arange(n) are its columns.
 
     n = max(2 min(left, right), 1), left = run of samples that ends at x//2 - 1, right = run that starts at x//2;
@@ -63,7 +63,7 @@ def detect_acs_lines(mask: Bool[AnyArray, " x"] | Float[AnyArray, " x"]) -> tupl
     return (width - n + 1) // 2, n
 
 
-def detect_acs_rectangle(mask: Bool[AnyArray, "y x"] | Float[AnyArray, "y x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def detect_acs_rectangle(mask: Bool[AnyArray, "y x"] | Real[AnyArray, "y x"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """Size (cy, cx) of the largest centred rectangle that is completely sampled; the squarest of those of equal area.
 
     The rectangle is [y//2 - cy//2, y//2 - cy//2 + cy) and the same in x: what `crop_or_pad(kspace, (cy, cx))` cuts out.

@@ -57,9 +57,9 @@ def poisson(case):
     for name, c in case.config["cases"].items():
         mask = compatible.poisson_disc(
             c["seed"],
-            c["shape"],
+            tuple(c["shape"]),
             acceleration=c["accel"],
-            calib_size=c["calib"],
+            calib_size=tuple(c["calib"]),
             crop_corner=c["crop_corner"],
             **options,
         )

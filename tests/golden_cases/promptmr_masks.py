@@ -35,7 +35,7 @@ def _pool(case, name):
     config = case.config
     pool, shape, n_frames = config["cmr24"], (config["H"], config["W"]), config["num_t"]
     rates, n_acs, out = pool["accelerations"], pool["num_low"], {}
-    bank = {r: case.file[f"cmr24/radial_bank/acc{r}_{shape[1]}x{shape[0]}"].swapaxes(-1, -2) for r in rates}
+    bank = {r: case.file[f"cmr24/radial_bank/acc{r}_{shape[1]}x{shape[0]}"].swapaxes(-1, -2) != 0 for r in rates}
     drawn = cmrxrecon2024_pool(name, shape, n_frames, acceleration=rates, n_acs=n_acs, radial=bank)
     for index in pool["slice_indices"]:
         frames = adjacent_frames(index // config["num_slc"], n_frames, config["num_adj_slices"])

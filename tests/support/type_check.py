@@ -7,6 +7,14 @@ import beartype
 import jax
 import jaxtyping
 
+ROOMS = [
+    f"jaxrecon.{room}"
+    for room in (
+        "classical", "coils", "complex_ops", "data", "experiment", "files", "fourier", "host", "metrics", "models", "nn",
+        "plots", "problem", "recon", "sampling", "weights",
+    )
+]  # fmt: skip
+"""Those whose signatures are checked; in operators, strategies and training tests hand over abstract arrays, or parts of a step."""
 # as static checkers have it: an int may stand for a float, both for a complex number
 _CONFIG = beartype.BeartypeConf(is_pep484_tower=True)
 
