@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from support import scans
 from support.scans import SIMULATED
 
 from jaxrecon.cli import main
@@ -99,7 +100,7 @@ def test_networks(tmp_path, capsys, short_grids, monkeypatch):
     before, now = (f"2 simulated heads from number 2, SNR {snr}" for snr in (30, 10))
     assert error.count("\n") == 1 and f"learned_from.training {before}, now {now}" in error
 
-    np.save(tmp_path / "scan.npy", measured(4, SIMULATED)[0])
+    np.save(tmp_path / "scan.npy", scans.measured(4, SIMULATED)[0])
     run = ["--checkpoint", str(out / "runs" / "gleam"), "--no-figure"]
     assert main(["recon", str(tmp_path / "scan.npy"), "--out", str(tmp_path / "r.npy"), *run]) == 0
 
