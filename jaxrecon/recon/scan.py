@@ -49,7 +49,7 @@ class Reconstructed:
 def reconstruct(
     source: str | Path | Scan | Problem | Complex[np.ndarray, "*slice coil y x"],
     *,
-    method: str = "l1-wavelet",
+    method: str | None = None,
     network: Network | str | Path | None = None,
     lam: float | None = None,
     n_iter: int | None = None,
@@ -71,7 +71,7 @@ def reconstruct(
     Args:
       source: a file of any format, an opened scan, k-space (coil, y, x) or (slice, coil, y, x), or a Problem of any encoding, whose
         operator has its maps.
-      method: a name of `jaxrecon.classical.methods.METHODS`.
+      method: a name of `jaxrecon.classical.methods.METHODS`; None: l1-wavelet, unless a network is given.
       network: a trained network, or its run folder, in place of the method.
       lam: weight of the regularization, in units of the scale; None: the method's.
       n_iter: iterations; None: the method's.
@@ -95,7 +95,7 @@ def reconstruct(
 
     Raises:
       DataError: a damaged file, or arrays that do not fit it.
-      ValueError: an unknown method, a method that needs maps where there is nothing to estimate them from, or no signal.
+      ValueError: an unknown method, a method beside a network, a method that needs maps where there is nothing to estimate them from, or no signal.
 
     Example:
       >>> kspace = np.zeros((1, 8, 8), "complex64")
@@ -103,11 +103,13 @@ def reconstruct(
       >>> jr.reconstruct(kspace, method="zero-filled", mask=np.ones((8, 8))).images.real.max()
       np.float32(1.0)
     """
+    if method is not None and network is not None:
+        raise UserError(f"method {method!r} and a network both choose the reconstruction: give one of them")
     if network is not None and not isinstance(network, Network):
         network = load_network(network)
     given = maps if isinstance(maps, np.ndarray) or (maps is not None and maps not in ESTIMATED) else None
     settings = Settings(
-        method=method,
+        method=method or "l1-wavelet",
         lam=lam,
         n_iter=n_iter,
         wavelet=wavelet,
