@@ -183,9 +183,10 @@ def image_header(
     )
     if header.affine is None:
         return out
-    # the last axis are the slices that follow each other in space
-    before, after = (list(h.arrangement().values())[-1] for h in (header, out))
-    places = [i % before for i in which[:after]]
+    # the last counter is of the slices that follow each other in space
+    positions = np.arange(header.n_slices) % (header.n_slices // header.n_frames)
+    _, place = np.unique([positions, *header.counters.values()][-1], return_inverse=True)
+    places = place[list(which)][: list(out.arrangement().values())[-1]].tolist()
     steps = {b - a for a, b in itertools.pairwise(places)} or {1}
     affine = moved_affine(header.affine, header.shape, shape, scale=scale, first=places[0])
     evenly = header.evenly_spaced and len(steps) == 1 and 0 not in steps

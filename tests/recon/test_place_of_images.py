@@ -80,6 +80,24 @@ def test_slices_that_are_no_stack(tmp_path, capsys):
     np.testing.assert_allclose(image.affine[:3, :3], np.diag((128 / 24, 8, 5)), rtol=1e-6)
 
 
+def test_slices_of_an_unfinished_contrast(tmp_path):
+    """The second contrast lacks its last slice: what is written in a row lies in no row, unless it is the first contrast."""
+    lines = [
+        line
+        for contrast, n in ((0, 3), (1, 2))
+        for i in range(n)
+        for line in lines_of_columns(KSPACE, slice=3 * i, contrast=contrast, position=(0, 0, 5 * i), **DIRECTIONS)
+    ]
+    path = write_ismrmrd(tmp_path / "a.h5", lines, XML)
+    assert not jr.reconstruct(path, method="rss").header.evenly_spaced
+    with pytest.warns(DataWarning, match="only the size of their voxels"):
+        recon(path, tmp_path / "a.nii")
+    for which, first in (([0, 1, 2], 0), ([4], 5)):
+        header = jr.reconstruct(path, method="rss", which=which).header
+        assert header.evenly_spaced
+        np.testing.assert_allclose((header.affine @ (12, 16, 0, 1))[:3], (0, 0, first), atol=1e-5)
+
+
 def test_every_second_slice(tmp_path):
     path = stack(tmp_path / "a.h5", [(0, 0, 5 * i) for i in range(5)], **DIRECTIONS)
     for which, first, step in (([1, 3], 5, 10), ([4, 3, 2], 20, -5), ([2], 10, 5)):
