@@ -49,10 +49,17 @@ def average(lines: Iterable[Line], shape: tuple[int, int, int, int]) -> Averaged
     Lines with equal counters agree where their differences look like noise, over all of them, each coil by itself: no sample
     exceeds the peak of noise whose level is the median of the differences, and most of the energy is common.
 
+    Samples that are no finite numbers are never left out, so that who checks the values finds them.
+
     Args:
       lines: those of one problem.
       shape: (coil, kz, ky, kx) of its k-space.
     """
+    with np.errstate(invalid="ignore"):
+        return _average(lines, shape)
+
+
+def _average(lines, shape):
     kspace, counts = np.zeros(shape, np.complex64), np.zeros(shape[1:], np.uint16)
     again: list[Line] = []
     firsts: dict[tuple[int, int, int], Line] = {}
@@ -107,7 +114,7 @@ class _Differences:
     @property
     def agree(self) -> bool:
         """Whether all differences are noise."""
-        if not self._medians or self.largest <= ROUNDING:
+        if not self._medians or self.largest <= ROUNDING or not np.isfinite(self._of_differences):
             return True
         level = np.median(self._medians, axis=0) / np.log(2)  # the mean of squared magnitudes, from their median
         return bool(

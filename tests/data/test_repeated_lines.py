@@ -9,7 +9,7 @@ from support.scans import measured
 
 import jaxrecon as jr
 from jaxrecon import data
-from jaxrecon.checks import DataWarning
+from jaxrecon.checks import DataError, DataWarning
 from jaxrecon.cli import main
 
 KSPACE = measured(noise=0)[0].swapaxes(-1, -2)  # coil, ky, kx
@@ -55,6 +55,16 @@ def test_echoes_without_their_index(tmp_path):
     for part in parts:
         np.testing.assert_array_equal(part.kspace, KSPACE.swapaxes(-1, -2))
         assert part.mask is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("which", [[1], [0, 1]], ids=["repeated", "both"])
+def test_what_is_not_finite_is_refused(value, which, tmp_path):
+    """Also in a line that would not count, for its difference from the first one."""
+    kspace = np.stack([KSPACE, KSPACE])
+    kspace[which, 0, 3, 4] = value
+    with pytest.raises(DataError, match="slice 0 holds 1 NaN or infinite"):
+        read(written(tmp_path, [*lines_of(kspace[0]), *lines_of(kspace[1])]))
 
 
 def test_echoes_with_their_index(tmp_path):
