@@ -135,14 +135,16 @@ def check_finite(name: str, array: np.ndarray, *, file: str | Path | None = None
         )
 
 
-def checked_mask(name: str, mask: Any) -> np.ndarray:
+def checked_mask(name: str, mask: Any, *, file: str | Path | None = None) -> np.ndarray:
     """A mask on the host as True where it is not 0, whatever its numbers: 1, True, 255.
 
     Raises:
-      DataError: it holds NaN or infinity.
+      DataError: it holds no numbers, or NaN or infinity.
     """
     mask = np.asarray(mask)
-    check_finite(name, mask)
+    if mask.dtype.kind not in "biufc":
+        raise DataError(f"{name} holds no numbers", file=file, expected="0 where not measured", found=mask.dtype)
+    check_finite(name, mask, file=file)
     return mask != 0
 
 

@@ -88,8 +88,9 @@ class Problem:
                 raise UserError(f"maps of size {maps.shape[-ndim:]} do not fit kspace of size {kspace.shape[-ndim:]}")
         real = kspace.real.dtype
         kspace = kspace * mask.astype(real)
-        op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask, real), ndim=ndim)
-        return cls(jnp.asarray(kspace), op, None if acs is None else jnp.asarray(checked_mask("acs", acs), real), key)
+        op = CartesianSense(None if maps is None else jnp.asarray(maps), jnp.asarray(mask.astype(real)), ndim=ndim)
+        acs = None if acs is None else jnp.asarray(checked_mask("acs", acs).astype(real))
+        return cls(jnp.asarray(kspace), op, acs, key)
 
     @classmethod
     def from_example(cls, example: Mapping[str, Any], encoding: EncodingRecord = CARTESIAN) -> "Problem":

@@ -67,16 +67,29 @@ def test_values_are_checked(rng):
         Problem.from_numpy(kspace.real)
 
 
-def test_a_mask_counts_where_it_is_not_0(rng):
+def test_a_mask_counts_where_it_is_not_0(rng, tmp_path):
     kspace, mask = _kspace(rng), np.arange(8) % 2
     expected = Problem.from_numpy(kspace, mask=mask, acs=mask)
     for other in (255 * mask.astype(np.uint8), mask != 0, -0.5 * mask):
         own = Problem.from_numpy(kspace, mask=other, acs=other)
         jax.tree.map(np.testing.assert_array_equal, own, expected)
     image = jr.reconstruct(kspace, mask=mask, method="rss").images
-    np.testing.assert_array_equal(jr.reconstruct(kspace, mask=255 * mask, method="rss").images, image)
+    np.save(tmp_path / "mask.npy", 255 * mask.astype(np.uint8))
+    for other in (255 * mask, tmp_path / "mask.npy"):
+        np.testing.assert_array_equal(jr.reconstruct(kspace, mask=other, method="rss").images, image)
+    with pytest.raises(ValueError, match="keeps no sample"):
+        jr.reconstruct(kspace, mask=0 * mask, method="rss")
+    with pytest.raises(ValueError, match="mask holds no numbers"):
+        jr.reconstruct(kspace, mask=mask.astype(str), method="rss")
     with pytest.raises(ValueError, match="mask holds 8 NaN"):
         jr.reconstruct(kspace, mask=np.full(8, np.nan), method="rss")
+
+
+def test_double_precision_is_converted(rng):
+    """Arrays of NumPy's own precision, without a warning."""
+    kspace = _kspace(rng).astype(np.complex128)
+    problem = Problem.from_numpy(kspace, mask=np.ones(8), acs=np.ones(8), maps=kspace)
+    assert {leaf.dtype.itemsize for leaf in jax.tree.leaves(problem)} == {8, 4}
 
 
 def test_the_other_byte_order_is_converted(rng):

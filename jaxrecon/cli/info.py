@@ -75,7 +75,8 @@ def describe(path: Path, *, axes: str | None = None) -> list[tuple[str, str]]:
         if scan.header.has_kspace:
             return _describe_header(scan.header) + _describe_kspace(scan, path)
         first = scan[0].image
-        if scan.header.format == "npy" and first is not None and np.isin(first, (0, 1)).all():
+        # two values, one of them 0, are no image
+        if scan.header.format == "npy" and first is not None and np.unique(first[first != 0]).size <= 1:
             return _describe_mask(read_mask(path), path)
         return _describe_header(scan.header) + _describe_images(scan, path)
 

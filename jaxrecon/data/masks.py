@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Complex
 
-from ..checks import DataError
+from ..checks import DataError, checked_mask
 from ..files import check_file, reading
 from . import cmrxrecon
 from .npz import IMAGES
@@ -88,27 +88,28 @@ def holds_mask_alone(path: str | Path) -> bool:
 def read_mask(path: str | Path) -> Bool[np.ndarray, "*frame y x"]:
     """The mask of a .npy, of an .npz with the key `mask`, or of a CMRxRecon .mat file: (y, x), (1, x), or with frames.
 
+    True where the file is not 0, as in a mask that is given as an array.
+
     Raises:
-      DataError: another kind of file, or a damaged one.
+      DataError: another kind of file, a damaged one, or values that are no finite numbers.
     """
     path = check_file(path)
     if path.suffix == ".mat":
         return cmrxrecon.read_mask(path).swapaxes(-1, -2)  # (ky, kx), kx being the readout
     if path.suffix not in (".npy", ".npz"):
         raise DataError("this is no mask", file=path, expected="a mask as .npy, .npz or .mat", found=path.suffix)
-    with reading(path, expected="an array of 0 and 1"):
+    with reading(path, expected="an array of numbers"):
         if path.suffix == ".npy":
             mask = np.load(path, mmap_mode="r", allow_pickle=False)  # a size beyond the file's end is refused
         else:
             with np.load(path, allow_pickle=False) as archive:
                 mask = archive["mask"]
-        values = np.unique(mask) if mask.size < 2**31 and mask.dtype.kind in "biuf" else np.array([2])
-    if not np.isin(values, (0, 1)).all() or mask.ndim not in (1, 2, 3):
+    if mask.dtype.kind not in "biuf" or mask.ndim not in (1, 2, 3) or mask.size >= 2**31:
         raise DataError(
-            "this is no mask", file=path, expected="0 and 1, of axes (x,), (y, x) or (frame, y, x)",
+            "this is no mask", file=path, expected="real numbers, of axes (x,), (y, x) or (frame, y, x)",
             found=f"{mask.dtype} of shape {mask.shape}",
         )  # fmt: skip
-    return np.atleast_2d(np.asarray(mask) != 0)
+    return np.atleast_2d(checked_mask("the mask", mask, file=path))
 
 
 def mask_of_parts(
@@ -125,7 +126,7 @@ def mask_of_parts(
       A function of the number of the part; its masks broadcast against k-space (..., coil, y, x).
 
     Raises:
-      DataError: the mask does not fit the scan.
+      DataError: the mask does not fit the scan, or is 0 everywhere.
     """
     scan, header = parts.scan, parts.scan.header
     frames = mask.reshape(-1, *mask.shape[-2:])
@@ -138,6 +139,8 @@ def mask_of_parts(
             expected=f"(y, x) = {header.shape}" + (f", or {header.n_frames} frames" if header.n_frames > 1 else ""),
             found=mask.shape,
         )
+    if not mask.any():
+        raise DataError("the mask keeps no sample", file=file, dataset="mask", expected="measured samples")
     if parts.in_time:
         return lambda _: frames[:, None] if len(frames) > 1 else frames[0]
     per_frame, window = header.n_slices // header.n_frames, parts.window
