@@ -54,11 +54,11 @@ def calibration_size(
     """
     square = complete_width(np.broadcast_to(mask, shape))
     if method == "jsense":
-        size = calib_size or min(LARGEST_CALIBRATION, *shape)
+        size = min(LARGEST_CALIBRATION, *shape) if calib_size is None else calib_size
         if not SMALLEST_CALIBRATION <= size <= min(shape):
             raise UserError(f"{name}: expected calib_size of {SMALLEST_CALIBRATION} to {min(shape)}, found {size}")
         return CalibrationSize(size, min(16, max(size // 2, 2)))
-    size = calib_size or min(LARGEST_CALIBRATION, square)
+    size = min(LARGEST_CALIBRATION, square) if calib_size is None else calib_size
     if size < SMALLEST_CALIBRATION or size > square:
         wanted = max(size, SMALLEST_CALIBRATION)
         cure = f"Use calib_size {square}" if square >= SMALLEST_CALIBRATION else "Give maps, or use the method rss"

@@ -15,7 +15,7 @@ from .scan import all_counters, latest_volume
 AXES = ("frame", "set", "slice", "coil", "z", "y", "x")
 """Names of axes. x is the readout where there is a z, else y is."""
 KSPACE_AXES = ("slice", "coil", "y", "x")
-IMAGE_AXES = ("slice", "y", "x")
+IMAGE_AXES = ("frame", "slice", "y", "x")
 """What the axes are taken for where nobody says it, the last ones first."""
 
 
@@ -131,7 +131,7 @@ def layout_of(
     Args:
       shape: of the array.
       axes: names of AXES in its order, also as one text "coil,z,y,x"; None: guessed, as the last of (slice, coil, y, x) or
-        (slice, y, x).
+        (frame, slice, y, x).
       has_kspace: it is k-space, else images.
       name: what messages call it.
       sure: other arrays, as coil maps, agree with the guess.

@@ -29,7 +29,7 @@ class Array(NamedTuple):
 
 
 class NumpyScan(Scan):
-    """K-space ([slice,] coil, y, x) with y the readout, or images ([slice,] y, x), from .npz or .npy.
+    """K-space ([slice,] coil, y, x) with y the readout, or images ([[frame,] slice,] y, x), from .npz or .npy.
 
     The axes of the array may be said instead of guessed; those of a 3D scan give slices as a BART pair of the same array.
 

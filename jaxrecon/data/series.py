@@ -21,7 +21,7 @@ def series(scan: Scan, position: int) -> Slice:
 
     Args:
       scan: slice i is position i % P of frame i // P, P = n_positions(scan); without frames a series of one.
-      position: 0 .. P - 1.
+      position: 0 .. P - 1; negative counts from the end.
 
     Returns:
       Slice with kspace (frame, coil, y, x), target (frame, h, w), and a mask as (y, x) where all frames have the same,
@@ -29,9 +29,14 @@ def series(scan: Scan, position: int) -> Slice:
 
     Raises:
       ValueError: the file holds images.
+      IndexError: there is no such position.
       DataError: the frames have different numbers of coils, or cannot be read.
     """
-    parts = [scan[frame * n_positions(scan) + position] for frame in range(scan.header.n_frames)]
+    n = n_positions(scan)
+    if not -n <= position < n:
+        raise IndexError(f"time series {position} of {scan.path}, which has {n}")
+    position %= n
+    parts = [scan[frame * n + position] for frame in range(scan.header.n_frames)]
     kspace = [part.kspace for part in parts if part.kspace is not None]
     targets = [part.target for part in parts if part.target is not None]
     if len(kspace) < len(parts):

@@ -28,17 +28,18 @@ class Reconstructed:
     """The images of a scan, and how they were made.
 
     Attributes:
-      images: (slice, [frame,] y, x), in the units of the data; complex, but real for rss, for several map sets, and for networks
-        of magnitudes.
+      images: (slice, y, x), of a network of frames (frame, slice, y, x), as `jaxrecon.data.write_reconstruction` and
+        `jaxrecon.evaluate` take them; in the units of the data; complex, but real for rss, for several map sets, and for
+        networks of magnitudes.
       header: what the file says about itself, and of the images: their size and slices, and where their voxels lie, as
         `jaxrecon.data.write_reconstruction` needs it; None for a problem.
-      maps: (slice, coil, y, x) or (slice, set, coil, y, x); None where none were used.
+      maps: (slice, coil, y, x) or (slice, set, coil, y, x), 0 for slices without signal; None where none were used.
       masks: the samples that were used, one for each slice, broadcasting against its k-space (..., coil, y, x).
       scales: (slice,) what the data of each slice were divided by; undone in the images.
       settings: the choices that were made.
     """
 
-    images: Inexact[np.ndarray, "slice *frame y x"]
+    images: Inexact[np.ndarray, "*frame slice y x"]
     header: Header | None
     maps: Complex[np.ndarray, "..."] | None
     masks: list[Bool[np.ndarray, "..."]]
@@ -152,12 +153,15 @@ def reconstruct(
         raise UserError(f"{scan.path}: expected a signal, found none in any of {len(results)} slices")
     middle = results[len(results) // 2]
     warn_off_center(middle.part, f"{scan.path}, slice {middle.index}")
-    used = [result.maps for result in results if result.maps is not None]
-    images = np.stack([result.image for result in results])
+    known = [result.maps for result in results if result.maps is not None]
+    maps_used = (
+        [np.zeros_like(known[0]) if result.maps is None else result.maps for result in results] if known else None
+    )
+    images = np.stack([result.image for result in results], -3)
     return Reconstructed(
         images,
         parts.image_header(images.shape[-2:], chosen, interpolate=interpolate),
-        np.stack(used) if len(used) == len(results) else None,
+        None if maps_used is None else np.stack(maps_used),
         [result.mask for result in results],
         np.array([result.scale for result in results]),
         settings,

@@ -14,14 +14,15 @@ from ..data import Scan, acquired_mask, crop_to_recon_size
 from ..data import open as open_scan
 from ..data.masks import fully_sampled
 from ..metrics import Evaluation
+from ..typing import AnyArray
 
 RANGE_OF_FILE = ("promptmr-plus-fastmri",)
 """Rules that take the data range from the target's file, not from the slices at hand."""
 
 
 def evaluate(
-    recon: str | Path | Inexact[np.ndarray, "*frame slice y x"],
-    target: str | Path | Scan | Inexact[np.ndarray, "*frame slice y x"],
+    recon: str | Path | Inexact[AnyArray, "*frame slice y x"],
+    target: str | Path | Scan | Inexact[AnyArray, "*frame slice y x"],
     *,
     variant: str = "fastmri",
     which: Sequence[int] | None = None,
@@ -47,11 +48,11 @@ def evaluate(
       >>> round(jr.evaluate(0.9 * volume, volume).volume["nmse"], 6)
       0.01
     """
-    prediction, reference, data_range = _images(recon), target, None
-    if not isinstance(reference, np.ndarray):
-        reference, data_range = _of_scan(reference, which, variant)
-    elif which is not None:
-        reference = reference[..., list(which), :, :]
+    prediction, data_range = _images(recon), None
+    if isinstance(target, str | Path | Scan):
+        reference, data_range = _of_scan(target, which, variant)
+    else:
+        reference = np.asarray(target) if which is None else np.asarray(target)[..., list(which), :, :]
     if prediction.shape[:-2] != reference.shape[:-2]:
         prediction = prediction.reshape(-1, *prediction.shape[-2:])
         reference = reference.reshape(-1, *reference.shape[-2:])
@@ -64,10 +65,10 @@ def evaluate(
     return metrics.evaluate(reference, prediction, variant=variant, data_range=data_range)
 
 
-def _images(recon: str | Path | Inexact[np.ndarray, "*frame slice y x"]) -> Inexact[np.ndarray, "*frame slice y x"]:
+def _images(recon: str | Path | Inexact[AnyArray, "*frame slice y x"]) -> Inexact[np.ndarray, "*frame slice y x"]:
     """Images ([frame,] slice, y, x), of a file or as they are; complex ones of .npy and .cfl look like k-space to their readers."""
-    if isinstance(recon, np.ndarray):
-        return recon
+    if not isinstance(recon, str | Path):
+        return np.asarray(recon)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # what axes k-space would have is no question here
         opened = open_scan(recon)
@@ -112,4 +113,4 @@ def _reference(scan: Scan, slices: Sequence[int]) -> np.ndarray:
 
 def _name(target: object) -> str:
     path = getattr(target, "path", target)
-    return "the target" if isinstance(path, np.ndarray) else str(path)
+    return str(path) if isinstance(path, str | Path) else "the target"

@@ -38,7 +38,7 @@ class SliceResult:
 
     Attributes:
       index: which part.
-      image: ([frame,] y, x), complex, but real for rss and several map sets; of the size that was wanted.
+      image: ([frame,] y, x), complex, but real for rss, several map sets and zeros; of the size that was wanted.
       maps: the maps that were used, (coil, y, x) or (set, coil, y, x); None where there were none.
       scale: what the data were divided by, undone in the image.
       mask: the samples that were used.
@@ -200,18 +200,23 @@ def reconstruct_slice(
     kspace = kspace * mask
     network = settings.network
     if not kspace.any():
-        shape = kspace.shape[1:] if network is None else network.image_shape(kspace.shape, mask)
-        return np.zeros(shape, np.complex64), maps, 1.0
+        return _no_signal(kspace, mask, settings), maps, 1.0
     if maps is None and settings.needs_maps:
         maps = estimate_maps(*calibration_data(kspace, mask, calibration), **settings.estimates, name=name)
         if not np.any(maps):  # no pixel passed ESPIRiT's threshold: nothing but noise
-            return np.zeros((*kspace.shape[:-3], *kspace.shape[-2:]), np.complex64), maps, 1.0
+            return _no_signal(kspace, mask, settings), maps, 1.0
     if network is not None:
         image, factor = network.reconstruct(kspace, mask, maps, acs=acs)
         return image, maps, factor
     problem = Problem.from_numpy(kspace, mask=mask, maps=maps if settings.needs_maps else None)
     solved, scale = reconstruct_problem(problem, settings)
     return np.asarray(solved), None if maps is None else np.asarray(maps), float(scale)
+
+
+def _no_signal(kspace, mask, settings) -> Float[np.ndarray, "*frame y x"]:
+    """The image of nothing; real, so that it makes no other complex that it is stacked with."""
+    network = settings.network
+    return np.zeros(kspace.shape[1:] if network is None else network.image_shape(kspace.shape, mask), np.float32)
 
 
 def calibration_data(

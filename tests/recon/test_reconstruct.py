@@ -1,6 +1,9 @@
 """From Python what the command line does: a file, an array or a problem to pictures, with the choices that were made."""
 
+from unittest.mock import Mock
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.files import write_fastmri
@@ -8,8 +11,10 @@ from support.scans import line_mask, measured, nrmse, object_and_maps
 from support.type_check import as_user
 
 import jaxrecon as jr
+from jaxrecon import host
 from jaxrecon.cli import main
 from jaxrecon.recon import slicewise
+from jaxrecon.recon.network import Network
 
 KSPACE, IMAGE = measured()
 MAPS = object_and_maps()[1].astype(np.complex64)
@@ -53,6 +58,46 @@ def test_arrays_with_and_without_slices():
     two = jr.reconstruct(np.stack([KSPACE, 2 * KSPACE]), maps=MAPS, mask=line_mask(), lam=1e-4, **named, **QUICK)
     np.testing.assert_allclose(two.images, [one.images[0], 2 * one.images[0]], rtol=1e-3, atol=1e-3)
     assert jr.reconstruct(np.stack([KSPACE] * 4), which=[2], method="rss").images.shape == (1, *IMAGE.shape)
+
+
+def test_series_are_written_in_the_order_of_the_scan(tmp_path):
+    """A network of frames gives (frame, slice, y, x), as classical methods of each slice do; files of it are read again."""
+    kspace = KSPACE * np.arange(1, 7).reshape(3, 2, 1, 1, 1).astype(np.float32)
+    named = {"axes": "frame,slice,coil,y,x"}
+    network = Mock(spec=Network, in_time=True, window=None, needs_maps=False, estimates_maps=False, experiment=Mock())
+    network.experiment.data.espirit_crop = 0.8
+    network.reconstruct = lambda kspace, mask, maps, acs: (host.rss(host.coil_images(kspace)), 1.0)
+    slices = jr.reconstruct(kspace, method="rss", **named)
+    series = jr.reconstruct(kspace, network=network, **named)
+    np.testing.assert_allclose(series.images.reshape(slices.images.shape), slices.images, rtol=1e-4, atol=1e-5)
+    for suffix in (".npy", ".npz", ".h5", ".cfl", ".nii"):
+        for done in (slices, series):
+            path = jr.data.write_reconstruction(
+                tmp_path / f"r{suffix}", done.images, header=done.header, overwrite=True
+            )
+            assert jr.evaluate(path, slices.images).volume["nmse"] < 1e-9
+    last = jr.reconstruct(kspace, network=network, which=[-1], **named)
+    np.testing.assert_array_equal(last.images, series.images[:, -1:])
+    with pytest.raises(IndexError, match="time series 2"):
+        jr.reconstruct(kspace, network=network, which=[2], **named)
+
+
+@pytest.mark.parametrize(("method", "kind"), [("rss", "f"), ("cg-sense", "c")])
+def test_an_empty_slice_changes_no_other(method, kind):
+    kspace = np.stack([KSPACE, 0 * KSPACE])
+    done = jr.reconstruct(kspace, axes="slice,coil,y,x", method=method, n_iter=8)
+    one = jr.reconstruct(KSPACE, method=method, n_iter=8)
+    np.testing.assert_array_equal(done.images, np.stack([one.images[0], 0 * one.images[0]]))
+    assert done.images.dtype.kind == kind
+    if one.maps is not None:
+        np.testing.assert_array_equal(done.maps, np.stack([one.maps[0], 0 * one.maps[0]]))
+
+
+def test_scores_of_arrays_of_any_kind():
+    volume = np.abs(IMAGE[None])
+    expected = jr.evaluate(0.9 * volume, volume).volume
+    assert jr.evaluate(jnp.asarray(0.9 * volume), jnp.asarray(volume)).volume == pytest.approx(expected, rel=1e-4)
+    assert jr.evaluate(list(0.9 * volume), list(volume)).volume == expected
 
 
 def test_a_problem_of_any_operator():
