@@ -81,7 +81,7 @@ def estimate_maps(
     crop: float = CROP,
     name: str = "k-space",
 ) -> Complex[np.ndarray, "*set coil y x"]:
-    """Maps from the center of masked k-space; those of frames from their average over time.
+    """Maps from the center of masked k-space; those of frames from their average over time; ESPIRiT's of one coil are 1.
 
     A warning says where more than LARGEST_SHARE_OUTSIDE of the energy lies where ESPIRiT's maps are 0.
 
@@ -103,6 +103,8 @@ def estimate_maps(
 
     Source: see `espirit` and `jsense`.
     """
+    if method == "espirit" and kspace.shape[-3] == 1:  # nothing to compare with: a crop would only take from the object
+        return np.ones(kspace.shape[-3:], kspace.dtype)
     kspace, mask = time_average(kspace, mask)
     size, kernel = calibration_size(mask, kspace.shape[1:], method=method, calib_size=calib_size, name=name)
     kernel = kernel_size or kernel

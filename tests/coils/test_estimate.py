@@ -25,6 +25,20 @@ def test_one_default_crop():
     assert jr.reconstruct(KSPACE, method="cg-sense", mask=MASK, n_iter=2).settings.map_crop == 0.8
 
 
+def test_maps_of_one_coil_are_1():
+    """As without maps: a crop would only take from the object."""
+    maps = estimate_maps(KSPACE[:1] * MASK, MASK)
+    np.testing.assert_array_equal(maps, np.ones_like(KSPACE[:1]))
+    assert maps.dtype == KSPACE.dtype
+
+
+def test_sizes_of_0_are_refused():
+    with pytest.raises(ValueError, match="expected 4 x 4"):
+        estimate_maps(KSPACE, MASK, calib_size=0)
+    with pytest.raises(ValueError, match="expected calib_size of 4 to 33, found 0"):
+        estimate_maps(KSPACE, MASK, calib_size=0, method="jsense")
+
+
 def test_an_object_beyond_the_maps_is_warned_of():
     """Where more than 1 % of the calibration region's energy lies outside, and what it is, by an independent sum."""
     crop = 0.997
