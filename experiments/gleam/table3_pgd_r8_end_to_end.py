@@ -5,7 +5,7 @@
 
 The paper: SSIM 0.854 (0.036), nRMSE 0.182 (0.014), PSNR 31.09 (1.13) dB; 9.9 GB, 2.19 M parameters.
 
-Deviations: maps and target come from `jaxrecon prepare --maps espirit` (kernel 8, calibration 12 x 12, as the paper; its script: 6 and 15);
+Deviations: maps and target come from `jaxrecon prepare --maps espirit --kernel 8 --calib-size 12` (as the paper; its script: 6 and 15);
 the best checkpoint is that of the smallest mean NMSE (the code: nRMSE); masks of validation and test are seeded by file
 (the code never applies its seed).
 """

@@ -5,7 +5,7 @@
 
 The paper: SSIM 0.870 (0.033), nRMSE 0.162 (0.015), PSNR 32.14 (1.22) dB; 10.2 GB, 6.57 M parameters.
 
-Deviations: maps and target come from `jaxrecon prepare --maps espirit` (kernel 8, calibration 12 x 12, as the paper; its script: 6 and 15);
+Deviations: maps and target come from `jaxrecon prepare --maps espirit --kernel 8 --calib-size 12` (as the paper; its script: 6 and 15);
 the best checkpoint is that of the smallest mean NMSE (the code: nRMSE); masks of validation and test are seeded by file
 (the code never applies its seed).
 """

@@ -30,10 +30,10 @@ class Options:
     """Folder for the prepared scans; made where it does not exist."""
     maps: Literal["jsense", "espirit"] = "espirit"
     """How maps are estimated, slice by slice."""
-    kernel: int = 8
-    """Width of the kernels in k-space, in samples."""
+    kernel: int | None = None
+    """Width of the kernels in k-space, in samples. Default: 8 for jsense, 6 for espirit."""
     calib_size: int | None = None
-    """Width of the calibration region. Default: 20 for jsense, 12 for espirit."""
+    """Width of the calibration region. Default: 20 for jsense, 24 for espirit."""
     map_crop: float | None = None
     """ESPIRiT's maps are 0 where the eigenvalue, within 0 and 1, is not above it. Default: as jaxrecon recon."""
     acquisition: str | None = None
@@ -58,7 +58,7 @@ def run(options: Options) -> None:
     settings = MapSettings(options.maps, options.kernel, options.calib_size, options.map_crop)
     options.out.mkdir(parents=True, exist_ok=True)
     left = {file: target for file, target in targets.items() if not is_prepared(file, target, settings)}
-    made = [f"{options.maps}, kernels of {options.kernel} in {settings.width} x {settings.width}"]
+    made = [f"{options.maps}, kernels of {settings.kernel_width} in {settings.width} x {settings.width}"]
     made += [f"crop {settings.least_eigenvalue:g}"] if options.maps == "espirit" else []
     choices(
         f"{options.data} -> {options.out}",

@@ -11,7 +11,7 @@ from jaxtyping import Complex
 
 from ..checks import UserError
 from ..coils.espirit import CROP
-from ..coils.estimate import estimate_maps
+from ..coils.estimate import LARGEST_CALIBRATION, estimate_maps
 from ..files import atomic
 from .detect import open as open_scan
 from .hdf5 import attributes, opened
@@ -21,8 +21,13 @@ from .scan import Scan, remove_oversampling
 
 FORMER = {"crop": 0.95}
 """What prepared files that do not say so were made with."""
-CALIB_SIZE = {"jsense": 20, "espirit": 12}
-"""Width of the calibration region. Source: GLEAM: JSENSE on mridata (its code), ESPIRiT on fastMRI (the paper)."""
+CALIB_SIZE = {"jsense": 20, "espirit": LARGEST_CALIBRATION}
+"""Width of the calibration region: of JSENSE as GLEAM's code, of ESPIRiT as in a reconstruction.
+
+GLEAM's paper has 12 and kernels of 8 for ESPIRiT: 25 blocks of a head of 16 coils, whose maps are 0 where 43 % of its energy lie.
+"""
+KERNEL = {"jsense": 8, "espirit": 6}
+"""Width of the kernels, likewise."""
 LEAST_MEASURED = 0.7
 """Part of k-space that a target needs: the ellipse of a 3D scan has pi / 4 of the square."""
 
@@ -33,7 +38,7 @@ class MapSettings:
 
     Attributes:
       maps: the method.
-      kernel: width of the kernels in k-space, in samples.
+      kernel: width of the kernels in k-space, in samples; None: that of KERNEL.
       calib_size: width of the calibration region; None: that of CALIB_SIZE.
       crop: ESPIRiT's maps are 0 where the eigenvalue is not above it; None: that of `coils.espirit`.
 
@@ -42,19 +47,24 @@ class MapSettings:
     """
 
     maps: Literal["jsense", "espirit"] = "espirit"
-    kernel: int = 8
+    kernel: int | None = None
     calib_size: int | None = None
     crop: float | None = None
 
     def __post_init__(self):
         most = self.width - (self.maps == "espirit")  # of ESPIRiT's kernels one block says nothing
-        if not 1 <= self.kernel <= most:
-            raise UserError(f"kernel {self.kernel} must be within 1 and {most}, calib_size being {self.width}")
+        if not 1 <= self.kernel_width <= most:
+            raise UserError(f"kernel {self.kernel_width} must be within 1 and {most}, calib_size being {self.width}")
 
     @property
     def width(self) -> int:
         """The width of the calibration region."""
         return CALIB_SIZE[self.maps] if self.calib_size is None else self.calib_size
+
+    @property
+    def kernel_width(self) -> int:
+        """The width of the kernels."""
+        return KERNEL[self.maps] if self.kernel is None else self.kernel
 
     @property
     def least_eigenvalue(self) -> float:
@@ -63,7 +73,7 @@ class MapSettings:
 
     def recorded(self) -> dict[str, Any]:
         """What a prepared file keeps of it."""
-        made = {"maps": self.maps, "kernel": self.kernel, "calib_size": self.width}
+        made = {"maps": self.maps, "kernel": self.kernel_width, "calib_size": self.width}
         return made | ({"crop": self.least_eigenvalue} if self.maps == "espirit" else {})
 
 
@@ -185,7 +195,7 @@ def _maps(kspace: Complex[np.ndarray, "coil y x"], settings: MapSettings, name: 
         np.any(kspace != 0, 0),
         method=settings.maps,
         calib_size=settings.width,
-        kernel_size=settings.kernel,
+        kernel_size=settings.kernel_width,
         crop=settings.least_eigenvalue,
         name=name,
     )

@@ -53,6 +53,17 @@ def test_prepared_scans_hold_maps_and_target(raw, prepared, maps, tmp_path, caps
     np.testing.assert_array_equal(data.training[3].maps, part.maps)
 
 
+def test_a_measured_head_is_prepared_whole(tmp_path):
+    """By default, without a warning: targets hold the energy of the scan."""
+    scan = jaxrecon.data.example("brain")
+    jaxrecon.data.prepare_scan(scan.path, tmp_path / "ready.h5")
+    with jaxrecon.data.open(tmp_path / "ready.h5") as ready:
+        kspace, target = scan[0].kspace, ready[0].target
+    assert 0.97 < np.linalg.norm(target) ** 2 / np.linalg.norm(kspace) ** 2 < 1
+    made = [(m.width, m.kernel_width) for m in (jaxrecon.data.MapSettings(maps) for maps in ("espirit", "jsense"))]
+    assert made == [(24, 6), (20, 8)]
+
+
 def test_a_killed_run_goes_on(folder, capsys):
     """Finished scans are left alone, what was unfinished is made anew, and another setting is refused."""
     options = ["--acquisition", "T1"]
