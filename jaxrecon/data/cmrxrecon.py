@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool
 
-from ..checks import DataError, check_bytes
+from ..checks import DataError, check_bytes, checked_mask
 from ..files import SMALL_BYTES, check_expansion, check_file, reading
 from .hdf5 import dataset, entry, is_complex, members, opened, to_complex
 from .scan import Header, Scan, Slice, latest_volume, sampled, volume_key
@@ -131,7 +131,7 @@ def read_mask(path: str | Path) -> Bool[np.ndarray, "*time ky kx"]:
         raise DataError(
             "there is not one mask", file=path, dataset="mask", expected="one real variable", found=sorted(variables)
         )
-    return _read_variable(path, names[0], ()) != 0
+    return checked_mask("the mask", _read_variable(path, names[0], ()), file=path)
 
 
 def read_radial_bank(path: str | Path, shape: tuple[int, int]) -> dict[int, Bool[np.ndarray, "frame y x"]]:

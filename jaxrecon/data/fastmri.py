@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import DataError
+from ..checks import DataError, checked_mask
 from ..files import check_file, reading
 from .geometry import axis_affine
 from .hdf5 import attributes, dataset, entry, is_complex, opened, text, to_complex
@@ -111,7 +111,8 @@ class FastMRIScan(Scan):
             mask = target = None
             if self._has_mask:
                 with reading(self.path, "mask"):
-                    mask = entry(dataset(file, "mask", self.path), (), self.path).reshape(1, -1) != 0
+                    stored = entry(dataset(file, "mask", self.path), (), self.path)
+                    mask = checked_mask("the mask", stored, file=self.path).reshape(1, -1)
             if self._target:
                 with reading(self.path, self._target):
                     target = entry(dataset(file, self._target, self.path), (index,), self.path)

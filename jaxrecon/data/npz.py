@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import DataError, UserError, check_bytes
+from ..checks import DataError, UserError, check_bytes, checked_mask
 from ..files import Stream, check_expansion, check_file, reading
 from .axes import IMAGE_AXES, KSPACE_AXES, layout_of
 from .scan import Header, Scan, Slice, check_shape, sampled, volume_key
@@ -219,7 +219,7 @@ class NumpyScan(Scan):
         place = {name: index if sliced else None for name, sliced in self._sliced.items()}
         mask = target = maps = None
         if "mask" in place:
-            mask = self._load("mask", place["mask"]) != 0
+            mask = checked_mask("the mask", self._load("mask", place["mask"]), file=self.path)
             mask = mask.reshape((1, *mask.shape)[-2:])
         if "maps" in place:
             maps = self._complex("maps", place["maps"])

@@ -123,8 +123,12 @@ def _stack(images: Images, header: Header | None) -> np.ndarray:
         raise UserError(
             f"there are {found} slices, but the scan has {n_slices}: a file is written only when it is complete"
         )
-    if header is not None and stack.ndim == 3 and header.n_frames > 1:
-        stack = stack.reshape(header.n_frames, -1, *stack.shape[1:])
+    if header is not None and header.n_frames > 1:
+        if stack.ndim == 4 and len(stack) != header.n_frames:
+            raise UserError(
+                f"images of shape {stack.shape}: the scan has {header.n_frames} frames, expected (frame, slice, y, x)"
+            )
+        stack = stack.reshape(header.n_frames, -1, *stack.shape[-2:])
     return stack.astype(np.complex64 if stack.dtype.kind == "c" else np.float32)
 
 

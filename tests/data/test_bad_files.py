@@ -117,6 +117,16 @@ def test_values_that_are_not_finite(tmp_path, value):
     refusal(write_fastmri(tmp_path / "t.h5", KSPACE, reconstruction_rss=target), dataset="target")
 
 
+def test_masks_that_are_not_finite(tmp_path):
+    """NaN is not 0, and yet no sample was measured there."""
+    mask = np.where(np.arange(12) % 3, 1, np.nan).astype(np.float32)
+    np.savez(tmp_path / "a.npz", kspace=KSPACE, mask=mask)
+    for path in (write_fastmri(tmp_path / "a.h5", KSPACE, mask=mask), tmp_path / "a.npz"):
+        assert "mask holds 4 NaN" in str(refusal(path))
+    with pytest.raises(DataError, match=r"m\.mat: the mask holds 4 NaN"):
+        data.read_mask(write_matlab(tmp_path / "m.mat", mask=mask[None]))
+
+
 def make_hdf5(tmp_path):
     return write_fastmri(tmp_path / "a.h5", KSPACE, xml=header_xml((16, 12, 1)))
 

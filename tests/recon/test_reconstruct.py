@@ -76,6 +76,8 @@ def test_series_are_written_in_the_order_of_the_scan(tmp_path):
                 tmp_path / f"r{suffix}", done.images, header=done.header, overwrite=True
             )
             assert jr.evaluate(path, slices.images).volume["nmse"] < 1e-9
+    with pytest.raises(ValueError, match=r"3 frames, expected \(frame, slice, y, x\)"):
+        jr.data.write_reconstruction(tmp_path / "o.npy", series.images.swapaxes(0, 1), header=series.header)
     last = jr.reconstruct(kspace, network=network, which=[-1], **named)
     np.testing.assert_array_equal(last.images, series.images[:, -1:])
     with pytest.raises(IndexError, match="time series 2"):
