@@ -96,7 +96,8 @@ def reconstruct(
 
     Raises:
       DataError: a damaged file, or arrays that do not fit it.
-      ValueError: an unknown method, a method beside a network, a method that needs maps where there is nothing to estimate them from, or no signal.
+      ValueError: an unknown method, one beside a network, one that needs maps where there is nothing to estimate them from,
+        or no signal.
 
     Example:
       >>> kspace = np.zeros((1, 8, 8), "complex64")
