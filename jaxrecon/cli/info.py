@@ -73,7 +73,7 @@ def describe(path: Path, *, axes: str | None = None) -> list[tuple[str, str]]:
             raise error from None
     with scan:
         if scan.header.has_kspace:
-            return _describe_header(scan.header) + _describe_kspace(scan, path)
+            return _describe_header(scan.header) + _describe_kspace(scan, path, axes)
         first = scan[0].image
         # two values, one of them 0, are no image
         if scan.header.format == "npy" and first is not None and np.unique(first[first != 0]).size <= 1:
@@ -143,7 +143,7 @@ def _describe_images(scan: "Scan", path):
     ]
 
 
-def _describe_kspace(scan: "Scan", path):
+def _describe_kspace(scan: "Scan", path, said):
     header = scan.header
     if len(header.shape) == 1:
         return [
@@ -173,7 +173,7 @@ def _describe_kspace(scan: "Scan", path):
         left, right = header.padding
         n = header.shape[-1]
         rows.append(("padding", f"columns 0 to {left} and {right} to {n} of {n} were never acquired"))
-    return rows + _uses(header, found, path)
+    return rows + _uses(header, found, shlex.quote(str(path)) + (f" --axes {said}" if said else ""))
 
 
 def _acceleration(pattern: Pattern, acquired, header: "Header"):
@@ -183,7 +183,7 @@ def _acceleration(pattern: Pattern, acquired, header: "Header"):
     return text + (f"; the file says {header.acceleration:g}" if header.acceleration else "")
 
 
-def _uses(header: "Header", pattern: Pattern, path):
+def _uses(header: "Header", pattern: Pattern, file: str):
     methods = ", ".join(METHODS)
     if header.n_coils == 1:
         methods += "; one coil needs no maps"
@@ -195,7 +195,6 @@ def _uses(header: "Header", pattern: Pattern, path):
         methods += "; maps estimated from the center"
     else:
         methods = f"rss; with --maps FILE also {methods}: there is no center to estimate maps from"
-    file = shlex.quote(str(path))
     uses = [("methods", methods), ("can be used", f"jaxrecon recon {file} --out recon.h5")]
     if pattern.acceleration < 1.5:
         uses.append(("", f"jaxrecon recon {file} --undersample random --acceleration 4 --out recon.h5"))

@@ -94,3 +94,9 @@ def test_a_scan_beside_a_mask_is_refused_as_by_recon(kspace, tmp_path, capsys):
         assert main([command[0], str(tmp_path / "scan.npz"), *command[1:]]) == 2
         errors.append(capsys.readouterr().err)
     assert errors[0] == errors[1] and "expected (" in errors[0]
+
+
+def test_what_can_be_done_has_the_axes_that_were_said(tmp_path, capsys):
+    np.save(tmp_path / "turned.npy", np.moveaxis(measured()[0], 0, 1))
+    _, rows, _ = info(capsys, tmp_path / "turned.npy", "--axes", "y,coil,x")
+    assert rows["coils"] == "4" and "turned.npy --axes y,coil,x --out" in rows["can be used"]
