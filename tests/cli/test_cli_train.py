@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.files import write_fastmri, write_matlab
 from support.scans import SHAPE, SIMULATED, TRAIN, line_mask, measured, nrmse
+from support.type_check import as_user
 
 from jaxrecon.cli import main
 from jaxrecon.cli.experiments import ModelName
@@ -270,7 +271,8 @@ def test_refused(tmp_path, capsys):
         "    return Experiment(PGDConfig(features='many'), loss='l7', batch_size=1.5, optimizer=Adam(1))\n"
     )
     for command in (["train", "--data", "simulated", "--out", "x"], ["memory"]):
-        assert main([command[0], str(tmp_path / "wrong.py"), *command[1:]]) == 2
+        with as_user():
+            assert main([command[0], str(tmp_path / "wrong.py"), *command[1:]]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "wrong.py" in error and "learning_rate" not in error
         assert all(word in error for word in ("model.features is 'many'", "loss is 'l7'", "batch_size is 1.5"))
