@@ -17,6 +17,22 @@ def from_channels(x: Float[AnyArray, "*axes 2"]) -> Complex[AnyArray, "*axes"]:
     return x[..., 0] + 1j * x[..., 1]
 
 
+def pack_channels(x: Complex[AnyArray, "*axes c"]) -> Float[Array, "*axes two_c"]:
+    """Complex channels (..., c) to real ones (..., 2 c): all real parts first, then all imaginary parts.
+
+    Example:
+      >>> pack_channels(jnp.array([1 + 2j, 3 + 4j])).tolist()
+      [1.0, 3.0, 2.0, 4.0]
+    """
+    return jnp.concatenate([x.real, x.imag], -1)
+
+
+def unpack_channels(x: Float[AnyArray, "*axes two_c"]) -> Complex[AnyArray, "*axes c"]:
+    """Real channels (..., 2 c) to complex ones (..., c): the inverse of `pack_channels`."""
+    real, imag = jnp.split(x, 2, -1)
+    return jax.lax.complex(real, imag)
+
+
 def magnitude(x: Inexact[AnyArray, "*axes"]) -> Float[Array, "*axes"]:
     """|x|, with gradient 0 (not NaN) where x is 0."""
     return _safe_sqrt(abs2(x))

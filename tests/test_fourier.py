@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrecon.complex_ops import from_channels, magnitude, rss, to_channels
+from jaxrecon.complex_ops import from_channels, magnitude, pack_channels, rss, to_channels, unpack_channels
 from jaxrecon.fourier import center_crop, crop_or_pad, fftc, ifftc
 
 
@@ -61,3 +61,5 @@ def test_channels_round_trip(random_complex):
     x = random_complex((3, 4))
     assert to_channels(x).shape == (3, 4, 2)
     np.testing.assert_array_equal(from_channels(to_channels(x)), x)
+    assert pack_channels(x).shape == (3, 8)
+    np.testing.assert_array_equal(unpack_channels(pack_channels(x)), x)
