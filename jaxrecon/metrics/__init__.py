@@ -3,6 +3,7 @@
 from .basic import mse, nmse, nrmse, psnr, rmse
 from .crop import crop_to_smallest, crop_to_target
 from .hfen import hfen, hfen_direct, log_kernel
+from .multiscale import ms_ssim
 from .ssim import FASTMRI_LOSS, GAUSSIAN, UNIFORM, UNIFORM_3D, SSIMVariant, ssim, ssim_map
 from .variants import METRICS, VARIANTS, Variant, top_magnitude_scale
 from .volume import Evaluation, Statistics, collect_volumes, evaluate, summarize
@@ -25,6 +26,7 @@ __all__ = [
     "hfen",
     "hfen_direct",
     "log_kernel",
+    "ms_ssim",
     "mse",
     "nmse",
     "nrmse",

@@ -88,6 +88,33 @@ def ssim_map(
 
     Source: Wang et al., IEEE TIP 13 (2004) 600, eq. 13.
     """
+    luminance, contrast = similarity_factors(reference, prediction, data_range=data_range, variant=variant)
+    return luminance * contrast
+
+
+def similarity_factors(
+    reference: Float[AnyArray, "*shape"],
+    prediction: Float[AnyArray, "*shape"],
+    *,
+    data_range: Scalar,
+    variant: SSIMVariant = UNIFORM,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The two factors of `ssim_map`: luminance, (2 u_g u_p + C1) / (u_g^2 + u_p^2 + C1), and contrast with structure.
+
+    Args:
+      reference: as in `ssim_map`, and so are the others.
+      prediction: the same shape.
+      data_range: one scalar.
+      variant: window and constants.
+
+    Returns:
+      Two maps (..., y - size + 1, x - size + 1).
+
+    Raises:
+      ValueError: as `ssim_map`.
+
+    Source: Wang et al., IEEE TIP 13 (2004) 600, eq. 6 and 13.
+    """
     check_at_least("reference", reference, ("z", "y", "x")[-variant.ndim :])
     check_same_shape("prediction", prediction, "reference", reference)
     if jnp.iscomplexobj(reference) or jnp.iscomplexobj(prediction):
@@ -110,7 +137,7 @@ def ssim_map(
     tiny = jnp.finfo(g.dtype).tiny  # where the constants vanish in that unit: 0 / 0 in air
     c1, c2 = (jnp.maximum(k**2 / unit / unit, tiny) for k in (variant.k1, variant.k2))
     u_d = u_p - u_g
-    return (1 - u_d**2 / (u_g**2 + u_p**2 + c1)) * (1 - v_d / (2 * v_h + v_d / 2 + c2))
+    return 1 - u_d**2 / (u_g**2 + u_p**2 + c1), 1 - v_d / (2 * v_h + v_d / 2 + c2)
 
 
 def ssim(

@@ -124,3 +124,56 @@ def test_border_errors():
         metrics.ssim(jnp.ones((9, 9), jnp.complex64), jnp.ones((9, 9)), data_range=1.0)
     with pytest.raises(ValueError, match="odd"):
         SSIMVariant(size=8)
+
+
+def _smooth_pair(height, width):
+    y, x = np.mgrid[:height, :width]
+    blob = np.exp(-((y - height / 2) ** 2 + (x - width / 2) ** 2) / 3000)
+    reference = blob + 0.3 * np.sin(x / 5) * np.cos(y / 7)
+    return reference.astype(np.float32), (reference + 0.1 * np.cos(x * y / 400)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "crop", "scales", "expected"),
+    [
+        ((192, 176), (192, 176), 5, 0.9153243),
+        ((163, 171), (163, 171), 5, 0.91825026),
+        ((192, 176), (45, 47), 3, 0.9591373),
+        ((163, 171), (45, 47), 3, 0.9604811),
+    ],
+)
+def test_multiscale_against_tensorflow(shape, crop, scales, expected):
+    """tf.image.ssim_multiscale of TensorFlow 2.15, max_val=1.3, the three weights divided by their sum."""
+    reference, prediction = (image[: crop[0], : crop[1]] for image in _smooth_pair(*shape))
+    own = jax.jit(metrics.ms_ssim, static_argnames="scales")(reference, prediction, data_range=1.3, scales=scales)
+    assert float(own) == pytest.approx(expected, abs=1e-6)
+
+
+def test_multiscale_has_a_finite_gradient_where_nothing_is_alike():
+    reference, _ = _smooth_pair(48, 41)
+    of = jax.jit(jax.value_and_grad(lambda image, truth: metrics.ms_ssim(truth, image, data_range=1.0, scales=3)))
+    for truth, image, value in (
+        (reference, -reference, 0),
+        (reference, 0 * reference, None),
+        (0 * reference,) * 2 + (1,),
+    ):
+        found, gradient = of(jnp.asarray(image), truth)
+        assert np.isfinite(gradient).all()
+        assert value is None or float(found) == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales", "message"),
+    [
+        (
+            (160, 161),
+            5,
+            "5 scales needs images of at least 161 pixels along y and x, but these are 160 x 161; they have 4",
+        ),
+        ((10, 300), 1, "at least 11 pixels"),
+        ((200, 200), 6, "5 scales at most, not 6"),
+    ],
+)
+def test_multiscale_of_what_has_none(shape, scales, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.ms_ssim(np.ones(shape, np.float32), np.ones(shape, np.float32), data_range=1.0, scales=scales)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from jaxrecon.checks import DataWarning
+from jaxrecon.metrics import ms_ssim
 from jaxrecon.problem import Target
 from jaxrecon.training import losses
 
@@ -99,3 +101,17 @@ def test_errors(images):
         losses.mse(x, Target(jnp.abs(t)))
     with pytest.raises(ValueError, match="batched"):
         losses.l1(x[0], Target(t))
+
+
+def test_multiscale_loss_says_how_many_scales_there_are(random_complex):
+    """Of a batch the mean, each example with its own range; an empty target gives a number."""
+    x, t = random_complex((2, 24, 30)), random_complex((2, 24, 30)).at[1].multiply(3)
+    loss = jax.jit(losses.l1_ms_ssim)
+    with pytest.warns(DataWarning, match="24 x 30 has 2 of its 5 scales"):
+        own = loss(x, t)
+    similar = [ms_ssim(abs(b), abs(a), data_range=abs(b).max(), scales=2) for a, b in zip(x, t, strict=True)]
+    expected = 0.02 * np.abs(np.abs(x) - np.abs(t)).mean() + 0.98 * (1 - np.mean(similar))
+    assert float(own) == pytest.approx(expected, rel=1e-5)
+    assert np.isfinite(loss(x, 0 * t))
+    with pytest.raises(ValueError, match="at least 11 pixels"):
+        losses.l1_ms_ssim(x[:, :10], t[:, :10])
