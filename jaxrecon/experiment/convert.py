@@ -144,7 +144,8 @@ def export_weights(run: str | Path, out: str | Path, *, model: str | None = None
     inferred = published.infer({key: array.shape for key, array in state.items()})
     remark = ""
     if unstated := differences(experiment.model, inferred):
-        remark = f"other programs do not see from the weights: {', '.join(unstated)}; jaxrecon keeps it in {out}"
+        values = ", ".join(f"{field} {getattr(experiment.model, field)}" for field in unstated)
+        remark = f"other programs do not see from the weights: {values}; jaxrecon keeps it in {out}"
     return Converted(experiment, params, published, state, remark)
 
 
@@ -216,14 +217,14 @@ def _with_untold(config: ModelConfig, untold: Mapping[str, Any], published: Publ
 
 
 def differences(config: Any, other: Any) -> list[str]:
-    """Fields in which a configuration differs from another of its kind, with its values.
+    """The names of the fields in which a configuration differs from another of its kind.
 
     Args:
       config: the configuration.
       other: the other one.
     """
     names = [field.name for field in dataclasses.fields(config)]
-    return [f"{n} {getattr(config, n)}" for n in names if getattr(config, n) != getattr(other, n)]
+    return [name for name in names if getattr(config, name) != getattr(other, name)]
 
 
 def _name(experiment: Experiment) -> str | None:

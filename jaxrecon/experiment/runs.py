@@ -336,7 +336,7 @@ def check_resume(
         if before.get(name) != after.get(name)
         and name not in MAY_CHANGE
         # one makes the updates of the other, from the same state
-        and not {before.get(name), after.get(name)} <= {"gleam", "p_gleam"}
+        and not (name == "strategy.kind" and {before[name], after[name]} <= {"gleam", "p_gleam"})
     ]
     if different:
         raise UserError(

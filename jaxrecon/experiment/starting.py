@@ -10,6 +10,7 @@ import numpy as np
 from ..checks import DataError, UserError
 from ..models import abstract_params
 from ..training import load_config, load_params
+from ..training.checkpoints import FOLDER
 from ..trees import leaves_by_name
 from ..typing import Params
 from ..weights import from_published, read
@@ -48,6 +49,8 @@ def starting_weights(experiment: Experiment, source: str | Path) -> StartingWeig
         that are not finite.
     """
     source = Path(source)
+    if source.is_dir() and not is_run(source):
+        raise UserError(f"{source} is no run folder to start from: it has no folder '{FOLDER}'")
     params, there, remark = _of_run(experiment, source) if is_run(source) else _of_file(experiment, source)
     leaves = leaves_by_name(params)
     if wrong := [name for name, leaf in leaves.items() if not np.isfinite(leaf).all()]:
@@ -87,10 +90,21 @@ def _of_file(experiment, source):
         params, _ = from_published(state, entry.published, config=experiment.model)
     except DataError as error:
         if not there:
-            inferred = entry.published.infer({name: np.shape(array) for name, array in state.items()})
-            there = [f"model.{text}" for text in differences(inferred, experiment.model)]
+            there = _seen(state, entry.published, experiment)
         raise DataError(f"{source}: {error}{_of_another(there)}") from error
     return params, there, remark
+
+
+def _seen(state, published, experiment):
+    """What the names and shapes of weights tell of their network that the experiment has otherwise."""
+    try:
+        _, inferred = from_published(state, published)
+    except DataError:
+        return []
+    return [
+        f"model.{name} {getattr(inferred, name)}, not {getattr(experiment.model, name)}"
+        for name in differences(inferred, experiment.model)
+    ]
 
 
 def _of_another(there):
