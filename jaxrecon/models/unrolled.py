@@ -199,8 +199,8 @@ def with_untrained(model: Unrolled, patterns: Sequence[str]) -> Unrolled:
 
     Example:
       >>> model = jr.models.build(jr.models.PGDConfig(n_steps=2, features=2, blocks=1))
-      >>> with_untrained(model, ["steps/params/block_0/conv_1"]).untrained
-      ('steps/params/block_0/conv_1',)
+      >>> with_untrained(model, ["steps/net/params/block_0"]).untrained
+      ('steps/net/params/block_0',)
     """
     patterns = tuple(patterns)
     if not patterns:

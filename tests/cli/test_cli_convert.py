@@ -167,6 +167,41 @@ def test_refused(tmp_path, capsys):
     assert "modl" in refused(tmp_path / "run", "--model", "modl", "--out", tmp_path / "b.npz")
 
 
+def test_what_is_converted_is_trained_on_from_another_folder(tmp_path, capsys):
+    """Under whatever prefix the names were; the folder itself holds no run."""
+    state = published("modl", tmp_path / "plain.npz")
+    write_npz(tmp_path / "weights.npz", {f"_orig_mod.{name}": array for name, array in state.items()})
+    run = str(tmp_path / "run")
+    assert main(["convert", str(tmp_path / "weights.npz"), "--model", "modl", "--out", run, "--n-steps", "2"]) == 0
+    scan = write_fastmri(tmp_path / "scan.h5", measured()[0][None])
+    train = [
+        "train",
+        "--model",
+        "modl",
+        "--small",
+        "--data",
+        str(scan),
+        "--model.n-steps",
+        "2",
+        "--model.features",
+        "4",
+    ]
+    train += ["--model.layers", "2", "--acs", "13", "--mask", "equispaced", "--n-updates", "1"]
+    capsys.readouterr()
+    assert main([*train, "--out", run]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"start from them as weights (--weights {run})" in error
+    assert main([*train, "--out", str(tmp_path / "own"), "--weights", run, "--freeze", "start", "steps/net"]) == 0
+    assert "model.norm frozen, not batch" in capsys.readouterr().out
+    # but for the weight of the data, all is as published
+    assert main(["convert", str(tmp_path / "own"), "--out", str(tmp_path / "back.npz")]) == 0
+    back = read_npz(tmp_path / "back.npz")
+    assert [name for name in state if not np.array_equal(back[name], state[name])] == ["Wts/lam1"]
+    write_npz(tmp_path / "bad.npz", state | {"Wts/lam1": np.float32(np.nan)})
+    assert main(["convert", str(tmp_path / "bad.npz"), "--model", "modl", "--out", str(tmp_path / "no")]) == 2
+    assert "not finite (1): Wts/lam1" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
 def lightning(path, state, **settings):
     """A checkpoint as Lightning writes it, with its settings."""
     tensors, storages = {}, {}
