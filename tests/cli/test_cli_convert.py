@@ -1,6 +1,7 @@
 """`jaxrecon convert`: published weights to a run folder that recon reads, and back, bit for bit; refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -200,6 +201,34 @@ def test_what_is_converted_is_trained_on_from_another_folder(tmp_path, capsys):
     write_npz(tmp_path / "bad.npz", state | {"Wts/lam1": np.float32(np.nan)})
     assert main(["convert", str(tmp_path / "bad.npz"), "--model", "modl", "--out", str(tmp_path / "no")]) == 2
     assert "not finite (1): Wts/lam1" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_the_recipe_of_fine_tuning_does_what_it_says(tmp_path, monkeypatch):
+    """experiments/README.md, its commands and its file, with a small random state dict in place of the published one."""
+    text = (Path(__file__).parents[2] / "experiments" / "README.md").read_text(encoding="utf-8")
+    recipe = text.split("## Fine-tune published weights")[1].split("\n## ")[0]
+    commands, code = re.findall(r"```(?:python)?\n(.*?)```", recipe, re.DOTALL)[:2]
+    sizes = {"n_steps=12": "n_steps=2", "features=18": "features=2", "sens_features=8": "sens_features=2"}
+    sizes |= {"sens_pools=4": "sens_pools=2", "pools=4": "pools=1", "n_updates=5000": "n_updates=1"}
+    for published_size, small in sizes.items():
+        assert published_size in code
+        code = code.replace(published_size, small, 1)
+    monkeypatch.chdir(tmp_path)
+    Path("my_experiment.py").write_text(code)
+    state = published("e2e-varnet", "weights.npz")
+    lightning(Path("knee_leaderboard_state_dict.pt"), state)
+    (tmp_path / "own").mkdir()
+    for i in range(2):
+        write_fastmri(tmp_path / "own" / f"file{i}.h5", measured(shape=(40, 80))[0][None])
+    write_fastmri("scan.h5", measured()[0][None])
+    for line in commands.replace("/data/own", "own").splitlines():
+        words = line.split("#")[0].split()
+        assert words[0] == "jaxrecon" and main(words[1:]) == 0, line
+    assert main(["convert", "runs/own", "--out", "back.npz"]) == 0
+    back = read_npz("back.npz")
+    moved = {name for name in state if not np.array_equal(back[name], state[name])}
+    assert moved == {name for name in state if name.startswith("cascades.")} - {"cascades.0.dc_weight"}
+    assert Path("recon.h5").exists()
 
 
 def lightning(path, state, **settings):
