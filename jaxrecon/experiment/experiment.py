@@ -116,7 +116,7 @@ class Experiment:
 
     Raises:
       ValueError: strategy or optimizer is a name, or intervals a number, as in earlier versions; the message has the new
-        words.
+        words. Or freeze is a text.
     """
 
     model: ModelConfig
@@ -138,6 +138,8 @@ class Experiment:
         for name, former in (("strategy", str), ("optimizer", str), ("every", int)):
             if isinstance(getattr(self, name), former):
                 raise OldForm(f"{name}={getattr(self, name)!r}")
+        if isinstance(self.freeze, str):
+            raise UserError(f"freeze holds patterns, as in freeze=({self.freeze!r},), but it is {self.freeze!r}")
 
 
 def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:

@@ -168,7 +168,7 @@ def train(
     validation: str | Path | None = None,
     split: Split | None = None,
     weights: str | Path | None = None,
-    freeze: Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     mesh: Mesh | None = None,
     progress: bool = False,
 ) -> Trained:
@@ -185,7 +185,7 @@ def train(
         alone; not beside `validation`.
       weights: what to start from in place of random weights: a run folder, trained or converted, or a file of weights under
         published names. Parameters alone: the optimizer starts anew. A run that has started from them goes on.
-      freeze: patterns of the names of parameters that keep their values, beside those of `experiment.freeze`.
+      freeze: a pattern, or several, of the names of parameters that keep their values, beside those of `experiment.freeze`.
       mesh: devices, as `jaxrecon.strategies.module_mesh` makes it; p_gleam spreads its modules over them, other
         strategies the examples of a batch. None: one device.
       progress: show a progress bar; nothing else is printed.
@@ -224,7 +224,7 @@ def prepare_training(
     validation: str | Path | None = None,
     split: Split | None = None,
     weights: str | Path | None = None,
-    freeze: Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     mesh: Mesh | None = None,
 ) -> TrainingPlan:
     """All of `train` up to the first update, for a look at what is going to be trained.
@@ -244,7 +244,8 @@ def prepare_training(
       ValueError: settings or data that do not fit each other, or a folder with another run: the differences are listed.
     """
     out = Path(out)
-    experiment = dataclasses.replace(experiment, freeze=tuple(dict.fromkeys((*experiment.freeze, *freeze))))
+    frozen = (*experiment.freeze, *([freeze] if isinstance(freeze, str) else freeze))
+    experiment = dataclasses.replace(experiment, freeze=tuple(dict.fromkeys(frozen)))
     how, model = preparation(experiment), batched(trained_network(experiment))
     start = None if weights is None else starting_weights(experiment, weights)
     if not isinstance(data, TrainingData):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from support.toy_run import slices
+from support.type_check import as_user
 
 from jaxrecon.experiment import DataConfig, Every, Experiment, TrainingData, import_weights, prepare_training, train
 from jaxrecon.experiment.runs import check_resume
@@ -110,7 +111,10 @@ def test_weights_of_another_network_are_told(published, tmp_path):
 
 def test_what_differs_is_said(published, tmp_path):
     other = dataclasses.replace(TUNED, data=dataclasses.replace(TUNED.data, scale="maximum"))
-    plan = prepare_training(other, data=DATA, out=tmp_path, weights=published[2])
+    plan = prepare_training(other, data=DATA, out=tmp_path, weights=published[2], freeze="start")
+    assert plan.experiment.freeze == ("start",) and 0 < plan.n_frozen < plan.n_params
+    with pytest.raises(ValueError, match=r"freeze=\('start',\)"), as_user():
+        dataclasses.replace(other, freeze="start")
     assert plan.start.described.endswith("there data.scale none, not maximum")
     own, _ = from_published(dict(np.load(published[0])), E2E_VARNET)
     jax.tree.map(np.testing.assert_array_equal, plan.params, own)
