@@ -95,6 +95,7 @@ def p_gleam(
         raise UserError("schedule pmap has no data shards: use spmd")
     if schedule != "spmd" and any(d.process_index != jax.process_index() for d in mesh.devices.flat):
         raise UserError(f"schedule {schedule} dispatches from one process: with several hosts use spmd")
+    tx = one_per_module(tx, n_modules, "optimizers")
 
     def strategy(model: Unrolled, loss: Loss | Sequence[Loss]) -> Update:
         check_modules(model, n_modules, "p_gleam")
