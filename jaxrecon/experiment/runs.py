@@ -327,7 +327,6 @@ def check_resume(
             f"{out} holds a run already, which did not start from the weights {start.named['path']}: choose another folder, or "
             "leave the weights out to go on with it"
         )
-    check_length(out, made, experiment.n_updates)
     recorded, data = _comparable(learned_from, data)
     before, after = _flat(to_json(stored, learned_from=recorded)), _flat(to_json(experiment, learned_from=data))
     names = sorted(before.keys() | after.keys())
@@ -344,6 +343,7 @@ def check_resume(
             f"{out} holds a run of another experiment or of other data: {'; '.join(different)}. Choose another folder "
             f"(to start from its weights: --weights {out}), or the options that it was made with"
         )
+    check_length(out, made, experiment.n_updates)
     if stored.n_updates != experiment.n_updates and depends_on_length(experiment.optimizer):
         raise UserError(
             f"{out} holds a run of n_updates {stored.n_updates}, now {experiment.n_updates}: the rate of "
