@@ -168,7 +168,8 @@ def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
 
 def describe_start(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     """The rows of the choices for weights that are given, and for parameters that keep their values."""
-    rows = [] if plan.start is None else [("start from", plan.start.described, "--weights")]
+    # a run that goes on has its own weights
+    rows = [] if plan.start is None or plan.before.made else [("start from", plan.start.described, "--weights")]
     if plan.n_frozen:
         rows.append(("kept as they are", f"{plan.n_frozen:,} of the parameters", "--freeze"))
     return rows

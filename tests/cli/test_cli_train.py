@@ -282,6 +282,9 @@ def test_refused(tmp_path, capsys):
     assert "shape must be 1 or more, not (-4, 4)" in refused("--shape", "-4", "4")
     assert "n_coils must be 1 or more, not 0" in refused("--n-coils", "0")
     assert "acs 40: the center of a mask of 48 x 39 is 0 to 39 wide" in refused("--acs", "40")
+    small = ["train", "--model", "pgd", "--small", *SIMULATED_DATA, *TINY, *TINY_MODEL, "--out", str(tmp_path / "run")]
+    assert main([*small, "--acs", "40"]) == 2  # simulated by itself
+    assert "acs 40: the center of a mask of 48 x 39" in capsys.readouterr().err
     assert "merge shapes by shape and n_coils" in refused("--batch-size", "3")
     write_fastmri(tmp_path / "silent.h5", np.zeros((1, 3, 33, 24), np.complex64))
     assert "silent.h5: expected a signal in it or in another slice" in refused(data=tmp_path / "silent.h5")
