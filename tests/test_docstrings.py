@@ -27,6 +27,7 @@ OURS = {
     "strategies/types.py": "what strategies have in common",
     "strategies/update.py": "the training step of any strategy",
     "strategies/devices.py": "where arrays live: jax's meshes",
+    "strategies/freeze.py": "what any optimizer leaves alone",
     "strategies/configs.py": "configurations of strategies, whose functions have their sources",
 }
 """Modules of these packages that implement no published method, and why they have no source."""

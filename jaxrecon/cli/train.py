@@ -36,18 +36,22 @@ class Options:
       jaxrecon train --model pgd-cine --small --data simulated --out runs/cine      (2D + time: beating hearts)
       jaxrecon train --model modl --model.norm none --model.no-shared --strategy invertible --data FOLDER --out RUN
       jaxrecon train my_experiment.py --data FOLDER --out RUN --strategy p_gleam --devices 4   (modules side by side)
+      jaxrecon train --model varnet --weights runs/varnet --data OWN --out runs/own --freeze start   (fine-tune, maps kept)
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5               (use it)
     """
 
     config: tyro.conf.Positional[Path | None] = None
     """The configuration file."""
-    data: str = tyro.MISSING
-    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated. A network of frames (pgd-cine,
-    modl-cine) learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
+    data: str | None = None
+    """Folder of fully sampled scans (searched with its subfolders), a file, or: simulated, which --small does by itself. A
+    network of frames (pgd-cine, modl-cine) learns from whole time series, (frame, coil, y, x): all frames of one slice position."""
     out: Path = tyro.MISSING
     """The run folder. If it holds a run of the same experiment on the same data, that run goes on."""
     model: experiments.ModelName | None = None
     """A built-in experiment, in place of a file."""
+    weights: Path | None = None
+    """What to start from in place of random weights: a run folder, trained or converted, or a file of weights under their
+    published names. Parameters alone: the optimizer starts anew. --freeze keeps some of them as they are."""
     small: bool = False
     """A smaller network and a shorter training, to see it work."""
     strategy: experiments.StrategyName | None = None
@@ -84,19 +88,23 @@ def run(options: Options) -> None:
     """Find the data, say what is chosen, train, draw the curves."""
     from ..experiment.runs import prepare_training
 
+    data = options.data or ("simulated" if options.small else None)
+    if data is None:
+        raise UserError("train needs --data: a folder of fully sampled scans, a file, or simulated")
     plan = prepare_training(
         options.experiment,
-        data=options.data,
+        data=data,
         out=options.out,
         validation=options.validation,
         split=options.split,
+        weights=options.weights,
         mesh=choose_devices(options),
     )
     import jax
 
     first = jax.process_index() == 0
     if first:
-        choices(f"{options.data} -> {options.out}", describe(plan))
+        choices(f"{data} -> {options.out}", describe(plan))
         experiments.warn_of_modules(options.experiment)
     trained = plan.run(progress=Console().is_terminal)
     if first:
@@ -136,12 +144,16 @@ def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     experiment, of_data = plan.experiment, plan.experiment.data
     network, label = experiments.describe(experiment)
     size, image = experiments.describe_size(experiment, plan.size), plan.example[1].image
-    sampling = "that of the files"
+    made, sampling = "", "that of the files"
+    if plan.before.made:
+        left = experiment.n_updates - plan.before.made
+        made = f"; {plan.before.made} are made already, " + (f"{left} to go" if left else "nothing is left to train")
     if of_data.mask:
         number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
         sampling = f"{of_data.mask}, R = {plan.acceleration:.2f}, {number}"
     return [
         ("network", f"{network}; {plan.n_params:,} parameters", "--model.*"),
+        *describe_start(plan),
         ("strategy", label, "--strategy, --strategy.*"),
         *describe_devices(plan),
         ("data", plan.data.described, "--data, --validation"),
@@ -150,8 +162,17 @@ def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
         ("target", f"{of_data.target}, {image.dtype}; scale: {of_data.scale}", "--target, --scale"),
         ("loss", experiment.loss, "--loss"),
         ("optimizer", experiments.describe_optimizer(experiment), "--optimizer, --optimizer.*"),
-        ("length", f"{experiment.n_updates} steps, {plan.feed.per_epoch} to an epoch", "--n-updates"),
+        ("length", f"{experiment.n_updates} steps, {plan.feed.per_epoch} to an epoch{made}", "--n-updates"),
     ]
+
+
+def describe_start(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
+    """The rows of the choices for weights that are given, and for parameters that keep their values."""
+    # a run that goes on has its own weights
+    rows = [] if plan.start is None or plan.before.made else [("start from", plan.start.described, "--weights")]
+    if plan.n_frozen:
+        rows.append(("kept as they are", f"{plan.n_frozen:,} of the parameters", "--freeze"))
+    return rows
 
 
 def describe_devices(plan: "TrainingPlan") -> list[tuple[str, str, str]]:

@@ -28,6 +28,8 @@ KINDS: dict[str, dict[str, type]] = {
     "optimizer": {name: type(optimizer) for name, optimizer in OPTIMIZERS.items()},
 }
 """Field of an experiment that is a configuration -> name of a kind -> its type; the first name of a type is written."""
+RECORDS = ("learned_from", "started_from")
+"""What a run's JSON holds besides: the data that it learned from, and the weights that it started from."""
 _IN_WORDS = {"model": "network", "strategy": "strategy", "optimizer": "optimizer"}
 
 
@@ -37,16 +39,16 @@ def kind_of(config: Any) -> str:
     return names[0] if names else f"{OWN}{type(config).__qualname__}"
 
 
-def to_json(experiment: Experiment, *, learned_from: Mapping[str, str] | None = None) -> dict[str, Any]:
+def to_json(experiment: Experiment, **records: Mapping[str, str] | None) -> dict[str, Any]:
     """An experiment as JSON holds it; the dict of each configuration gets `kind_of` it as `kind`.
 
     Args:
       experiment: the experiment.
-      learned_from: what the run learned from, for the record, under that key; `from_json` passes over it.
+      **records: what else is known of a run, under the names in RECORDS; `from_json` passes over them.
     """
     content = as_json(experiment)
     content |= {part: {"kind": kind_of(getattr(experiment, part)), **content[part]} for part in KINDS}
-    return content | ({} if learned_from is None else {"learned_from": dict(learned_from)})
+    return content | {name: dict(record) for name, record in records.items() if record is not None}
 
 
 def from_json(content: Any, *, where: str | Path, own: Experiment | None = None) -> Experiment:
@@ -66,7 +68,7 @@ def from_json(content: Any, *, where: str | Path, own: Experiment | None = None)
     content = renewed(content)
     wrong: list[str] = []
     parts = {name: _part(name, content[name], own, where, wrong) for name in KINDS if name in content}
-    rest = {name: value for name, value in content.items() if name not in (*KINDS, "learned_from")}
+    rest = {name: value for name, value in content.items() if name not in (*KINDS, *RECORDS)}
     experiment = _fill(Experiment, rest, "", wrong, None, **parts)
     if wrong:
         raise UserError(

@@ -81,7 +81,7 @@ def import_weights(
       OSError: the folder cannot be made.
     """
     source, out = Path(source), Path(out)
-    exported = _exported(source)
+    exported = exported_experiment(source)
     name = model or (_name(exported) if exported else None)
     if name is None:
         raise UserError(f"{source} is no run folder; weights need a model: one of {', '.join(WEIGHTS)}")
@@ -98,7 +98,7 @@ def import_weights(
     state, (_, published) = read(source, part=part), WEIGHTS[name]
     _, config = from_published(state, published, config=exported and exported.model)
     params, config = from_published(state, published, config=_with_untold(config, untold or {}, published))
-    remark = "" if exported else _check_version(source, published)
+    remark = "" if exported else check_version(source, published)
     build(config)  # refuses sizes that make no network
     experiment = dataclasses.replace(exported, model=config) if exported else experiment_of(published, config)
     if mask is not None:
@@ -143,8 +143,9 @@ def export_weights(run: str | Path, out: str | Path, *, model: str | None = None
     write_npz(out, state, overwrite=overwrite, comment=_COMMENT + json.dumps(to_json(experiment)))
     inferred = published.infer({key: array.shape for key, array in state.items()})
     remark = ""
-    if unstated := _different(experiment.model, inferred):
-        remark = f"other programs do not see from the weights: {', '.join(unstated)}; jaxrecon keeps it in {out}"
+    if unstated := differences(experiment.model, inferred):
+        values = ", ".join(f"{field} {getattr(experiment.model, field)}" for field in unstated)
+        remark = f"other programs do not see from the weights: {values}; jaxrecon keeps it in {out}"
     return Converted(experiment, params, published, state, remark)
 
 
@@ -158,8 +159,19 @@ def experiment_of(published: Published, config: ModelConfig) -> Experiment:
     return Experiment(config, data=DataConfig(mask=None, scale=published.scale), n_updates=0)
 
 
-def _check_version(source: Path, published: Published) -> str:
-    """Refuse weights that are stated to be of another arithmetic under the same names; say so where nothing is stated."""
+def check_version(source: Path, published: Published) -> str:
+    """Refuse weights that are stated to be of another arithmetic under the same names; say so where nothing is stated.
+
+    Args:
+      source: their file.
+      published: what they are read as.
+
+    Returns:
+      What the user should know; "": nothing.
+
+    Raises:
+      ValueError: they are stated to be others.
+    """
     if not published.versions:
         return ""
     model = published.option
@@ -177,8 +189,15 @@ def _check_version(source: Path, published: Published) -> str:
     return ""
 
 
-def _exported(source: Path) -> Experiment | None:
-    """The experiment in an .npz written here."""
+def exported_experiment(source: Path) -> Experiment | None:
+    """The experiment in an .npz of `export_weights`; None: the file is none.
+
+    Args:
+      source: the file.
+
+    Raises:
+      ValueError: what it says is damaged.
+    """
     comment = read_comment(source)
     if not comment.startswith(_COMMENT):
         return None
@@ -197,10 +216,15 @@ def _with_untold(config: ModelConfig, untold: Mapping[str, Any], published: Publ
     return dataclasses.replace(config, **untold)  # type: ignore[type-var]
 
 
-def _different(config: Any, other: Any) -> list[str]:
-    """Fields in which a configuration differs from another of its kind, with its values."""
+def differences(config: Any, other: Any) -> list[str]:
+    """The names of the fields in which a configuration differs from another of its kind.
+
+    Args:
+      config: the configuration.
+      other: the other one.
+    """
     names = [field.name for field in dataclasses.fields(config)]
-    return [f"{n} {getattr(config, n)}" for n in names if getattr(config, n) != getattr(other, n)]
+    return [name for name in names if getattr(config, name) != getattr(other, name)]
 
 
 def _name(experiment: Experiment) -> str | None:

@@ -2,8 +2,9 @@
 
 import functools
 import hashlib
+import itertools
 import os
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,7 +144,10 @@ def files(experiment: Experiment, data: str | Path, validation: str | Path | Non
         source = functools.partial(Source, adjacent=build(experiment.model).wants.n_adjacent)
     parts = [source(part) for part in lists]
     described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
-    return _Found(parts, described, fingerprint({e.file for e in entries}))
+    # those of each folder by themselves: copied elsewhere, the folders may sort otherwise
+    folders = [lists[:1], lists[1:]] if validation is not None else [lists]
+    named = [sorted({e.file for part in folder for e in part}) for folder in folders]
+    return _Found(parts, described, fingerprint(list(dict.fromkeys(itertools.chain(*named)))))
 
 
 def divided(
@@ -170,13 +174,13 @@ def _frames_wanted(experiment: Experiment) -> tuple[bool, str]:
     return in_time, f"the mask {mask}" if mask in names("frames") else ""
 
 
-def fingerprint(files: Collection[str]) -> str:
+def fingerprint(files: Sequence[str]) -> str:
     """A text that changes with the files: their number and bytes, and a hash of names, sizes and samples of the content.
 
-    Eight blocks of 4 KiB, evenly spread, are read of each file: data sets may be terabytes.
+    Folders do not matter, but the order does. Eight blocks of 4 KiB, evenly spread, are read of each file: data sets may be terabytes.
     """
     digest, total = hashlib.sha256(), 0
-    for file in sorted(files):
+    for file in files:
         size = os.path.getsize(file)
         total += size
         digest.update(f"{Path(file).name} {size}\n".encode())

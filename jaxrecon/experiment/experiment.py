@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from ..checks import UserError
 from ..coils.espirit import CROP
 from ..data.recipes import SCALES, TARGETS
-from ..models import ModelConfig, batched, build
+from ..models import ModelConfig, Unrolled, batched, build, with_untrained
 from ..strategies.configs import EndToEnd, StrategyConfig
 from ..strategies.update import Update
 from ..training.fit import Every
@@ -111,10 +111,12 @@ class Experiment:
       every: after how many updates evaluations, checkpoints and records of the log are due.
       seed: the seed of weights, order and masks.
       simulated: what `--data simulated` makes.
+      freeze: patterns of the names of parameters that keep their values, as start or steps/net/*; a folder is all that is
+        in it.
 
     Raises:
       ValueError: strategy or optimizer is a name, or intervals a number, as in earlier versions; the message has the new
-        words.
+        words. Or freeze is a text.
     """
 
     model: ModelConfig
@@ -130,11 +132,14 @@ class Experiment:
     every: Every = dataclasses.field(default=Every())
     seed: int = 0
     simulated: SimulatedHeads = SimulatedHeads()
+    freeze: tuple[str, ...] = ()
 
     def __post_init__(self):
         for name, former in (("strategy", str), ("optimizer", str), ("every", int)):
             if isinstance(getattr(self, name), former):
                 raise OldForm(f"{name}={getattr(self, name)!r}")
+        if isinstance(self.freeze, str):
+            raise UserError(f"freeze holds patterns, as in freeze=({self.freeze!r},), but it is {self.freeze!r}")
 
 
 def load_experiment(path: str | Path, *, small: bool = False) -> Experiment:
@@ -184,6 +189,19 @@ def _run(path: Path) -> dict[str, Any]:
     return vars(module)
 
 
+def trained_network(experiment: Experiment) -> Unrolled:
+    """The network of an experiment as it is trained: with the parameters that `freeze` names kept as they are.
+
+    Args:
+      experiment: the experiment.
+
+    Raises:
+      ValueError: a configuration that builds no network; (in init) a pattern that names no parameter, and the names that
+        there are.
+    """
+    return with_untrained(build(experiment.model), experiment.freeze)
+
+
 def make_update(experiment: Experiment, *, updates_per_epoch: int, mesh: Mesh | None = None) -> Update:
     """One training step of an experiment, for `fit`.
 
@@ -196,6 +214,6 @@ def make_update(experiment: Experiment, *, updates_per_epoch: int, mesh: Mesh | 
     Raises:
       ValueError: a strategy that cannot train the network, or numbers that make no optimizer.
     """
-    model, loss = batched(build(experiment.model)), LOSSES[experiment.loss].function
-    tx = experiment.optimizer.build(Course(experiment.n_updates, updates_per_epoch, model.untrained))
+    model, loss = batched(trained_network(experiment)), LOSSES[experiment.loss].function
+    tx = experiment.optimizer.build(Course(experiment.n_updates, updates_per_epoch))
     return experiment.strategy.build(model, loss, tx, ema_decay=experiment.ema_decay, mesh=mesh)

@@ -17,7 +17,7 @@ from ..training import memory_report, standard_strategies
 from ..training.losses import LOSSES
 from ..training.memory import Row
 from ..training.optimizers import Course
-from .experiment import Experiment
+from .experiment import Experiment, trained_network
 from .preparation import preparation
 
 
@@ -45,8 +45,8 @@ def memory(
       ['end_to_end, Python loop', 'end_to_end', 'checkpointed']
     """
     problem, target = abstract_batch(experiment, size=size, coils=coils, frames=frames)
-    model = build(experiment.model)
-    tx = experiment.optimizer.build(Course(experiment.n_updates, updates_per_epoch=1, untrained=model.untrained))
+    model = trained_network(experiment)
+    tx = experiment.optimizer.build(Course(experiment.n_updates, updates_per_epoch=1))
     strategies, loss = every_strategy(experiment, model, tx), LOSSES[experiment.loss].function
     return memory_report(model, loss, tx, problem, target, strategies=strategies)
 

@@ -32,6 +32,7 @@ from .unrolled import (
     stack_steps,
     unrolled,
     unstack_steps,
+    with_untrained,
 )
 from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
 
@@ -83,4 +84,5 @@ __all__ = [
     "unrolled",
     "unstack_steps",
     "varnet",
+    "with_untrained",
 ]

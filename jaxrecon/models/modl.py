@@ -204,6 +204,7 @@ def modl(config: MoDLConfig) -> Unrolled:
             uses_index=config.norm != "none" and not config.shared,
         ),
         absorb=keep_moving_averages if trains_norm else None,
+        untrained=("start/batch_stats",) if config.norm == "frozen" else (),
         frozen=modl(dataclasses.replace(config, norm="frozen")) if trains_norm else None,
     )
 

@@ -23,8 +23,8 @@ from ..typing import Maps
 from .unrolled import Unrolled, Wants, unrolled
 from .varnet import masked
 
-PROMPTS = ("/prompt",)
-"""How the names of leaves end that only `learn_prompts` trains."""
+PROMPTS = ("*/prompt",)
+"""The leaves that only `learn_prompts` trains."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ def promptmr(config: PromptMRConfig) -> Unrolled:
     Source: Xin et al. 2023, arXiv 2309.13839, and its code. With k_0 = y the first eta never receives a gradient.
     """
     check_sizes(1, n_steps=config.n_steps)
-    maps_net, net = prompt_nets(config.sizes, learn_prompts=config.learn_prompts, bfloat16=config.bfloat16)
+    maps_net, net = prompt_nets(config.sizes, bfloat16=config.bfloat16)
     wants = wants_window(config.n_adjacent, config.mask_center)
 
     def start(params, problem):
@@ -197,7 +197,7 @@ def wants_window(n_adjacent: int, mask_center: bool) -> Wants:
 
 
 def prompt_nets(
-    sizes: PromptSizes, *, n_history: int = 0, learn_prompts: bool = False, bfloat16: bool = False
+    sizes: PromptSizes, *, n_history: int = 0, bfloat16: bool = False
 ) -> tuple[NormPromptUnet, NormPromptUnet]:
     """(the sensitivity network, the network of one cascade) of some sizes; only the latter has a history."""
     of_both = functools.partial(
@@ -209,7 +209,6 @@ def prompt_nets(
         skip_cabs=sizes.skip_cabs,
         bottleneck_cabs=sizes.bottleneck_cabs,
         attention=sizes.attention,
-        learn_prompts=learn_prompts,
         dtype=jnp.bfloat16 if bfloat16 else None,
     )
     of_maps = of_both(

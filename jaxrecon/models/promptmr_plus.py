@@ -108,9 +108,7 @@ def promptmr_plus(config: PromptMRPlusConfig) -> Unrolled:
     check_sizes(0, n_history=config.n_history)
     if config.n_buffers < 0 or config.n_buffers in (1, 2):
         raise UserError(f"n_buffers must be 0 (no adaptive input) or 3 and more, not {config.n_buffers}")
-    maps_net, net = prompt_nets(
-        config.sizes, n_history=config.n_history, learn_prompts=config.learn_prompts, bfloat16=config.bfloat16
-    )
+    maps_net, net = prompt_nets(config.sizes, n_history=config.n_history, bfloat16=config.bfloat16)
     n = config.n_adjacent
     wants = wants_window(n, config.mask_center)
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ..checks import UserError, check_choices, check_sizes
 from ..problem import Problem
+from ..trees import check_frozen, is_named, leaf_name
 from ..typing import Key
 
 Params = Any
@@ -87,7 +88,8 @@ class Unrolled:
         batch norm's moving averages. The carry has an example axis more for each `batched`. None: nothing rides there.
       frozen: the network to reconstruct with, where it is not this one, which trains: batch norm by its moving averages.
         It has the same parameters.
-      untrained: how the names of leaves end that keep their values in training, as "/prompt"; `step` stops their gradient.
+      untrained: patterns of the names of leaves that keep their values in training, as "*/prompt" or "start": see
+        `with_untrained`.
       n_batch: leading example axes of the carry; `batched` adds one.
     """
 
@@ -178,7 +180,56 @@ def unrolled(
         steps = one(steps_key) if shared else jax.vmap(one)(jax.random.split(steps_key, n_steps))
         return {"start": start_params, "steps": steps}
 
-    return Unrolled(n_steps, shared, init, checked_start, step, finish, inverse, wants, absorb, frozen, untrained)
+    model = Unrolled(n_steps, shared, init, checked_start, step, finish, inverse, wants, absorb, frozen)
+    return with_untrained(model, untrained)
+
+
+def with_untrained(model: Unrolled, patterns: Sequence[str]) -> Unrolled:
+    """The same network with leaves that keep their values in training, beside those that do so already.
+
+    They have no gradient, and `absorb` leaves them alone. Strategies keep the optimizer off them by `Unrolled.untrained`:
+    they have no part in weight decay, nor in a clipping norm.
+
+    Args:
+      model: the network.
+      patterns: of the names of leaves, which begin with "start/" or "steps/", or of folders of them: "start" is all of it.
+
+    Raises:
+      ValueError: (in init) a pattern that names nothing, and the names that there are; or all is named.
+
+    Example:
+      >>> model = jr.models.build(jr.models.PGDConfig(n_steps=2, features=2, blocks=1))
+      >>> with_untrained(model, ["steps/net/params/block_0"]).untrained
+      ('steps/net/params/block_0',)
+    """
+    patterns = tuple(patterns)
+    if not patterns:
+        return model
+
+    def init(key, problem):
+        params = model.init(key, problem)
+        check_frozen(params, patterns)
+        return params
+
+    def keep(part, tree):
+        def one(path, leaf):
+            return jax.lax.stop_gradient(leaf) if is_named(f"{part}/{leaf_name(path)}", patterns) else leaf
+
+        return jax.tree_util.tree_map_with_path(one, tree)
+
+    def absorb(params, carry):
+        assert model.absorb is not None  # else it is not handed on
+        choose = lambda path, old, new: old if is_named(leaf_name(path), patterns) else new
+        return jax.tree_util.tree_map_with_path(choose, params, model.absorb(params, carry))
+
+    return dataclasses.replace(
+        model,
+        init=init,
+        start=lambda params, problem: model.start(keep("start", params), problem),
+        step=lambda theta, carry, context, i: model.step(keep("steps", theta), carry, context, i),
+        absorb=absorb if model.absorb else None,
+        untrained=(*model.untrained, *patterns),
+    )
 
 
 def _check_encoding(problem, wants):

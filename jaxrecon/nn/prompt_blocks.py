@@ -155,20 +155,18 @@ class EncoderLevel(linen.Module):
 class PromptBlock(linen.Module):
     """A learned mixture of prompts: conv(resize(sum_l w_l P_l)), w = softmax(W mean(x) + b).
 
-    Source: PromptMR, whose prompts P_l keep their random initial values unless `learn`.
+    Source: PromptMR, where the prompts P_l keep their random initial values.
 
     Attributes:
       features: channels of a prompt.
       length: number of prompts.
       size: pixels of a prompt in y and x, before it is resized (bilinear, without antialiasing).
-      learn: train the prompts; else they get no gradient.
       dtype: what the convolution computes in.
     """
 
     features: int
     length: int
     size: int
-    learn: bool = False
     dtype: Any = None
 
     @linen.compact
@@ -177,8 +175,6 @@ class PromptBlock(linen.Module):
         dtype = parameter_dtype(x)
         shape = (self.length, self.size, self.size, self.features)
         prompt = self.param("prompt", linen.initializers.uniform(1.0), shape, dtype)
-        if not self.learn:
-            prompt = lax.stop_gradient(prompt)
         mixed = jnp.tensordot(PromptWeights(self.length, name="weights")(x), prompt, 1)
         resized = jax.image.resize(mixed, (*x.shape[:-1], self.features), "bilinear", antialias=False)
         return Conv(self.features, bias=False, dtype=self.dtype, name="conv")(resized)

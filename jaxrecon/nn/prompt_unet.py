@@ -47,7 +47,6 @@ class PromptUnet(linen.Module):
       bottleneck_cabs: CABs between encoder and decoder.
       n_history: past features that the decoder levels see; 0: none.
       attention: False leaves channel attention out.
-      learn_prompts: train the prompts.
       dtype: what the convolutions compute in; the result has the input's dtype.
     """
 
@@ -62,7 +61,6 @@ class PromptUnet(linen.Module):
     bottleneck_cabs: int
     n_history: int = 0
     attention: bool = True
-    learn_prompts: bool = False
     dtype: Any = None
 
     @property
@@ -108,7 +106,6 @@ class PromptUnet(linen.Module):
                 self.prompt_features[i],
                 self.prompt_lengths[i],
                 self.prompt_sizes[i],
-                self.learn_prompts,
                 self.dtype,
                 name=f"prompt_{i + 1}",
             )(h)

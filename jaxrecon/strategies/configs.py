@@ -142,7 +142,7 @@ class Gleam(_Config):
 
     def _update(self, model, loss, tx, ema_decay):
         n = modules_of(self, model)
-        return _by_gradient(gleam(n), model, loss, per_module(tx, n), ema_decay)
+        return from_grad_fn(gleam(n)(model, loss), per_module(tx, n, untrained=model.untrained), ema_decay=ema_decay)
 
     def label(self, model: Unrolled) -> str:
         """The strategy in a few words."""
@@ -251,4 +251,5 @@ def _by_gradient(
     strategy: Strategy, model: Unrolled, loss: Any, tx: optax.GradientTransformation, ema_decay: float | None
 ) -> Update:
     """The training step of a strategy that is a function to a gradient."""
-    return from_grad_fn(strategy(model, loss), tx, ema_decay=ema_decay, absorb=model.absorb)
+    grad_fn = strategy(model, loss)
+    return from_grad_fn(grad_fn, tx, ema_decay=ema_decay, absorb=model.absorb, untrained=model.untrained)

@@ -8,6 +8,7 @@ import optax
 
 from ..checks import UserError
 from ..models.unrolled import Unrolled
+from .freeze import freeze
 from .modules import choose, learn, learners_of, local_loss, one_per_module, with_learners
 from .start import Differentiable, has_parameters, start_with_pullback
 from .types import Loss, refuse_absorb
@@ -55,6 +56,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
         if n_modules < 1 or model.n_steps % n_modules:
             raise UserError(f"gleam_shared: {n_modules} modules do not divide the model's {model.n_steps} steps evenly")
         losses = one_per_module(loss, n_modules, "losses")
+        own = {part: freeze(tx, model.untrained, part=f"{part}/") for part in ("start", "steps")}
 
         def update(state, problem, target):
             problem = with_fresh_keys(problem, state.key, state.step)
@@ -77,7 +79,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
                 if learned_start:
                     first = [jnp.where(m == 0, g, f) for g, f in zip(gradients[1], first, strict=True)]
                 flags = nonfinite_flags(value, {"steps": g_steps})
-                steps = learn(tx.update, steps, g_steps, never, ema_decay)
+                steps = learn(own["steps"].update, steps, g_steps, never, ema_decay)
                 return (steps, carry, first), (value, optax.global_norm(g_steps) ** 2, flags)
 
             zeros = [jnp.zeros_like(leaf) for leaf in Differentiable((carry, context)).leaves] if learned_start else []
@@ -86,7 +88,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
             (steps, _, first), (values, squares, flags) = jax.lax.scan(body, (steps, carry, zeros), modules)
             g_start = conjugated(pull_start(first)) if learned_start else state.params["start"]
             if learned_start:
-                start = learn(tx.update, start, g_start, never, ema_decay)
+                start = learn(own["start"].update, start, g_start, never, ema_decay)
             nonfinite = jnp.any(flags, axis=0)
             nonfinite = nonfinite.at[1].set(nonfinite_flags(values[-1], {"start": g_start})[1])
             new = with_learners(state, start, steps, state.step + 1)
@@ -96,7 +98,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
             return new, metrics
 
         def init(params, key):
-            apart = optax.GradientTransformation(lambda p: {part: tx.init(p[part]) for part in p}, tx.update)
+            apart = optax.GradientTransformation(lambda p: {part: own[part].init(p[part]) for part in p}, tx.update)
             return create_state(params, apart, key, ema=ema_decay is not None)
 
         return Update(init, jax.jit(update, donate_argnums=0))

@@ -9,6 +9,7 @@ import optax
 
 from ..checks import UserError
 from ..models.unrolled import Carry, Context, Unrolled, iterate_steps
+from .freeze import freeze
 from .types import Loss, Target, group_steps, refuse_absorb
 from .update import TrainState, keep_where, moving_average, nonfinite_flags
 
@@ -60,16 +61,26 @@ class ModuleOptimizers:
       tx: the optimizer of each module, or a sequence of M, which may differ in their numbers but not in what their states
         are made of.
       n_modules: M.
+      untrained: patterns of leaves that they leave alone: `Unrolled.untrained`.
+
+    Attributes:
+      all: the optimizer of each module.
+      start: that of the parameters of `start`: module 0's.
+      n_modules: M.
     """
 
-    def __init__(self, tx: optax.GradientTransformation | Sequence[optax.GradientTransformation], n_modules: int):
-        self.all = one_per_module(tx, n_modules, "optimizers")
+    def __init__(
+        self,
+        tx: optax.GradientTransformation | Sequence[optax.GradientTransformation],
+        n_modules: int,
+        untrained: Sequence[str] = (),
+    ):
+        given = one_per_module(tx, n_modules, "optimizers")
+        # equal ones stay equal: they are compiled once
+        kinds = {one: freeze(one, untrained, part="steps/") for one in given}
+        self.all = tuple(kinds[one] for one in given)
+        self.start = freeze(given[0], untrained, part="start/")
         self.n_modules = n_modules
-
-    @property
-    def start(self) -> optax.GradientTransformation:
-        """The optimizer of the parameters of `start`: module 0's."""
-        return self.all[0]
 
     def update_module(self, gradient: Any, state: Any, theta: Any, m: int | jax.Array) -> tuple[Any, Any]:
         """Updates of module m, and its next state."""
@@ -124,7 +135,10 @@ class ModuleOptimizers:
 
 
 def per_module(
-    tx: optax.GradientTransformation | Sequence[optax.GradientTransformation], n_modules: int
+    tx: optax.GradientTransformation | Sequence[optax.GradientTransformation],
+    n_modules: int,
+    *,
+    untrained: Sequence[str] = (),
 ) -> optax.GradientTransformation:
     """One optimizer for each module of steps: for rules that look beyond single elements, or modules that differ.
 
@@ -135,6 +149,7 @@ def per_module(
     Args:
       tx: the transformation of each module, or a sequence of M (see `ModuleOptimizers`).
       n_modules: M, a divisor of the number of steps.
+      untrained: patterns of leaves that it leaves alone: `Unrolled.untrained` of the network.
 
     Raises:
       ValueError: a sequence of another length; (in init) M does not divide the number of steps, or the states of the
@@ -142,7 +157,7 @@ def per_module(
 
     Source: GLEAM, Algorithm 1, where each module is updated by itself.
     """
-    own = ModuleOptimizers(tx, n_modules)
+    own = ModuleOptimizers(tx, n_modules, untrained)
 
     def init(params):
         return {"start": own.start.init(params["start"]), "steps": own.init(params["steps"])}

@@ -14,6 +14,7 @@ from ..checks import UserError
 from ..models.unrolled import Carry, Unrolled
 from ..problem import Problem
 from ..typing import Key, Params
+from .freeze import freeze
 from .types import GradFn, Loss, Target
 
 Metrics = dict[str, Any]
@@ -103,10 +104,11 @@ def from_grad_fn(
     *,
     ema_decay: float | None = None,
     absorb: Callable[[Params, Carry], Params] | None = None,
+    untrained: Sequence[str] = (),
 ) -> Update:
     """One training step of any GradFn: gradient, optimizer, moving average; jitted, with the state donated.
 
-    ema <- d ema + (1 - d) params
+    ema <- ema + (1 - d) (params - ema)
 
     A step whose loss or gradient is not finite leaves the state as it was, and says so in metrics["nonfinite"].
     Gradients of complex leaves are conjugated for optax: `jax.grad` gives the conjugate of the ascent direction. Where
@@ -118,6 +120,7 @@ def from_grad_fn(
       ema_decay: d; None: no moving average.
       absorb: that of the model, where it has one: (params, carry) -> params, for weights that no gradient moves, batch
         norm's moving averages. The GradFn hands the last carry over as aux["carry"].
+      untrained: that of the model: patterns of leaves that the optimizer leaves alone (`per_module` is told by itself).
 
     Returns:
       Update; its metrics are loss, grad_norm (before clipping), nonfinite, and the GradFn's aux.
@@ -135,6 +138,7 @@ def from_grad_fn(
       ([2.0], 16.0)
     """
     check_decay(ema_decay)
+    tx = freeze(tx, untrained)
 
     def update(state, problem, target):
         problem = with_fresh_keys(problem, state.key, state.step)
@@ -174,10 +178,10 @@ def conjugated(gradients: Params) -> Params:
 
 
 def moving_average(ema: Params | None, params: Params, decay: float | None) -> Params | None:
-    """d ema + (1 - d) params, d the decay; None stays None."""
+    """ema + (1 - d) (params - ema), d the decay: what does not move stays as it is, bit for bit; None stays None."""
     if decay is None:
         return ema
-    return jax.tree.map(lambda e, p: (decay * e + (1 - decay) * p).astype(e.dtype), ema, params)
+    return jax.tree.map(lambda e, p: (e + (1 - decay) * (p - e)).astype(e.dtype), ema, params)
 
 
 def keep_where(keep: jax.Array, old: Any, new: Any) -> Any:

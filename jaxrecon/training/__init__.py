@@ -1,5 +1,6 @@
 """Training: one loop for all models, losses and optimizers of the source works, evaluation, checkpoints, memory."""
 
+from ..strategies.freeze import freeze
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, create_state, from_grad_fn
 from . import losses, optimizers
 from .checkpoints import Checkpoints, RunFolder, load_config, load_params
@@ -8,7 +9,7 @@ from .fit import Every, TrainingError, fit
 from .log import read_log
 from .memory import Memory, carry_bytes, compiled_memory, format_memory, memory_report, standard_strategies
 from .state import evaluation_params
-from .transformations import freeze, lookahead, step_decay
+from .transformations import lookahead, step_decay
 
 __all__ = [
     "Checkpoints",

@@ -275,6 +275,21 @@ def state_bytes(state: TrainState) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
+def check_length(out: str | Path, made: int, n_updates: int) -> None:
+    """Refuse a run that has made more updates than it is to have.
+
+    Args:
+      out: the run folder.
+      made: updates of its newest checkpoint.
+      n_updates: updates that are asked for.
+
+    Raises:
+      ValueError: there are more of them already.
+    """
+    if made > n_updates:
+        raise UserError(f"{out} has {made} updates already, {n_updates} asked: ask for more, or choose another folder")
+
+
 def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, where: str) -> None:
     """Raise one ValueError that lists all leaves that are missing, unknown or of another shape or type."""
     lines = [f"missing {name} {wanted[name]}" for name in wanted if name not in found]

@@ -19,7 +19,7 @@ from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
 from ..typing import Key, Params
-from .checkpoints import Checkpoints, RunFolder, state_bytes
+from .checkpoints import Checkpoints, RunFolder, check_length, state_bytes
 from .evaluate import Scores
 from .log import RunLog
 from .state import evaluation_params
@@ -85,7 +85,8 @@ def fit(
 
     Raises:
       TrainingError: a loss or gradient is not finite (the last good checkpoint is named and kept), or the data end.
-      ValueError: the folder holds a run of another model (the differences are listed), or options that do not fit.
+      ValueError: the folder holds a run of another model (the differences are listed) or of more updates, or options that
+        do not fit.
       OSError: the folder cannot be written, or has no space for the checkpoints: found before training starts.
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
@@ -103,6 +104,7 @@ def fit(
         Checkpoints(path, keep=folder.keep, best=folder.best) as checkpoints,
     ):
         if checkpoints.latest is not None:
+            check_length(path, checkpoints.latest, n_updates)
             first, state, position, _ = checkpoints.restore(state)
             feed.seek(position, first)
         if (n_updates - first) % n_batches:

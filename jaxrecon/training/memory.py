@@ -122,7 +122,11 @@ def memory_report(
     for name, strategy in (standard_strategies(model) if strategies is None else strategies).items():
         try:
             made = strategy(model, loss)
-            update = made if isinstance(made, Update) else from_grad_fn(made, tx, absorb=model.absorb)
+            update = (
+                made
+                if isinstance(made, Update)
+                else from_grad_fn(made, tx, absorb=model.absorb, untrained=model.untrained)
+            )
             state = jax.eval_shape(update.init, params, key)
             rows.append(Row(name, compiled_memory(update, state, problem, target)))
         except ValueError as error:

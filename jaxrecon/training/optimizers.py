@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import optax
 
 from ..checks import UserError
-from .transformations import clip_each_by_norm, freeze, lookahead, step_decay
+from .transformations import clip_each_by_norm, lookahead, step_decay
 
 
 class Course(NamedTuple):
@@ -21,13 +21,10 @@ class Course(NamedTuple):
     Attributes:
       n_updates: updates of the whole run, for rates that fall over it; None: it is not known.
       updates_per_epoch: updates in one pass through the data, for recipes that count epochs; None: it is not known.
-      untrained: how the names of leaves end that keep their values (`Unrolled.untrained`), such as "/prompt": recipes that
-        move weights without a gradient, or look at the norm of all of it, leave them alone.
     """
 
     n_updates: int | None = None
     updates_per_epoch: int | None = None
-    untrained: tuple[str, ...] = ()
 
     def whole(self) -> int:
         """The updates of the whole run.
@@ -52,8 +49,30 @@ class Course(NamedTuple):
         return n * self.updates_per_epoch
 
 
+def depends_on_length(optimizer: "OptimizerConfig") -> bool:
+    """Whether an optimizer asks for the length of the run, as for a rate that falls over it: with another length, another one.
+
+    Args:
+      optimizer: its configuration.
+
+    Example:
+      >>> depends_on_length(AdamCosine()), depends_on_length(Adam())
+      (True, False)
+    """
+    asked = []
+
+    class Watched(Course):
+        @property
+        def n_updates(self):  # type: ignore[override]
+            asked.append(True)
+            return self[0]
+
+    optimizer.build(Watched(1000, 1000))
+    return bool(asked)
+
+
 UNKNOWN = Course()
-"""Nothing is known: enough for optimizers at a constant rate, of networks that are trained whole."""
+"""Nothing is known: enough for optimizers at a constant rate."""
 
 
 @runtime_checkable
@@ -183,7 +202,8 @@ class PromptMRAdamW:
     Attributes:
       learning_rate: 1e-4 on fastMRI and Calgary-Campinas, 2e-4 on CMRxRecon.
       decay_epoch: 35 of 45 on fastMRI, 19 of 20 on Calgary-Campinas, 11 of 12 on CMRxRecon.
-      weight_decay: decoupled, on all trained weights; untrained prompts have no part in it, nor in the norm.
+      weight_decay: decoupled, on all trained weights; prompts that keep their values have no part in it, nor in the norm
+        (see `Unrolled.untrained`).
       max_norm: largest norm of the whole gradient.
 
     Source: PromptMR+'s code. torch divides by norm + 1e-6 when it clips: at most 1e-4 smaller.
@@ -197,10 +217,9 @@ class PromptMRAdamW:
     def build(self, course: Course = UNKNOWN) -> optax.GradientTransformation:
         """See `OptimizerConfig`."""
         schedule = step_decay(_rate(self.learning_rate), factor=0.1, every=course.epochs(self.decay_epoch))
-        tx = optax.chain(
+        return optax.chain(
             optax.clip_by_global_norm(self.max_norm), optax.adamw(schedule, weight_decay=self.weight_decay)
         )
-        return freeze(tx, lambda name: name.endswith(course.untrained)) if course.untrained else tx
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
-"""Parts of optimizers that optax does not have in this form: step decay, clipping of each leaf, Lookahead, frozen leaves."""
+"""Parts of optimizers that optax does not have in this form: step decay, clipping of each leaf, Lookahead."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import UserError
-from ..trees import leaf_name
 from ..typing import Params
 
 
@@ -77,27 +75,3 @@ def lookahead(tx: optax.GradientTransformation, *, sync_period: int, slow_step: 
         return updates.fast, LookaheadState(inner, optax.apply_updates(state.slow_params, updates.slow))
 
     return optax.GradientTransformation(init, update)
-
-
-def freeze(tx: optax.GradientTransformation, is_frozen: Callable[[str], bool]) -> optax.GradientTransformation:
-    """Leave some leaves alone: no update, no weight decay, no part in a clipping norm.
-
-    Args:
-      tx: the optimizer of the others.
-      is_frozen: name of a leaf, such as "start/batch_stats/norm_0/mean", to whether it is frozen.
-
-    Example:
-      >>> params = {"prompt": jnp.ones(2), "kernel": jnp.ones(2)}
-      >>> tx = freeze(optax.sgd(1.0), lambda name: name.endswith("prompt"))
-      >>> updates, _ = tx.update(params, tx.init(params), params)
-      >>> updates["prompt"].tolist(), updates["kernel"].tolist()
-      ([0.0, 0.0], [-1.0, -1.0])
-    """
-
-    def labels(params):
-        def label(path, _):
-            return "frozen" if is_frozen(leaf_name(path)) else "trained"
-
-        return jax.tree_util.tree_map_with_path(label, params)
-
-    return optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, labels)

@@ -78,7 +78,6 @@ DEEP_JSENSE = Published(
     "Deep J-Sense",
     _config,
     _rules,
-    prefixes=("module.",),
     option="deep-jsense",
     untold={
         **_IMAGE_UNTOLD,
@@ -93,7 +92,6 @@ MODL_DEEP_JSENSE = Published(
     "the MoDL of Deep J-Sense",
     _modl_config,
     _image_rules,
-    prefixes=("module.",),
     option="modl-deep-jsense",
     untold=_IMAGE_UNTOLD,
     scale="kspace_maximum",

@@ -104,7 +104,6 @@ FASTMRI_UNET = Published(
     "fastMRI's U-Net",
     _unet_config,
     _unet_rules,
-    prefixes=("module.", "unet."),
     ignored=("loss.w",),
     option="fastmri-unet",
 )
@@ -113,7 +112,6 @@ E2E_VARNET = Published(
     "the end-to-end VarNet",
     _varnet_config,
     _varnet_rules,
-    prefixes=("module.", "varnet."),
     ignored=("loss.w",),
     option="e2e-varnet",
 )

@@ -6,8 +6,11 @@ which rules follow from it. What does not fit is told in one error, all of it at
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +84,6 @@ class Published:
       name: what it is called in errors.
       infer: shapes by published name -> the model's configuration; whatever is missing, it returns one.
       rules: configuration -> the rules, whose names are all that may and must be there.
-      prefixes: put before all names by training programs, removed in this order.
       ignored: patterns of published names that are no weights.
       versions: what a training program calls this arithmetic (`model_version` of `read_settings`), where names and shapes
         do not tell it from another's.
@@ -93,7 +95,6 @@ class Published:
     name: str
     infer: Callable[[Shapes], Any]
     rules: Callable[[Any], list[Rule]]
-    prefixes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     option: str = ""
@@ -105,7 +106,8 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
     """A published state dict as the parameter tree of our model, and the model's configuration.
 
     Args:
-      state: published name -> array, as `read` returns it; or any mapping of arrays.
+      state: published name -> array, as `read` returns it; or any mapping of arrays. A prefix that training programs put before
+        the names, as "model.", "module." or "_orig_mod.", is passed over.
       published: what the weights are, e.g. E2E_VARNET.
       config: the model's configuration; None: inferred from names and shapes.
 
@@ -114,7 +116,8 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
       possible; half precision becomes float32, double stays.
 
     Raises:
-      DataError: entries are missing, unknown, of another shape or no real numbers, or tied ones differ: all are listed.
+      DataError: entries are missing, unknown, of another shape, no real numbers or not finite, or tied ones differ: all are
+        listed.
 
     Example:
       >>> layer = Published("a layer", lambda shapes: None, lambda _: [Rule("w", (2, 3), "steps/kernel", (1, 0))])
@@ -122,10 +125,14 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
       >>> params["steps"]["kernel"].shape, to_published(params, layer, config)["w"].shape
       ((3, 2), (2, 3))
     """
-    arrays = {name: np.asarray(value) for name, value in _strip(state, published).items()}
+    found = _under_published_names({name: np.asarray(value) for name, value in state.items()}, published, config)
+    arrays, config, rules = found.arrays, found.config, found.rules
     shapes = {name: array.shape for name, array in arrays.items()}
-    config = published.infer(shapes) if config is None else config
-    rules = {rule.name: rule for rule in published.rules(config)}
+    if not found.n_known:
+        raise DataError(
+            f"these are not the weights of {published.name}: of its names, as {_some(rules)}, there is none; there are "
+            f"{_some(shapes)}"
+        )
     _check(
         f"these are not the weights of {published.name} with {config}",
         missing=[f"{n} {r.shape}" for n, r in rules.items() if n not in arrays],
@@ -134,6 +141,7 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
         not_real=[
             f"{n} {a.dtype}" for n, a in arrays.items() if n in rules and not jnp.issubdtype(a.dtype, np.floating)
         ],
+        not_finite=[n for n, a in arrays.items() if jnp.issubdtype(a.dtype, np.floating) and not np.isfinite(a).all()],
     )
     groups = _by_path(rules.values())
     tied = [group for group in groups.values() if group[0].step is None and len(group) > 1]
@@ -143,7 +151,7 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
             f"{rule.name}, not that of {first.name}"
             for first, *others in tied
             for rule in others
-            if not np.array_equal(arrays[rule.name], arrays[first.name], equal_nan=True)
+            if not np.array_equal(arrays[rule.name], arrays[first.name])
         ],
     )
     params: dict = {"start": {}, "steps": {}}
@@ -207,17 +215,54 @@ def count(shapes: Shapes, prefix: str) -> int:
     return max(len(words), 1)
 
 
-def _strip(state: Mapping[str, Any], published: Published) -> dict[str, Any]:
-    """The entries that are weights, without the prefixes of training programs."""
-    entries: dict[str, Any] = {}
+class _Found(NamedTuple):
+    """A state dict under published names: its arrays, the configuration, its rules by name, how many names are theirs."""
+
+    arrays: dict[str, np.ndarray]
+    config: Any
+    rules: dict[str, Rule]
+    n_known: int
+
+
+def _under_published_names(state: Mapping[str, np.ndarray], published: Published, config: Any) -> _Found:
+    """The entries that are weights, without the prefix by which most of their names are the published ones."""
+    best = None
+    for prefix in _prefixes(list(state)):
+        arrays = _without(prefix, state, published)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        made = published.infer(shapes) if config is None else config
+        rules = {rule.name: rule for rule in published.rules(made)}
+        found = _Found(arrays, made, rules, len(rules.keys() & arrays.keys()))
+        if best is None or found.n_known > best.n_known:
+            best = found
+        if best.n_known == len(best.rules):
+            break
+    assert best is not None  # there is always the prefix ""
+    return best
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """The empty one, and what more than half of the names begin with, up to a separator, the shortest first."""
+    # names of hostile files may be long: no program puts more than a few words before them
+    counts = Counter(name[: at.end()] for name in names for at in itertools.islice(re.finditer(r"[./]", name), 6))
+    return ["", *sorted((prefix for prefix, n in counts.items() if 2 * n > len(names)), key=len)]
+
+
+def _without(prefix: str, state: Mapping[str, np.ndarray], published: Published) -> dict[str, np.ndarray]:
+    """The entries that are weights, without a prefix."""
+    entries: dict[str, np.ndarray] = {}
     for name, value in state.items():
-        short = name
-        for prefix in published.prefixes:
-            short = short.removeprefix(prefix)
+        short = name.removeprefix(prefix)
         if not any(fnmatch.fnmatchcase(n, pattern) for n in (name, short) for pattern in published.ignored):
             # a second entry of the same short name keeps its long one, and so is told as unknown
             entries[name if short in entries else short] = value
     return entries
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first of some names."""
+    shown = list(names)
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "") if shown else "none"
 
 
 def _by_path(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
@@ -234,7 +279,7 @@ def _at_least_single(array: np.ndarray) -> np.ndarray:
 
 def _check(problem: str, **lists: list[str]) -> None:
     """One DataError for everything that does not fit."""
-    words = {"misshaped": "of another shape", "not_real": "no real numbers"}
+    words = {"misshaped": "of another shape", "not_real": "no real numbers", "not_finite": "not finite"}
     told = [f"{words.get(kind, kind)} ({len(names)}): {', '.join(names)}" for kind, names in lists.items() if names]
     if told:
         raise DataError("\n  ".join([problem, *told]))

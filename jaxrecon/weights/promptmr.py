@@ -231,7 +231,7 @@ def _promptmr_plus_config(shapes: Shapes) -> PromptMRPlusConfig:
     )
 
 
-_LIGHTNING: dict[str, Any] = {"prefixes": ("module.", "promptmr."), "ignored": ("loss.w",)}
+_LIGHTNING: dict[str, Any] = {"ignored": ("loss.w",)}
 PROMPTMR = Published(
     "PromptMR", _promptmr_config, _promptmr_rules, versions=("promptmr",), option="promptmr", **_LIGHTNING
 )

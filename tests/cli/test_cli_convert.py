@@ -1,6 +1,7 @@
 """`jaxrecon convert`: published weights to a run folder that recon reads, and back, bit for bit; refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -165,6 +166,69 @@ def test_refused(tmp_path, capsys):
     assert "suffix" in refused(tmp_path / "run", "--out", tmp_path / "other")
     assert "exists" in refused(tmp_path / "run", "--out", weights)
     assert "modl" in refused(tmp_path / "run", "--model", "modl", "--out", tmp_path / "b.npz")
+
+
+def test_what_is_converted_is_trained_on_from_another_folder(tmp_path, capsys):
+    """Under whatever prefix the names were; the folder itself holds no run."""
+    state = published("modl", tmp_path / "plain.npz")
+    write_npz(tmp_path / "weights.npz", {f"_orig_mod.{name}": array for name, array in state.items()})
+    run = str(tmp_path / "run")
+    assert main(["convert", str(tmp_path / "weights.npz"), "--model", "modl", "--out", run, "--n-steps", "2"]) == 0
+    scan = write_fastmri(tmp_path / "scan.h5", measured()[0][None])
+    train = [
+        "train",
+        "--model",
+        "modl",
+        "--small",
+        "--data",
+        str(scan),
+        "--model.n-steps",
+        "2",
+        "--model.features",
+        "4",
+    ]
+    train += ["--model.layers", "2", "--acs", "13", "--mask", "equispaced", "--n-updates", "1"]
+    capsys.readouterr()
+    assert main([*train, "--out", run]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"start from them as weights (--weights {run})" in error
+    assert main([*train, "--out", str(tmp_path / "own"), "--weights", run, "--freeze", "start", "steps/net"]) == 0
+    assert "model.norm frozen, not batch" in capsys.readouterr().out
+    # but for the weight of the data, all is as published
+    assert main(["convert", str(tmp_path / "own"), "--out", str(tmp_path / "back.npz")]) == 0
+    back = read_npz(tmp_path / "back.npz")
+    assert [name for name in state if not np.array_equal(back[name], state[name])] == ["Wts/lam1"]
+    write_npz(tmp_path / "bad.npz", state | {"Wts/lam1": np.float32(np.nan)})
+    assert main(["convert", str(tmp_path / "bad.npz"), "--model", "modl", "--out", str(tmp_path / "no")]) == 2
+    assert "not finite (1): Wts/lam1" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_the_recipe_of_fine_tuning_does_what_it_says(tmp_path, monkeypatch):
+    """experiments/README.md, its commands and its file, with a small random state dict in place of the published one."""
+    text = (Path(__file__).parents[2] / "experiments" / "README.md").read_text(encoding="utf-8")
+    recipe = text.split("## Fine-tune published weights")[1].split("\n## ")[0]
+    commands, code = re.findall(r"```(?:python)?\n(.*?)```", recipe, re.DOTALL)[:2]
+    sizes = {"n_steps=12": "n_steps=2", "features=18": "features=2", "sens_features=8": "sens_features=2"}
+    sizes |= {"sens_pools=4": "sens_pools=2", "pools=4": "pools=1", "n_updates=5000": "n_updates=1"}
+    for published_size, small in sizes.items():
+        assert published_size in code
+        code = code.replace(published_size, small, 1)
+    monkeypatch.chdir(tmp_path)
+    Path("my_experiment.py").write_text(code)
+    state = published("e2e-varnet", "weights.npz")
+    lightning(Path("knee_leaderboard_state_dict.pt"), state)
+    (tmp_path / "own").mkdir()
+    for i in range(2):
+        write_fastmri(tmp_path / "own" / f"file{i}.h5", measured(shape=(40, 80))[0][None])
+    write_fastmri("scan.h5", measured()[0][None])
+    for line in commands.replace("/data/own", "own").splitlines():
+        words = line.split("#")[0].split()
+        assert words[0] == "jaxrecon" and main(words[1:]) == 0, line
+    assert main(["convert", "runs/own", "--out", "back.npz"]) == 0
+    back = read_npz("back.npz")
+    moved = {name for name in state if not np.array_equal(back[name], state[name])}
+    assert moved == {name for name in state if name.startswith("cascades.")} - {"cascades.0.dc_weight"}
+    assert Path("recon.h5").exists()
 
 
 def lightning(path, state, **settings):

@@ -25,6 +25,7 @@ from jaxrecon.sampling import named as masks
 from jaxrecon.strategies import Gleam
 from jaxrecon.training import Checkpoints, load_config, load_params, read_log
 from jaxrecon.training.optimizers import Adam
+from jaxrecon.trees import leaves_by_name
 
 SIMULATED_DATA = [
     "--simulated.heads", "2", "--simulated.validation-heads", "1", "--simulated.slices", "1",
@@ -57,6 +58,35 @@ def test_train_and_resume(trained, prepared, tmp_path):
     assert losses(out) == losses(trained.path) and len(losses(out)) == 4
     nmse = [r["nmse"] for r in read_log(out) if r["event"] == "evaluation"]
     assert len(nmse) == 2 and nmse[1] < nmse[0]
+
+
+def test_train_from_the_weights_of_a_run(trained, prepared, tmp_path, capsys):
+    """The best of them, some frozen; said before it starts, and refused where nothing or another run would be made of it."""
+    out, data = tmp_path / "tuned", ["--data", str(prepared.path), "--n-updates", "2"]
+    start = ["--weights", str(trained.path)]
+    assert main([*TRAIN, *data, *start, "--out", str(out), "--freeze", "steps/net/params/block_0", "*/bias"]) == 0
+    text = capsys.readouterr().out
+    assert f"start from        {trained.path}" in text and "--freeze" in text and "of the parameters" in text
+    before, after = (leaves_by_name(load_network(path).params) for path in (trained.path, out))
+    same = {name for name in before if np.array_equal(before[name], after[name])}
+    assert same and same == {name for name in before if "/block_0/" in name or name.endswith("/bias")}
+
+    def refused(*words):
+        assert main([*TRAIN, *map(str, words)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    error = refused(*data, "--out", tmp_path / "no", "--freeze", "steps/net/block_9")
+    assert "no parameter is called steps/net/block_9" in error and "there are steps/net/params/block_0/" in error
+    assert "holds a run already" in refused(*data, *start, "--out", trained.path)
+    assert "4 updates already, 2 asked" in refused(*data, "--out", trained.path)
+    error = refused(*data, *start, "--out", tmp_path / "no", "--model.features", "5")
+    assert "model.features 4, not 5" in error and "wanted float32" in error
+    assert main(["train", "--model", "pgd", "--out", str(tmp_path / "no")]) == 2
+    assert "needs --data" in capsys.readouterr().err
+    # what a list is can be told too
+    assert "data.shape None, now" in refused(*data[:2], "--n-updates", 4, "--out", trained.path, "--shape", "32", "32")
 
 
 def test_recon_rebuilds_the_network_by_itself(trained, tmp_path, capsys, monkeypatch):
@@ -140,18 +170,22 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
     assert error.count("\n") == 1 and "other data: learned_from.files 3 with" in error
     (data / "file1.h5").write_bytes(kept)
     assert main([*command, "--optimizer.learning-rate", "0.01"]) == 0
+    # the same files elsewhere are the same data
     data.rename(tmp_path / "moved")
     command[command.index(str(data))] = str(tmp_path / "moved")
-    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 2
-    error = capsys.readouterr().err
-    assert f"learned_from.training {data}, now {tmp_path / 'moved'}" in error and "found" not in error
+    capsys.readouterr()
+    assert main([*command, "--optimizer.learning-rate", "0.01"]) == 0
+    assert "2 are made already, nothing is left to train" in capsys.readouterr().out
     # a run from before there were fingerprints is not refused for want of one
     for about in out.glob("checkpoints/*/about/metadata"):
         content = json.loads(about.read_text())
         del content["config"]["learned_from"]["files"]
         about.write_text(json.dumps(content))
     stored = load_config(out)
-    check_resume(from_json(stored, where=out), out, data=stored["learned_from"] | {"files": "3 with 10 bytes, abc"})
+    found = stored["learned_from"] | {"files": "3 with 10 bytes, abc"}
+    check_resume(from_json(stored, where=out), out, data=found)
+    with pytest.raises(ValueError, match=r"training .*, now elsewhere"):  # it knows no more than the place
+        check_resume(from_json(stored, where=out), out, data=found | {"training": "elsewhere"})
 
 
 def test_frames_train_and_reconstruct(tmp_path, capsys):
@@ -248,6 +282,9 @@ def test_refused(tmp_path, capsys):
     assert "shape must be 1 or more, not (-4, 4)" in refused("--shape", "-4", "4")
     assert "n_coils must be 1 or more, not 0" in refused("--n-coils", "0")
     assert "acs 40: the center of a mask of 48 x 39 is 0 to 39 wide" in refused("--acs", "40")
+    small = ["train", "--model", "pgd", "--small", *SIMULATED_DATA, *TINY, *TINY_MODEL, "--out", str(tmp_path / "run")]
+    assert main([*small, "--acs", "40"]) == 2  # simulated by itself
+    assert "acs 40: the center of a mask of 48 x 39" in capsys.readouterr().err
     assert "merge shapes by shape and n_coils" in refused("--batch-size", "3")
     write_fastmri(tmp_path / "silent.h5", np.zeros((1, 3, 33, 24), np.complex64))
     assert "silent.h5: expected a signal in it or in another slice" in refused(data=tmp_path / "silent.h5")

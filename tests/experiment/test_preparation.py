@@ -17,6 +17,16 @@ from jaxrecon.problem import Problem
 from jaxrecon.recon import Network
 
 
+def test_data_are_known_wherever_they_are(tmp_path):
+    """Copied to where the folder for validation sorts first, and file by file the other way round."""
+    for name in ("b/train", "c/val", "a/val", "b/copy"):
+        (tmp_path / name).mkdir(parents=True)
+        write_fastmri(tmp_path / name / "scan.h5", measured(shape=(33, 24), unit=1 + ("val" in name))[0][None])
+    experiment = with_data(CATALOG["varnet"].preset, acs=4, acceleration=2.0)
+    of = lambda data, validation: find_data(experiment, tmp_path / data, tmp_path / validation).named["files"]
+    assert of("b/train", "c/val") == of("b/copy", "a/val") != of("c/val", "b/train")
+
+
 def test_slices_masks_and_ranges_of_a_paper(tmp_path):
     """Central slices of each file, a mask drawn anew for each, the range of SSIM from the slice."""
     kspace, image = measured(shape=(33, 24))

@@ -344,3 +344,13 @@ def test_evaluation_params_prefers_the_average():
     state = create_state({"start": {}, "steps": {"a": jnp.ones(2)}}, optax.sgd(1.0), ema=True)
     assert evaluation_params(state) is state.ema
     assert evaluation_params(state.replace(ema=None)) is state.params
+
+
+def test_a_run_of_more_updates_than_are_asked_for_is_told(tmp_path):
+    train(tmp_path, 4)
+    with pytest.raises(ValueError, match="has 4 updates already, 2 asked"):
+        train(tmp_path, 2)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 4
+    train(tmp_path, 4)  # of a finished one nothing is left, and nothing is lost
+    assert [r["step"] for r in read_log(tmp_path) if r["event"] == "training"] == [2, 3, 4]

@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.problems import batch, random_params
+from support.toy import mean_square
+from support.toy import toy as strategy_toy
 from support.toy_run import PREPARATION, slices, toy
 
 from jaxrecon.data.pipeline import batches
-from jaxrecon.models import batched
+from jaxrecon.models import batched, with_untrained
 from jaxrecon.problem import Problem, Target
-from jaxrecon.strategies import end_to_end
-from jaxrecon.training import create_state, from_grad_fn, losses
+from jaxrecon.strategies import EndToEnd, Gleam, GleamShared, PGleam, end_to_end, module_mesh
+from jaxrecon.training import Scores, create_state, fit, from_grad_fn, load_params, losses
 
 NO_PROBLEM = Problem(None, None)
 
@@ -107,3 +110,34 @@ def test_target_is_a_tree():
     one = jax.tree.map(lambda a: a[0], target)
     assert one.image.shape == (3, 4) and one.mask is None
     assert int(create_state({"start": {}, "steps": {}}, optax.sgd(1.0)).step) == 0
+
+
+@pytest.mark.parametrize("config", [EndToEnd(), Gleam(2), GleamShared(2), PGleam(2)], ids=lambda c: type(c).__name__)
+def test_weights_that_an_optimizer_keeps_for_evaluation_are_those_of_the_run(config, tmp_path):
+    """Schedule-free: scored, stored and loaded are x, not the y at which gradients are taken; frozen ones stay."""
+    tx = optax.contrib.schedule_free_sgd(0.1, b1=0.9)
+    model = with_untrained(
+        batched(strategy_toy(shared=isinstance(config, GleamShared), learned_start=True)), ["steps/t"]
+    )
+    mesh = module_mesh(1) if isinstance(config, PGleam) else None
+    update = config.build(model, mean_square, tx, mesh=mesh)
+    problem, target = batch()
+    params, scored = random_params(model, problem), []
+
+    def evaluate(params):
+        scored.append(jax.device_get(params))
+        return Scores({"a": 1.0})
+
+    state = fit(update, params, [(problem, target)], out=tmp_path, n_updates=3, evaluate=evaluate, progress=False)
+    states = (
+        state.opt_state if isinstance(state.opt_state, dict) else {"start": state.opt_state, "steps": state.opt_state}
+    )
+    for name in ("steps/a", "start/scale"):
+        part, leaf = name.split("/")
+        z = optax.tree.get(states[part], "z")
+        z = (z if leaf in z else z[part])[leaf]
+        expected = (state.params[part][leaf] - 0.1 * z) / 0.9
+        np.testing.assert_allclose(scored[0][part][leaf], expected, rtol=1e-5)
+        assert not np.allclose(expected, state.params[part][leaf], rtol=1e-4)
+    np.testing.assert_array_equal(scored[0]["steps"]["t"], params["steps"]["t"])
+    jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path, params), scored[0])

@@ -20,9 +20,7 @@ def toy_rules(n):
     return rules
 
 
-TOY = Published(
-    "toys", lambda shapes: count(shapes, "blocks."), toy_rules, prefixes=("module.", "net."), ignored=("*.w", "epoch")
-)
+TOY = Published("toys", lambda shapes: count(shapes, "blocks."), toy_rules, ignored=("*.w", "epoch"))
 
 
 def random_state(rules, dtype=np.float32):
@@ -87,11 +85,32 @@ def test_parameters_that_do_not_fit_are_told_at_once():
 
 def test_prefixes_are_stripped_and_buffers_ignored():
     state = random_state(toy_rules(2))
-    dressed = {f"module.net.{k}": v for k, v in state.items()} | {"loss.w": np.ones(7), "epoch": np.int64(3)}
-    params, _ = from_published(dressed, TOY)
-    np.testing.assert_array_equal(params["steps"]["net"]["kernel"][1], state["blocks.1.weight"].T)
+    for prefix in ("module.net.", "model.", "_orig_mod.", "varnet.module.", "blocks.", "first/", "a.b.c."):
+        dressed = {f"{prefix}{k}": v for k, v in state.items()} | {"loss.w": np.ones(7), "epoch": np.int64(3)}
+        params, _ = from_published(dressed | {f"{prefix}loss.w": np.ones(7)}, TOY)
+        np.testing.assert_array_equal(params["steps"]["net"]["kernel"][1], state["blocks.1.weight"].T)
     with pytest.raises(DataError, match=r"unknown \(1\): net\.first\.weight"):
         from_published({**state, "net.first.weight": state["first.weight"]}, TOY)
+
+
+def test_names_of_another_network_start_from_no_configuration():
+    """Nothing in the file says what a toy of such a size would be like."""
+    with pytest.raises(DataError) as error:
+        from_published({"fc.weight": np.ones((3, 4)), "fc.bias": np.ones(3)}, TOY)
+    assert str(error.value) == (
+        "these are not the weights of toys: of its names, as first.weight, as_is, blocks.0.weight and 1 more, there is none; "
+        "there are fc.weight, fc.bias"
+    )
+    with pytest.raises(DataError, match="there are none"):
+        from_published({}, TOY)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    state = random_state(toy_rules(2))
+    state["blocks.1.gain"][0] = state["as_is"][0, 0, 0] = value
+    with pytest.raises(DataError, match=r"not finite \(2\): as_is, blocks\.1\.gain"):
+        from_published(state, TOY)
 
 
 def test_given_configuration_counts():
@@ -110,7 +129,9 @@ def test_precision(given, kept):
 
 def test_a_hostile_name_does_not_make_many_steps():
     with pytest.raises(DataError, match="toys with 1"):
-        from_published({"blocks.999999999.gain": np.zeros(1)}, TOY)
+        from_published({"blocks.999999999.gain": np.zeros(1), "as_is": np.zeros(1)}, TOY)
+    with pytest.raises(DataError, match="there is none"):
+        from_published({"." * 10**6 + str(n): np.zeros(1) for n in range(3)}, TOY)
     assert size({"a": (2, 3)}, "a", -1, 7) == 3
     assert size({"a": ()}, "a", 0, 7) == 7
     assert size({}, "a", 0, 7) == 7

@@ -69,9 +69,9 @@ def p_gleam(
 
     Returns:
       (model, loss) -> Update; loss may be a sequence of M. Its state is that of
-      `from_grad_fn(gleam(M)(model, loss), per_module(tx, M))`: each goes on from the other's, with another M too. Its metrics
-      are theirs: loss (of the last module), losses (module,), grad_norm, nonfinite. A module whose loss or gradient is not
-      finite is left as it was.
+      `from_grad_fn(gleam(M)(model, loss), per_module(tx, M, untrained=model.untrained))`: each goes on from the other's, with
+      another M too. Its metrics are theirs: loss (of the last module), losses (module,), grad_norm, nonfinite. A module whose
+      loss or gradient is not finite is left as it was.
 
     Raises:
       ValueError: shared weights, M does not divide N, D does not divide M, a mesh without these axes, K does not divide the
@@ -95,13 +95,14 @@ def p_gleam(
         raise UserError("schedule pmap has no data shards: use spmd")
     if schedule != "spmd" and any(d.process_index != jax.process_index() for d in mesh.devices.flat):
         raise UserError(f"schedule {schedule} dispatches from one process: with several hosts use spmd")
-    optimizers = ModuleOptimizers(tx, n_modules)
+    tx = one_per_module(tx, n_modules, "optimizers")
 
     def strategy(model: Unrolled, loss: Loss | Sequence[Loss]) -> Update:
         check_modules(model, n_modules, "p_gleam")
         if n_data > 1 and not model.n_batch:
             raise UserError("p_gleam splits batches over data shards: give it batched(model)")
         losses = one_per_module(loss, n_modules, "losses")
+        optimizers = ModuleOptimizers(tx, n_modules, model.untrained)
         build = dispatched_step if schedule in ("pipeline", "algorithm2") else spmd_step
         inner = build(model, losses, optimizers, mesh, ema_decay=ema_decay, schedule=schedule)
         shardings = state_shardings(mesh, ema=ema_decay is not None)
@@ -114,7 +115,9 @@ def p_gleam(
             return state, metrics if n_batches > 1 else _only(metrics)
 
         def init(params, key):
-            state = create_state(params, per_module(tx, n_modules), key, ema=ema_decay is not None)
+            state = create_state(
+                params, per_module(tx, n_modules, untrained=model.untrained), key, ema=ema_decay is not None
+            )
             return put(state, shardings)
 
         return Update(init, step, n_batches)

@@ -34,6 +34,7 @@ class Kind(NamedTuple):
       n: number of the module's steps.
       loss: the module's own loss.
       tx: the module's optimizer.
+      start_tx: that of `start`.
       ema_decay: decay of the moving average of the weights; None: there is none.
     """
 
@@ -41,6 +42,7 @@ class Kind(NamedTuple):
     n: int
     loss: Loss
     tx: optax.GradientTransformation
+    start_tx: optax.GradientTransformation
     ema_decay: float | None
 
 
@@ -68,7 +70,7 @@ def dispatched_step(
     home = [m // per_stage for m in range(n_modules)]
     owner = [m % len(stages) for m in range(n_modules)] if schedule == "algorithm2" else home
     n = model.n_steps // n_modules
-    kinds = [Kind(model, n, *own, ema_decay) for own in zip(losses, tx.all, strict=True)]
+    kinds = [Kind(model, n, *own, tx.start, ema_decay) for own in zip(losses, tx.all, strict=True)]
     split, merge = functools.partial(_split, tx, n), functools.partial(_merge, tx)
     calls = [_Calls(stage, split, merge) for stage in stages]
     run = functools.partial(_algorithm2 if schedule == "algorithm2" else _pipeline, kinds, calls, stages, owner)
@@ -213,7 +215,7 @@ def _update(kind, learner, value, gradient, g_start=None):
 def _update_first(kind, start, learner, value, gradients):
     g_start, gradient = gradients
     learner, own = _update(kind, learner, value, gradient, g_start)
-    start = learn(kind.tx.update, start, conjugated(g_start), jnp.any(own.nonfinite), kind.ema_decay)
+    start = learn(kind.start_tx.update, start, conjugated(g_start), jnp.any(own.nonfinite), kind.ema_decay)
     return start, learner, own
 
 
