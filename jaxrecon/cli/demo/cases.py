@@ -66,7 +66,7 @@ class Options:
     """Train networks."""
     training_slices: int = 24
     """Further heads, on which networks are trained."""
-    updates: int = 300
+    updates: int = 200
     """Training steps of each network."""
     learning_rate: float = 0.002
     """Learning rate of Adam."""
