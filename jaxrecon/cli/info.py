@@ -194,7 +194,7 @@ def _uses(header: "Header", pattern: Pattern, file: str):
     elif pattern.square >= SMALLEST_CALIBRATION:
         methods += "; maps estimated from the center"
     else:
-        methods = f"rss; with --maps FILE also {methods}: there is no center to estimate maps from"
+        methods = f"rss; by jaxrecon recon --maps FILE also {methods}: there is no center to estimate maps from"
     uses = [("methods", methods), ("can be used", f"jaxrecon recon {file} --out recon.h5")]
     if pattern.acceleration < 1.5:
         uses.append(("", f"jaxrecon recon {file} --undersample random --acceleration 4 --out recon.h5"))
