@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from .. import struct
 from ..checks import UserError, check_choices, check_sizes
 from ..problem import Problem
 from ..typing import Key
@@ -103,6 +104,8 @@ class Unrolled:
     frozen: "Unrolled | None" = None
     untrained: tuple[str, ...] = ()
     n_batch: int = 0
+
+    __repr__ = struct.shapes_repr
 
 
 def unrolled(

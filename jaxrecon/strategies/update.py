@@ -13,6 +13,7 @@ from jaxtyping import Array, Int
 from ..checks import UserError
 from ..models.unrolled import Carry, Unrolled
 from ..problem import Problem
+from ..struct import shapes_repr
 from ..typing import Key, Params
 from .types import GradFn, Loss, Target
 
@@ -38,6 +39,8 @@ class TrainState:
     key: Key
     ema: Params | None = None
 
+    __repr__ = shapes_repr
+
 
 UpdateFn = Callable[[TrainState, Problem, Target], tuple[TrainState, Metrics]]
 """(state, problem, target) -> (state, metrics), over one batch."""
@@ -57,6 +60,8 @@ class Update:
     init: Callable[[Params, Key], TrainState]
     step: UpdateFn
     n_batches: int = 1
+
+    __repr__ = shapes_repr
 
     def __call__(self, state: TrainState, problem: Problem, target: Target) -> tuple[TrainState, Metrics]:
         """One training step, or n_batches of them.
