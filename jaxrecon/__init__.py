@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         data,
         experiment,
         fourier,
+        losses,
         metrics,
         models,
         operators,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .models import run
     from .problem import Problem, Target
     from .recon import evaluate, load_network, reconstruct
-    from .training import losses
 
 __all__ = [
     "DataError",
@@ -66,7 +66,6 @@ _HOMES = {
     "UserError": "checks",
     "evaluate": "recon",
     "load_network": "recon",
-    "losses": "training",
     "reconstruct": "recon",
     "run": "models",
     "train": "experiment",

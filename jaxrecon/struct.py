@@ -4,7 +4,6 @@ How dataclasses that hold arrays are printed, these and others, stands here too.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ LONGEST, DEEPEST = 4, 2
 
 
 def _nothing(value):
-    return value is None or (isinstance(value, str | Mapping | list | tuple) and len(value) == 0)
+    return value is None or (isinstance(value, str | dict | list | tuple) and len(value) == 0)
 
 
 def _short(value, depth=0):
@@ -65,19 +64,15 @@ def _short(value, depth=0):
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else value[:77] + "...")
-    if isinstance(value, Mapping | list | tuple) and type(value).__repr__ in (
-        dict.__repr__,
-        list.__repr__,
-        tuple.__repr__,
-    ):
-        pairs = isinstance(value, Mapping)
-        left, right = ("{", "}") if pairs else ("[", "]") if isinstance(value, list) else ("(", ")")
+    if isinstance(value, dict | list) or type(value) is tuple:
+        left, right = "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else "()"
         if depth == DEEPEST:
             return f"{left}{len(value)} items{right}"
-        items = list(value.items() if pairs else enumerate(value))[:LONGEST]
-        texts = [(f"{key!r}: " if pairs else "") + _short(item, depth + 1) for key, item in items]
+        texts = [_short(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
+        if isinstance(value, dict):
+            texts = [f"{key!r}: {text}" for key, text in zip(value, texts, strict=True)]
         more = [f"... {len(value)} items"] if len(value) > LONGEST else []
-        return left + ", ".join(texts + more) + right
+        return left + ", ".join(texts[:LONGEST] + more) + right
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
     return repr(value)

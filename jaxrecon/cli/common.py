@@ -72,9 +72,11 @@ def chosen_slices(text: str | None, n_slices: int) -> range:
         start = int(first) if first or not colon else 0
         stop = (int(last) if last else n_slices) if colon else start + 1
     except ValueError:
-        start, stop = -1, -1
-    if not 0 <= start < stop <= n_slices:
-        raise UserError(f"--slices {text}: expected one slice as 5, or a range as 3:7, within 0 and {n_slices}")
+        raise UserError(f"--slices {text}: expected one slice as 5, or a range as 3:7") from None
+    if not 0 <= start < n_slices or stop > n_slices:
+        raise UserError(f"--slices {text}: expected slices of 0 to {n_slices - 1}; a range ends before its last number")
+    if start >= stop:
+        raise UserError(f"--slices {text} holds no slice: a range ends before its last number, 3:7 is 3 to 6")
     return range(start, stop)
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from ..checks import UserError
 from ..experiment.as_json import OWN, check_types, kind_of
-from ..experiment.catalog import CATALOG, entry
+from ..experiment.catalog import CATALOG
 from ..experiment.experiment import Experiment, load_experiment
 from ..models import build
 from ..strategies.configs import STRATEGIES, modules_of
@@ -50,7 +50,7 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         experiment = load_experiment(file, small=small)
         check_types(experiment, where=file)
     elif model:
-        experiment = entry(model).small_preset if small else entry(model).preset
+        experiment = CATALOG[model].small_preset if small else CATALOG[model].preset
     else:
         experiment = NO_EXPERIMENT
     if strategy is not None:

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import UserError
+from ..losses import LOSSES
 from ..models import Unrolled, build
 from ..problem import Problem, Target
 from ..sampling.named import names
 from ..strategies import Strategy, UpdateStrategy
 from ..strategies.configs import Gleam, GleamShared, modules_of
 from ..training import memory_report, standard_strategies
-from ..training.losses import LOSSES
 from ..training.memory import Row
 from ..training.optimizers import Course
 from .experiment import Experiment

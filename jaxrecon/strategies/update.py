@@ -158,7 +158,7 @@ def from_grad_fn(
         old = (state.step, state.params, state.opt_state, state.ema)
         new = (state.step + 1, params, opt_state, moving_average(state.ema, params, ema_decay))
         step, params, opt_state, ema = keep_where(jnp.any(nonfinite), old, new)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(gradients), "nonfinite": nonfinite, **aux}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(gradients), "nonfinite": nonfinite, **aux}
         return TrainState(step, params, opt_state, state.key, ema), metrics
 
     def init(params, key):

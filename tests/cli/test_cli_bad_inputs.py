@@ -162,7 +162,9 @@ def save(path, array):
         (lambda p: ["--wavelet", "db20"], ["wavelet db20", "too long", "40 x 33"]),
         (lambda p: ["--lam", "-1"], ["lam", "-1"]),
         (lambda p: ["--iterations", "0"], ["iterations", "0"]),
-        (lambda p: ["--slices", "1"], ["--slices 1", "0 and 1"]),
+        (lambda p: ["--slices", "1"], ["--slices 1", "slices of 0 to 0"]),
+        (lambda p: ["--slices", "0:0"], ["--slices 0:0 holds no slice", "3:7 is 3 to 6"]),
+        (lambda p: ["--slices", "a:b"], ["--slices a:b", "a range as 3:7"]),
         (lambda p: ["--undersample", "poisson", "-R", "500"], ["acceleration"]),
         (
             lambda p: ["--undersample", "random", "--acs", "2", "--maps", "espirit"],

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from jaxrecon import losses
 from jaxrecon.problem import Target
-from jaxrecon.training import losses
 
 B, Y, X = 3, 13, 10
 
