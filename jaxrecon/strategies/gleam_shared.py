@@ -23,7 +23,9 @@ from .update import (
 )
 
 
-def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> UpdateStrategy:
+def gleam_shared(
+    n_modules: int, tx: optax.GradientTransformation, *, ema_decay: float | None = None
+) -> "UpdateStrategy":
     """Greedy training of shared weights: M updates in each mini-batch, one after each module's local gradient.
 
     For m = 1..M:  x_m = f_theta(stop_gradient(x_{m-1})), N / M steps;  theta <- tx(theta, d loss(finish(x_m)) / d theta)
