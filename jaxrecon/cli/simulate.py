@@ -13,7 +13,7 @@ from .. import host
 from ..checks import UserError
 from ..sampling.named import draw, names
 from ..sampling.pattern import pattern
-from .common import check_output, choices, chosen_slices, literal, progress, say, stem
+from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -72,10 +72,9 @@ class Measured(NamedTuple):
 
 def run(options: Options) -> None:
     """Simulate slice by slice, undersample, write."""
-    figure = options.out.with_name(stem(options.out, SUFFIXES) + "_figure.png") if options.figure else None
-    check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite)
-    if figure:
-        check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
+    source = None if options.anatomy == "phantom" else Path(options.anatomy)
+    check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite, source=source)
+    figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
     if not options.snr > 0:
         raise UserError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
     with progress("simulating ") as track:

@@ -18,6 +18,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
 """Method -> values of lam that are tried on the validation slices, in units of BART's data scale."""
 CONTRASTS = ("t1", "t2", "flair", "pd")
 VARIANT = "fastmri"
+WAVELET = "db4"
 OUTPUTS = {
     "index.html": "all of it on one page",
     "brain.png": "the measured head: images and error maps",
