@@ -12,9 +12,11 @@ import pytest
 import jaxrecon
 from jaxrecon.cli import main
 from jaxrecon.cli.main import COMMANDS, RENAMED
+from jaxrecon.experiment import load_experiment
 from jaxrecon.experiment.catalog import CATALOG
+from jaxrecon.models import build
 from jaxrecon.strategies.configs import STRATEGIES
-from jaxrecon.training.optimizers import OPTIMIZERS
+from jaxrecon.training.optimizers import OPTIMIZERS, Course
 
 PACKAGE = Path(jaxrecon.__file__).parent
 ROOT = PACKAGE.parent
@@ -134,3 +136,13 @@ def test_a_reader_may_leave(words):
     with os.fdopen(writer, "w") as closed:
         done = subprocess.run([sys.executable, "-c", code, *words], stdout=closed, stderr=subprocess.PIPE, text=True)
     assert done.stderr == "" and done.returncode == 141
+
+
+def test_the_experiment_of_the_page(tmp_path):
+    page = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "my_experiment.py").write_text(
+        re.search(r"`my_experiment.py`:\n\n```python\n(.*?)```", page, re.DOTALL)[1]
+    )
+    for small, n_steps in ((True, 4), (False, 10)):
+        found = load_experiment(tmp_path / "my_experiment.py", small=small)
+        assert build(found.model).n_steps == n_steps and found.optimizer.build(Course(found.n_updates))
