@@ -13,9 +13,11 @@ if TYPE_CHECKING:
         data,
         experiment,
         fourier,
+        losses,
         metrics,
         models,
         operators,
+        plots,
         recon,
         sampling,
         strategies,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from .models import run
     from .problem import Problem, Target
     from .recon import evaluate, load_network, reconstruct
-    from .training import losses
 
 __all__ = [
     "DataError",
@@ -46,6 +47,7 @@ __all__ = [
     "metrics",
     "models",
     "operators",
+    "plots",
     "recon",
     "reconstruct",
     "run",
@@ -64,7 +66,6 @@ _HOMES = {
     "UserError": "checks",
     "evaluate": "recon",
     "load_network": "recon",
-    "losses": "training",
     "reconstruct": "recon",
     "run": "models",
     "train": "experiment",

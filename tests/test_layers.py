@@ -8,7 +8,7 @@ import jaxrecon
 ROOT = Path(jaxrecon.__file__).parent
 ORDER = [
     *("typing", "struct", "host", "checks", "files", "trees", "fourier", "complex_ops"),
-    *("operators", "problem", "sampling", "nn", "classical", "coils", "metrics", "plots"),
+    *("operators", "problem", "sampling", "nn", "classical", "coils", "metrics", "losses", "plots"),
     *("models", "strategies", "data", "training", "weights", "experiment", "recon", "cli", "__main__"),
 ]
 """Folders and files of the package, the lowest first: each may import those before it."""

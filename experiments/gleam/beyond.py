@@ -24,11 +24,11 @@ from gleam_settings import pgd_mridata
 from jaxrecon.data.pipeline import batches
 from jaxrecon.experiment import Every, Experiment, find_data, make_update, preparation
 from jaxrecon.files import atomic
+from jaxrecon.losses import LOSSES
 from jaxrecon.models import batched, build
 from jaxrecon.models import run as run_model
 from jaxrecon.strategies import Checkpointed, Gleam
 from jaxrecon.training import evaluation_params, fit
-from jaxrecon.training.losses import LOSSES
 from jaxrecon.training.optimizers import GleamAdam
 
 

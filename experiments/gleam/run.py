@@ -32,6 +32,7 @@ from jaxrecon.classical import zero_filled
 from jaxrecon.data import GLEAM_SPLIT
 from jaxrecon.data.pipeline import Labelled, batches, labelled
 from jaxrecon.experiment import Experiment, find_data, load_experiment, preparation, train
+from jaxrecon.losses import LOSSES
 from jaxrecon.metrics import summarize
 from jaxrecon.models import abstract_params, batched, build
 from jaxrecon.models import run as run_model
@@ -39,7 +40,6 @@ from jaxrecon.problem import Problem
 from jaxrecon.strategies import checkpointed, end_to_end, gleam, invertible
 from jaxrecon.training import evaluate, load_params, read_log
 from jaxrecon.training.evaluate import Labelled as LabelledExample
-from jaxrecon.training.losses import LOSSES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import rows
@@ -184,7 +184,7 @@ def times_of_strategies(options: argparse.Namespace, *, rounds: int = 7) -> dict
             functions["forward"] = jax.jit(lambda p, x, t, m=model, f=loss: f(run_model(m, p, x), t))
         strategy = gleam(model.n_steps) if label == "gleam" else strategies[label]()
         grad_fn = strategy(model, loss)
-        functions[label] = jax.jit(lambda p, x, t, g=grad_fn: optax.global_norm(g(p, x, t)[1]))
+        functions[label] = jax.jit(lambda p, x, t, g=grad_fn: optax.tree.norm(g(p, x, t)[1]))
     for n in range(rounds + 1):
         for label, function in functions.items():
             started = time.perf_counter()

@@ -71,7 +71,7 @@ loss = jr.losses.complex_l1
 # %% The same numbers, where they must be equal
 def relative_difference(a, b):
     """||a - b|| / ||b|| over all weights."""
-    return float(optax.global_norm(jax.tree.map(jnp.subtract, a, b)) / optax.global_norm(b))
+    return float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b)) / optax.tree.norm(b))
 
 
 grad_fns = {name: jax.jit(strategy(model, loss)) for name, strategy in strategies.items()}

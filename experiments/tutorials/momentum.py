@@ -1,7 +1,7 @@
 """A network of your own in a file of your own: all that the commands need. The tutorial own_model.py looks into it.
 
     jaxrecon train experiments/tutorials/momentum.py --data simulated --out runs/momentum
-    jaxrecon memory experiments/tutorials/momentum.py --size 96 80 --coils 4
+    jaxrecon memory experiments/tutorials/momentum.py --shape 96 80 --n-coils 4
     jaxrecon recon scan.h5 --checkpoint runs/momentum --experiment experiments/tutorials/momentum.py --out recon.h5
 
 The network is gradient descent with momentum and a small learned correction, none of which the library knows:

@@ -13,6 +13,8 @@ from rich.table import Table
 from ..checks import UserError
 
 T = TypeVar("T")
+FIGURE = "_figure.png"
+"""How the names of figures beside results end."""
 
 
 def say(text: str = "") -> None:
@@ -37,8 +39,8 @@ def choices(title: str, rows: Iterable[tuple[str, str, str]]) -> None:
     show(table)
 
 
-def check_output(path: Path, *, suffixes: Sequence[str], overwrite: bool) -> None:
-    """Raise before the work where the result could not be written after it."""
+def check_output(path: Path, *, suffixes: Sequence[str], overwrite: bool, source: Path | None = None) -> None:
+    """Raise before the work where the result could not be written after it, or would replace what it is made from."""
     if not path.name.lower().endswith(tuple(suffixes)):
         raise UserError(f"cannot write {path}: the suffix must be one of {', '.join(suffixes)}")
     if not path.parent.is_dir():
@@ -47,6 +49,8 @@ def check_output(path: Path, *, suffixes: Sequence[str], overwrite: bool) -> Non
         raise PermissionError(f"cannot write {path}: the folder {path.parent} is not writable")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UserError(f"cannot write {path}: it is the file that is read")
     pair = [path, path.with_suffix(".hdr")] if path.suffix == ".cfl" else [path]
     for written in pair:
         if written.exists() and not overwrite:
@@ -57,6 +61,22 @@ def stem(path: Path, suffixes: Sequence[str]) -> str:
     """The name without its suffix, of the known ones the longest: "a.nii.gz" -> "a"."""
     found = max((s for s in suffixes if path.name.lower().endswith(s)), key=len, default="")
     return path.name[: len(path.name) - len(found)]
+
+
+def check_figure(out: Path, suffixes: Sequence[str], *, overwrite: bool) -> Path:
+    """Where the figure beside a result is written: recon.h5 -> recon_figure.png.
+
+    Raises:
+      ValueError: the result itself has the name of a figure, which that of another result would replace.
+    """
+    if out.name.lower().endswith(FIGURE):
+        other = out.name[: -len(FIGURE)]
+        raise UserError(
+            f"cannot write {out}: that is the name of the figure of {other}.h5 and its like: choose another"
+        )
+    figure = out.with_name(stem(out, suffixes) + FIGURE)
+    check_output(figure, suffixes=(".png",), overwrite=overwrite)
+    return figure
 
 
 def chosen_slices(text: str | None, n_slices: int) -> range:
@@ -72,9 +92,11 @@ def chosen_slices(text: str | None, n_slices: int) -> range:
         start = int(first) if first or not colon else 0
         stop = (int(last) if last else n_slices) if colon else start + 1
     except ValueError:
-        start, stop = -1, -1
-    if not 0 <= start < stop <= n_slices:
-        raise UserError(f"--slices {text}: expected one slice as 5, or a range as 3:7, within 0 and {n_slices}")
+        raise UserError(f"--slices {text}: expected one slice as 5, or a range as 3:7") from None
+    if not 0 <= start < n_slices or stop > n_slices:
+        raise UserError(f"--slices {text}: expected slices of 0 to {n_slices - 1}; a range ends before its last number")
+    if start >= stop:
+        raise UserError(f"--slices {text} holds no slice: a range ends before its last number, 3:7 is 3 to 6")
     return range(start, stop)
 
 

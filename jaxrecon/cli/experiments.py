@@ -3,13 +3,14 @@
 import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 
 from ..checks import UserError
 from ..experiment.as_json import OWN, check_types, kind_of
-from ..experiment.catalog import CATALOG, entry
+from ..experiment.catalog import CATALOG
 from ..experiment.experiment import Experiment, load_experiment
 from ..models import build
 from ..strategies.configs import STRATEGIES, modules_of
@@ -49,7 +50,7 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         experiment = load_experiment(file, small=small)
         check_types(experiment, where=file)
     elif model:
-        experiment = entry(model).small_preset if small else entry(model).preset
+        experiment = CATALOG[model].small_preset if small else CATALOG[model].preset
     else:
         experiment = NO_EXPERIMENT
     if strategy is not None:
@@ -57,7 +58,7 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     if optimizer is not None:
         experiment = dataclasses.replace(experiment, optimizer=_named(optimizer, "optimizer", OPTIMIZERS))
     default: Any = options
-    return tyro.cli(
+    read: Any = tyro.cli(
         options,
         prog=f"jaxrecon {name}",
         description=inspect.getdoc(options),
@@ -65,6 +66,12 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         default=default(experiment=experiment),
         config=(tyro.conf.AvoidSubcommands,),
     )
+    # the place of the configuration file takes any word, such as a second value of the option before it
+    if read.config is not None and (file is None or read.config != Path(file)):
+        raise UserError(f"'{read.config}' belongs to no option, and is no configuration file, whose name ends in .py")
+    if file and read.config is None:
+        raise UserError(f"{file} is taken for the value of an option: put the configuration file first")
+    return read
 
 
 def _word(args, option):

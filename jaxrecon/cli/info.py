@@ -9,16 +9,11 @@ import numpy as np
 import tyro
 
 from ..checks import UserError
-from ..classical.methods import METHODS
-from ..coils.estimate import SMALLEST_CALIBRATION
-from ..data.center import warn_off_center
-from ..data.geometry import crop_in_words, voxel_size
-from ..data.masks import acquired_mask, acquired_part, fully_sampled, holds_mask_alone, read_mask, whole_readout
-from ..sampling.pattern import Pattern, pattern
 from .common import choices, say
 
 if TYPE_CHECKING:
     from ..data import Header, Scan
+    from ..sampling.pattern import Pattern
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +56,7 @@ def describe(path: Path, *, axes: str | None = None) -> list[tuple[str, str]]:
     """
     from ..checks import DataError
     from ..data import open
+    from ..data.masks import holds_mask_alone, read_mask
 
     try:
         scan = open(path, axes=axes)
@@ -82,6 +78,8 @@ def describe(path: Path, *, axes: str | None = None) -> list[tuple[str, str]]:
 
 
 def _describe_mask(mask, path):
+    from ..sampling.pattern import pattern
+
     if not mask.any():
         return [
             ("format", "sampling mask"),
@@ -98,6 +96,8 @@ def _describe_mask(mask, path):
 
 
 def _describe_header(header: "Header"):
+    from ..data.geometry import crop_in_words, voxel_size
+
     rows = [("format", header.format), ("contents", "k-space" if header.has_kspace else "images")]
     frames = f", {header.n_frames} frames of {header.n_slices // header.n_frames}" if header.n_frames > 1 else ""
     rows.append(("slices", f"{header.n_slices}{frames}"))
@@ -144,6 +144,10 @@ def _describe_images(scan: "Scan", path):
 
 
 def _describe_kspace(scan: "Scan", path, said):
+    from ..data.center import warn_off_center
+    from ..data.masks import acquired_mask, acquired_part, fully_sampled, whole_readout
+    from ..sampling.pattern import pattern
+
     header = scan.header
     if len(header.shape) == 1:
         return [
@@ -176,14 +180,17 @@ def _describe_kspace(scan: "Scan", path, said):
     return rows + _uses(header, found, shlex.quote(str(path)) + (f" --axes {said}" if said else ""))
 
 
-def _acceleration(pattern: Pattern, acquired, header: "Header"):
+def _acceleration(pattern: "Pattern", acquired, header: "Header"):
     text = f"{pattern.acceleration:.3f} measured"
     if header.padding is not None:
         text += f", {acquired.size / acquired.sum():.3f} within the acquired columns"
     return text + (f"; the file says {header.acceleration:g}" if header.acceleration else "")
 
 
-def _uses(header: "Header", pattern: Pattern, file: str):
+def _uses(header: "Header", pattern: "Pattern", file: str):
+    from ..classical.methods import METHODS
+    from ..coils.estimate import SMALLEST_CALIBRATION
+
     methods = ", ".join(METHODS)
     if header.n_coils == 1:
         methods += "; one coil needs no maps"
@@ -194,7 +201,7 @@ def _uses(header: "Header", pattern: Pattern, file: str):
     elif pattern.square >= SMALLEST_CALIBRATION:
         methods += "; maps estimated from the center"
     else:
-        methods = f"rss; with --maps FILE also {methods}: there is no center to estimate maps from"
+        methods = f"rss; by jaxrecon recon --maps FILE also {methods}: there is no center to estimate maps from"
     uses = [("methods", methods), ("can be used", f"jaxrecon recon {file} --out recon.h5")]
     if pattern.acceleration < 1.5:
         uses.append(("", f"jaxrecon recon {file} --undersample random --acceleration 4 --out recon.h5"))

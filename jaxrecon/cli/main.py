@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,13 +36,32 @@ First steps:
   jaxrecon recon scan.h5 --out recon.h5     an image from it"""
 
 
+RENAMED = {
+    "memory": {"--size": "--shape", "--coils": "--n-coils"},
+    "simulate": {"--n-slices": "--slices"},
+}
+"""Command -> option of the past -> the one that has its place."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
+    """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C, 141 nobody reads on.
 
     Files and options are to blame where the system refuses a file or this package an input (`UserError`). A mistake in this
     package is raised, with its traceback (exit code 1); so is a ValueError of NumPy or JAX, even in a line of this package.
     """
-    name, *rest = list(sys.argv[1:] if argv is None else argv) or [""]
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv) or [""])
+        finally:
+            sys.stdout.flush()  # here a reader that has left, as head does, can still be caught
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(words: list[str]) -> int:
+    """`main` without the end of its output."""
+    name, *rest = words
     if name in ("", "-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         print(HELP.format(commands="\n".join(f"  {c:<{width}}  {text}" for c, text in COMMANDS.items())))
@@ -63,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from ..checks import UserError
 
-        if not isinstance(error, UserError | OSError):
+        if isinstance(error, BrokenPipeError) or not isinstance(error, UserError | OSError):
             raise
         return _refuse(str(error) or type(error).__name__)
     return 0
@@ -90,6 +110,12 @@ def _short_warnings() -> Iterator[None]:
 
 def _options(module, name, args):
     """The options of a command; leaves with exit code 0 after --help, 2 after a wrong option."""
+    from ..checks import UserError
+
+    for word in args:
+        option = word.partition("=")[0].replace("_", "-")
+        if option in RENAMED.get(name, {}):
+            raise UserError(f"{option} is called {RENAMED[name][option]}")
     if hasattr(module, "parse"):
         return module.parse(args)
     import tyro

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -22,13 +22,14 @@ class Options:
     """Tell the memory of a training step under every strategy before it is run: compiled for this device, not computed.
 
     The table has the temporaries, in which strategies differ, how many times larger those of a Python loop from end to
-    end are, and all bytes with weights, optimizer and data. With --limit the exit code is 2 where the experiment's own
+    end are, and all bytes with weights, optimizer and data, of 320 x 256 and 8 coils unless the experiment, --shape and
+    --n-coils say others. With --limit the exit code is 2 where the experiment's own
     strategy does not fit, and those that do are named.
 
     Examples:
-      jaxrecon memory --model pgd --shape 320 256 --coils 8
+      jaxrecon memory --model pgd --shape 320 256 --n-coils 8
       jaxrecon memory --model modl-gleam --batch-size 4 --strategy gleam --limit 12GiB
-      jaxrecon memory --model pgd-cine --size 200 200 --frames 20
+      jaxrecon memory --model pgd-cine --shape 200 200 --frames 20
       jaxrecon memory my_experiment.py --batch-size 4 --limit 80GiB
     """
 
@@ -42,10 +43,6 @@ class Options:
     """The strategy that --limit is for, in place of the experiment's own; its numbers are options below."""
     optimizer: experiments.OptimizerName | None = None
     """The optimizer, in place of the experiment's own, with its published numbers, which are options below."""
-    size: tuple[int, int] = (320, 256)
-    """Matrix y x of the data, where the experiment does not fix it (--shape)."""
-    coils: int = 8
-    """Receive coils of the data, where the experiment does not fix it (--n-coils)."""
     frames: int = 20
     """Frames of the data, for networks of frames: they see the whole of a time series."""
     limit: str | None = None
@@ -66,20 +63,19 @@ def run(options: Options) -> None:
     from ..models import build
     from ..training import carry_bytes, format_memory
 
-    data: Any = {"size": options.size, "coils": options.coils, "frames": options.frames}
-    problem, _ = abstract_batch(experiment, **data)
+    problem, _ = abstract_batch(experiment, frames=options.frames)
     network, own = experiments.describe(experiment)
     size = experiments.describe_size(experiment, problem.kspace.shape[1:])
     rows = [
         ("network", network, "--model.*"),
-        ("batch", f"{experiment.batch_size} of {size}", "--batch-size, --size, --coils, --frames"),
+        ("batch", f"{experiment.batch_size} of {size}", "--batch-size, --shape, --n-coils, --frames"),
         ("carry", _carry(carry_bytes(build(experiment.model), problem)), "--model.*"),
         ("strategy", own, "--strategy, --strategy.*"),
         ("optimizer", experiments.describe_optimizer(experiment), "--optimizer, --optimizer.*"),
     ]
     choices("memory of a training step", rows)
     experiments.warn_of_modules(experiment)
-    report = memory(experiment, **data)
+    report = memory(experiment, frames=options.frames)
     say(format_memory(report))
     check_fits(report, own, limit)
     if limit is not None:

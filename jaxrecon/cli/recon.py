@@ -13,7 +13,7 @@ from ..classical.methods import METHODS
 from ..classical.scale import Rule
 from ..coils.espirit import CROP
 from ..sampling.named import center_of, draw, names
-from .common import check_output, choices, chosen_slices, literal, progress, say, stem
+from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
 
 if TYPE_CHECKING:
     from ..data import Parts, Scan
@@ -36,7 +36,7 @@ class Options:
       jaxrecon recon brain.cfl --method cg-sense --out recon.nii.gz
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5
       jaxrecon recon scan.h5 --checkpoint runs/own --experiment my_experiment.py --out recon.h5
-      jaxrecon recon scan.h5 --slices 10:15 --lam 0.002 --iterations 60 --out recon.npy
+      jaxrecon recon scan.h5 --slices 10:15 --lam 0.006 --iterations 60 --out recon.npy   (smoother)
       jaxrecon recon full.h5 --undersample poisson --acceleration 6 --out try.png
       jaxrecon recon scan.npy --maps maps.npy --mask mask.npy --out recon.cfl
     """
@@ -57,7 +57,8 @@ class Options:
     experiment: Path | None = None
     """The configuration file that --checkpoint was trained with, where its network is one of your own."""
     lam: float | None = None
-    """Weight of the regularization, in units of --scale: smaller is sharper and noisier."""
+    """Weight of the regularization, in units of --scale: smaller is sharper and noisier. Default: the method's, where to
+    begin; jaxrecon.recon.find_lam finds it on slices whose images are known."""
     iterations: int | None = None
     """Iterations of the solver."""
     wavelet: str | None = None
@@ -96,10 +97,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Reconstruct slice by slice; write everything or nothing."""
-    figure = options.out.with_name(stem(options.out, SUFFIXES) + "_figure.png") if options.figure else None
-    check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite)
-    if figure:
-        check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
+    check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite, source=options.file)
+    figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
     if options.undersample and options.mask:
         raise UserError("--mask and --undersample both choose the samples: give one of them")
     if options.checkpoint and options.method != Options.method:

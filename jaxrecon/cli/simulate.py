@@ -13,7 +13,7 @@ from .. import host
 from ..checks import UserError
 from ..sampling.named import draw, names
 from ..sampling.pattern import pattern
-from .common import check_output, choices, chosen_slices, literal, progress, say, stem
+from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -27,7 +27,7 @@ class Options:
 
     Examples:
       jaxrecon simulate --out sim.h5
-      jaxrecon simulate phantom --n-slices 8 --contrast flair --snr 20 --mask equispaced -R 4 --out sim.h5
+      jaxrecon simulate phantom --slices 8 --contrast flair --snr 20 --mask equispaced -R 4 --out sim.h5
       jaxrecon simulate anatomy.nii.gz --coils 8 --mask poisson --acceleration 8 --out sim.h5
       jaxrecon recon sim.h5 --out recon.h5 && jaxrecon evaluate recon.h5 --target sim.h5
     """
@@ -40,10 +40,9 @@ class Options:
     """Receive coils."""
     shape: tuple[int, int] | None = None
     """Matrix y x. Default: 256 256, or the size of the images."""
-    n_slices: int = 3
-    """Slices of the phantom, one subject, from the basal ganglia upwards."""
     slices: str | None = None
-    """Slices of the file: one as 5, or a range as 3:7. Default: all."""
+    """Of the phantom how many, of one subject, from the basal ganglia upwards; default 3. Of a file which: one as 5, or a
+    range as 3:7; default all."""
     contrast: Literal["t1", "t2", "pd", "flair"] = "t1"
     """Contrast of the phantom; images have their own."""
     snr: float = 30.0
@@ -73,10 +72,9 @@ class Measured(NamedTuple):
 
 def run(options: Options) -> None:
     """Simulate slice by slice, undersample, write."""
-    figure = options.out.with_name(stem(options.out, SUFFIXES) + "_figure.png") if options.figure else None
-    check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite)
-    if figure:
-        check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
+    source = None if options.anatomy == "phantom" else Path(options.anatomy)
+    check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite, source=source)
+    figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
     if not options.snr > 0:
         raise UserError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
     with progress("simulating ") as track:
@@ -91,7 +89,7 @@ def run(options: Options) -> None:
     what = f"phantom, {options.contrast}" if options.anatomy == "phantom" else options.anatomy
     chosen = f"{options.mask or 'none'}: {found.kind}, R = {found.acceleration:.2f}, center {found.center}"
     rows = [
-        ("k-space", "slices {}, coils {}, {} x {}".format(*kspace.shape), "--n-slices, --slices, --coils, --shape"),
+        ("k-space", "slices {}, coils {}, {} x {}".format(*kspace.shape), "--slices, --coils, --shape"),
         ("mask", chosen, "--mask, --acceleration, --acs"),
         ("SNR", f"{options.snr:g} (mean magnitude over standard deviation of the noise)", "--snr"),
         ("seed", str(options.seed), "--seed"),
@@ -106,10 +104,11 @@ def _phantom(options: Options, track):
 
     from ..data.simulate import CONTRASTS, simulate
 
-    if options.n_slices < 1 or options.slices:
-        raise UserError("the phantom has no file to take --slices from: say --n-slices, 1 or more")
+    text = "3" if options.slices is None else options.slices
+    if not text.isdecimal() or (n_slices := int(text)) < 1:
+        raise UserError(f"--slices {text}: of the phantom it is how many, 1 or more")
     key = jax.random.key(options.seed)
-    for position in track(np.linspace(0.2, 0.6, options.n_slices) if options.n_slices > 1 else np.array([0.2])):
+    for position in track(np.linspace(0.2, 0.6, n_slices) if n_slices > 1 else np.array([0.2])):
         part = simulate(
             key,
             shape=options.shape or (256, 256),

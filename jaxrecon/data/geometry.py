@@ -77,6 +77,10 @@ def crop_to_recon_size(
     return crop_to_target(image, (min(size[0], image.shape[-2]), size[1]), rounding=rounding)
 
 
+LARGEST_SIDE = 8192
+"""No scanner reconstructs more pixels a side: a header that names more is damaged, and would take all of the memory."""
+
+
 def interpolated(image: Inexact[np.ndarray, "*batch y x"], header: Header) -> Inexact[np.ndarray, "*batch h w"]:
     """An image of the reconstruction's field of view on the matrix that the header names for it, by zero-filling its k-space.
 
@@ -106,6 +110,10 @@ def _plane_matrix(header: Header) -> tuple[int, int]:
     size = matrix[1:] if header.slice_axes[-2:] == ("ky", "kz") else matrix[:2]
     if 0 in size:
         raise UserError(f"to interpolate images, expected a reconstruction matrix without 0, found {matrix}")
+    if max(size) > LARGEST_SIDE:
+        raise UserError(
+            f"to interpolate images, expected a reconstruction matrix of at most {LARGEST_SIDE} a side, found {matrix}"
+        )
     return size[0], size[1]
 
 

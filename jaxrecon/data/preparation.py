@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import struct
 from ..checks import UserError
 from ..host import coil_images, combine, crop_or_pad, fftc, ifftc, rss
 from ..metrics import crop_to_target
@@ -217,6 +218,8 @@ class Preparation:
     acs: Callable[[Slice, np.ndarray], np.ndarray | None] | None = None
     maps: bool = True
     keys: bool = False
+
+    __repr__ = struct.shapes_repr
 
 
 def prepare(part: Slice, how: Preparation, rng: np.random.Generator) -> Example:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Inexact, Int
 
+from .. import struct
 from ..checks import DataError, UserError, check_finite
 from ..host import fftc, ifftc
 from .windows import neighbours, stack_kspace, stack_masks
@@ -51,6 +52,8 @@ class Slice:
     n_frames: int = 1
     counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     file: str = ""
+
+    __repr__ = struct.shapes_repr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Header:
     has_calibration: bool = False
     has_volume: bool = False
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    __repr__ = struct.shapes_repr
 
     def counter(self, index: int) -> dict[str, int]:
         """What slice `index` is of, by name."""

@@ -88,7 +88,14 @@ def small(experiment: Experiment, model: ModelConfig) -> Experiment:
     )
 
 
-def catalog(*entries: Entry) -> dict[str, Entry]:
+class Catalog(dict[str, Entry]):
+    """Name -> entry; of a name that there is not, the error lists those that there are."""
+
+    def __missing__(self, name: str) -> Entry:
+        raise UserError(f"there is no network '{name}'; there are {', '.join(self)}")
+
+
+def catalog(*entries: Entry) -> Catalog:
     """Entries by their names.
 
     Raises:
@@ -98,7 +105,7 @@ def catalog(*entries: Entry) -> dict[str, Entry]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"two entries of the catalogue are called {', '.join(twice)}: each network needs its own name")
-    return dict(zip(names, entries, strict=True))
+    return Catalog(zip(names, entries, strict=True))
 
 
 def _deep_jsense(model: ModelConfig) -> Experiment:
@@ -227,17 +234,6 @@ CATALOG = catalog(
     ),
 )
 """Name -> entry."""
-
-
-def entry(name: str) -> Entry:
-    """The entry of a name.
-
-    Raises:
-      ValueError: there is none; those that there are, are listed.
-    """
-    if name not in CATALOG:
-        raise UserError(f"there is no network '{name}'; there are {', '.join(CATALOG)}")
-    return CATALOG[name]
 
 
 def entry_of(config: ModelConfig) -> Entry | None:

@@ -18,11 +18,11 @@ from jax.sharding import Mesh
 from ..checks import UserError
 from ..coils.espirit import CROP
 from ..data.recipes import SCALES, TARGETS
+from ..losses import LOSSES
 from ..models import ModelConfig, Unrolled, batched, build, with_untrained
 from ..strategies.configs import EndToEnd, StrategyConfig
 from ..strategies.update import Update
 from ..training.fit import Every
-from ..training.losses import LOSSES
 from ..training.optimizers import Adam, Course, OptimizerConfig
 from .old_forms import OldForm, old_form
 

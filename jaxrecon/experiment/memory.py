@@ -8,28 +8,27 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import UserError
+from ..losses import LOSSES
 from ..models import Unrolled, build
 from ..problem import Problem, Target
 from ..sampling.named import names
 from ..strategies import Strategy, UpdateStrategy
 from ..strategies.configs import Gleam, GleamShared, modules_of
 from ..training import memory_report, standard_strategies
-from ..training.losses import LOSSES
 from ..training.memory import Row
 from ..training.optimizers import Course
 from .experiment import Experiment, trained_network
 from .preparation import preparation
 
+SHAPE, N_COILS = (320, 256), 8
+"""Matrix (y, x) and receive coils of the data, where the experiment does not fix them."""
 
-def memory(
-    experiment: Experiment, *, size: tuple[int, int] = (320, 256), coils: int = 8, frames: int = 20
-) -> list[Row]:
+
+def memory(experiment: Experiment, *, frames: int = 20) -> list[Row]:
     """Tell the memory of a training step under every strategy before it is run: compiled for this device, not computed.
 
     Args:
-      experiment: the network, its optimizer, loss and batch.
-      size: (y, x) of the data, where the experiment does not fix it (`shape`).
-      coils: receive coils of the data, where the experiment does not fix them (`n_coils`).
+      experiment: the network, its optimizer, loss and batch, of `data.shape` and `data.n_coils`, or else of SHAPE and N_COILS.
       frames: frames of the data, for networks of frames: they see the whole of a time series.
 
     Returns:
@@ -40,11 +39,12 @@ def memory(
 
     Example:
       >>> tiny = jr.models.UNetConfig(features=2, pools=1)
-      >>> rows = jr.experiment.memory(jr.Experiment(tiny, loss="l1"), size=(16, 16), coils=2)
+      >>> data = jr.experiment.DataConfig(shape=(16, 16), n_coils=2)
+      >>> rows = jr.experiment.memory(jr.Experiment(tiny, loss="l1", data=data))
       >>> [row.name for row in rows if row.memory is not None][:3]
       ['end_to_end, Python loop', 'end_to_end', 'checkpointed']
     """
-    problem, target = abstract_batch(experiment, size=size, coils=coils, frames=frames)
+    problem, target = abstract_batch(experiment, frames=frames)
     model = trained_network(experiment)
     tx = experiment.optimizer.build(Course(experiment.n_updates, updates_per_epoch=1))
     strategies, loss = every_strategy(experiment, model, tx), LOSSES[experiment.loss].function
@@ -97,25 +97,22 @@ def check_fits(report: Sequence[Row], own: str, limit: int | None = None) -> Non
     )
 
 
-def abstract_batch(
-    experiment: Experiment, *, size: tuple[int, int] = (320, 256), coils: int = 8, frames: int = 20
-) -> tuple[Problem, Target]:
+def abstract_batch(experiment: Experiment, *, frames: int = 20) -> tuple[Problem, Target]:
     """A batch of an experiment as shapes and types.
 
     Args:
-      experiment: the network, its mask and its batch.
-      size: (y, x) of the data, where the experiment does not fix it.
-      coils: receive coils of the data, where the experiment does not fix them.
+      experiment: the network, its mask and its batch, of `data.shape` and `data.n_coils`, or else of SHAPE and N_COILS.
       frames: frames of the data, for networks of frames.
 
     Raises:
       ValueError: masks and sizes that do not exist.
     """
     encoding, wants = preparation(experiment).encoding, build(experiment.model).wants
-    size, coils = experiment.data.shape or size, experiment.data.n_coils or coils
-    batch = experiment.batch_size
+    data, batch = experiment.data, experiment.batch_size
+    size = SHAPE if data.shape is None else data.shape
+    coils = N_COILS if data.n_coils is None else data.n_coils
     if min(*size, coils, batch, frames) < 1:
-        raise UserError("size, coils, frames and batch_size must be 1 or more")
+        raise UserError("shape, n_coils, frames and batch_size must be 1 or more")
     of_series = (frames,) if wants.input == "series" else ()
     adjacent = (wants.window,) if wants.input == "window" else ()
     of_frames = experiment.data.mask in names("frames")

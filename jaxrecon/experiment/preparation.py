@@ -22,10 +22,10 @@ from ..data.preparation import (
 )
 from ..data.recipes import SCALES, TARGETS
 from ..host import complete_width
+from ..losses import LOSSES
 from ..models import build
 from ..sampling import adjacent_frames
 from ..sampling.named import center_of, check_center, draw, names
-from ..training.losses import LOSSES
 from .experiment import Experiment
 
 MAPS_IN_MEMORY = 2**31

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from .. import struct
 from ..checks import UserError
 from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
@@ -108,6 +109,8 @@ class TrainingPlan:
     update: Update
     evaluate: Callable[[Params], Scores] | None
     key: Key
+
+    __repr__ = struct.shapes_repr
 
     @property
     def n_params(self) -> int:

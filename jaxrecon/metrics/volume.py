@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Inexact
 
+from .. import struct
 from ..checks import UserError, check_at_least, check_finite
 from ..typing import AnyArray
 from .hfen import hfen
@@ -39,6 +40,8 @@ class Evaluation:
     data_range: np.ndarray
     shape: tuple[int, ...]
     zero_slices: tuple[int, ...]
+
+    __repr__ = struct.shapes_repr
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for a JSON file; NaN and infinity, which JSON does not have, become None."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from .. import struct
 from ..checks import UserError, check_choices, check_sizes
 from ..problem import Problem
 from ..trees import check_frozen, is_named, leaf_name
@@ -105,6 +106,8 @@ class Unrolled:
     frozen: "Unrolled | None" = None
     untrained: tuple[str, ...] = ()
     n_batch: int = 0
+
+    __repr__ = struct.shapes_repr
 
 
 def unrolled(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
+from .. import struct
 from ..data import remove_oversampling
 from ..data.recipes import SCALES
 from ..experiment.as_json import OWN, from_json, kind_of
@@ -35,6 +36,8 @@ class Network:
     experiment: Experiment
     params: Params
     model: Unrolled
+
+    __repr__ = struct.shapes_repr
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
+from .. import struct
 from ..checks import UserError, checked_mask
 from ..coils.espirit import CROP
 from ..data import ArrayScan, Header, Scan
@@ -45,6 +46,8 @@ class Reconstructed:
     masks: list[Bool[np.ndarray, "..."]]
     scales: Inexact[np.ndarray, " slice"]
     settings: Settings
+
+    __repr__ = struct.shapes_repr
 
 
 def reconstruct(

@@ -24,7 +24,8 @@ class Settings:
 
     Attributes:
       method: name of the reconstruction, one of `jaxrecon.classical.methods.METHODS`; with a network it is not used.
-      lam: weight of the regularization, in units of the scale; None: the method's.
+      lam: weight of the regularization, in units of the scale; None: the method's, where to begin; `find_lam` finds that of
+        your data.
       n_iter: iterations; None: the method's.
       wavelet: an orthogonal wavelet of PyWavelets, for methods that have one; None: db4, or haar for small images.
       scale: rule of `classical.data_scale`; the result is given back in the units of the data.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 
-from .. import host
+from .. import host, struct
 from ..checks import UserError
 from ..classical import data_scale, scale_problem
 from ..classical.methods import METHODS
@@ -53,6 +53,8 @@ class SliceResult:
     mask: Bool[np.ndarray, "..."]
     part: Slice
     measured: Bool[np.ndarray, "..."]
+
+    __repr__ = struct.shapes_repr
 
 
 def parts_of(scan: Scan, settings: Settings) -> Parts:

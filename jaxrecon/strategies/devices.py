@@ -32,10 +32,10 @@ def module_mesh(n_devices: int | None = None, *, n_data: int = 1, devices: Seque
     n_devices = len(there) if n_devices is None else n_devices
     if n_devices > len(there):
         kind = there[0].platform if there else jax.default_backend()
-        raise UserError(
-            f"{n_devices} devices are asked for, but there are {len(there)} ({kind}). Ask for fewer, or start one "
-            "process on each host with the address of the first"
-        )
+        cure = "Ask for fewer, or start one process on each host with the address of the first"
+        if kind == "cpu":
+            cure += f"; XLA_FLAGS=--xla_force_host_platform_device_count={n_devices} in the environment makes as many of one CPU"
+        raise UserError(f"{n_devices} devices are asked for, but there are {len(there)} ({kind}). {cure}")
     if n_devices < 1 or n_data < 1 or n_devices % n_data:
         raise UserError(f"{n_data} data shards do not divide {n_devices} devices evenly")
     chosen = there[:n_devices]

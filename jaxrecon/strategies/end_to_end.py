@@ -13,7 +13,7 @@ from ..problem import Problem
 from .types import GradFn, Loss, Strategy, group_steps, refuse_absorb
 
 
-def end_to_end(*, loop: bool = False) -> Strategy:
+def end_to_end(*, loop: bool = False) -> "Strategy":
     """Reverse mode through all steps: activations of all steps are alive at the peak.
 
     Args:
@@ -31,7 +31,7 @@ def end_to_end(*, loop: bool = False) -> Strategy:
     return strategy
 
 
-def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
+def checkpointed(*, every: int = 1, policy: Callable | None = None) -> "Strategy":
     """Reverse mode that keeps one carry per `every` steps and computes the rest again: the same gradient in less memory.
 
     Args:
@@ -71,7 +71,7 @@ def checkpointed(*, every: int = 1, policy: Callable | None = None) -> Strategy:
     return strategy
 
 
-def deep_supervision(weights: Sequence[float], *, underneath: Strategy | None = None) -> Strategy:
+def deep_supervision(weights: Sequence[float], *, underneath: "Strategy | None" = None) -> "Strategy":
     """The weighted sum of the losses after every step: sum_i w_i loss(finish(carry_i), target).
 
     Args:

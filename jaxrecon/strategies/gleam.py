@@ -11,7 +11,7 @@ from .start import Differentiable, has_parameters, start_with_pullback
 from .types import GradFn, Loss, Strategy, group_steps
 
 
-def gleam(n_modules: int) -> Strategy:
+def gleam(n_modules: int) -> "Strategy":
     """Gradients of M local losses, each of its own module of N / M steps only.
 
     For m = 1..M:  x_m = module_m(stop_gradient(x_{m-1}));  g_m = d loss(finish(x_m), target) / d theta_m

@@ -24,7 +24,9 @@ from .update import (
 )
 
 
-def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> UpdateStrategy:
+def gleam_shared(
+    n_modules: int, tx: optax.GradientTransformation, *, ema_decay: float | None = None
+) -> "UpdateStrategy":
     """Greedy training of shared weights: M updates in each mini-batch, one after each module's local gradient.
 
     For m = 1..M:  x_m = f_theta(stop_gradient(x_{m-1})), N / M steps;  theta <- tx(theta, d loss(finish(x_m)) / d theta)
@@ -80,7 +82,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
                     first = [jnp.where(m == 0, g, f) for g, f in zip(gradients[1], first, strict=True)]
                 flags = nonfinite_flags(value, {"steps": g_steps})
                 steps = learn(own["steps"].update, steps, g_steps, never, ema_decay)
-                return (steps, carry, first), (value, optax.global_norm(g_steps) ** 2, flags)
+                return (steps, carry, first), (value, optax.tree.norm(g_steps) ** 2, flags)
 
             zeros = [jnp.zeros_like(leaf) for leaf in Differentiable((carry, context)).leaves] if learned_start else []
             start, steps = learners_of(state)
@@ -93,7 +95,7 @@ def gleam_shared(n_modules: int, tx: optax.GradientTransformation, *, ema_decay:
             nonfinite = nonfinite.at[1].set(nonfinite_flags(values[-1], {"start": g_start})[1])
             new = with_learners(state, start, steps, state.step + 1)
             new = keep_where(jnp.any(nonfinite), state, new)
-            norm = jnp.sqrt(jnp.sum(squares) + (optax.global_norm(g_start) ** 2 if learned_start else 0))
+            norm = jnp.sqrt(jnp.sum(squares) + (optax.tree.norm(g_start) ** 2 if learned_start else 0))
             metrics = {"loss": values[-1], "losses": values, "grad_norm": norm, "nonfinite": nonfinite}
             return new, metrics
 

@@ -10,7 +10,7 @@ from .start import Differentiable, has_parameters, start_with_pullback
 from .types import GradFn, Loss, Strategy, refuse_absorb
 
 
-def invertible(n_checkpoints: int | None = None) -> Strategy:
+def invertible(n_checkpoints: int | None = None) -> "Strategy":
     """Reverse mode that keeps the carries before the first n_checkpoints steps and rebuilds the others by `inverse`.
 
     For i = N-1 .. 0: x_i = checkpoint_i or inverse_i(x_{i+1}); run step i again from it; pull the cotangent back.

@@ -13,6 +13,7 @@ from jaxtyping import Array, Int
 from ..checks import UserError
 from ..models.unrolled import Carry, Unrolled
 from ..problem import Problem
+from ..struct import shapes_repr
 from ..typing import Key, Params
 from .freeze import freeze
 from .types import GradFn, Loss, Target
@@ -39,6 +40,8 @@ class TrainState:
     key: Key
     ema: Params | None = None
 
+    __repr__ = shapes_repr
+
 
 UpdateFn = Callable[[TrainState, Problem, Target], tuple[TrainState, Metrics]]
 """(state, problem, target) -> (state, metrics), over one batch."""
@@ -58,6 +61,8 @@ class Update:
     init: Callable[[Params, Key], TrainState]
     step: UpdateFn
     n_batches: int = 1
+
+    __repr__ = shapes_repr
 
     def __call__(self, state: TrainState, problem: Problem, target: Target) -> tuple[TrainState, Metrics]:
         """One training step, or n_batches of them.
@@ -157,7 +162,7 @@ def from_grad_fn(
         old = (state.step, state.params, state.opt_state, state.ema)
         new = (state.step + 1, params, opt_state, moving_average(state.ema, params, ema_decay))
         step, params, opt_state, ema = keep_where(jnp.any(nonfinite), old, new)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(gradients), "nonfinite": nonfinite, **aux}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(gradients), "nonfinite": nonfinite, **aux}
         return TrainState(step, params, opt_state, state.key, ema), metrics
 
     def init(params, key):

@@ -1,8 +1,9 @@
 """Training: one loop for all models, losses and optimizers of the source works, evaluation, checkpoints, memory."""
 
+from .. import losses
 from ..strategies.freeze import freeze
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, create_state, from_grad_fn
-from . import losses, optimizers
+from . import optimizers
 from .checkpoints import Checkpoints, RunFolder, load_config, load_params
 from .evaluate import Scores, evaluate, evaluator
 from .fit import Every, TrainingError, fit

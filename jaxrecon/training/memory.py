@@ -74,7 +74,7 @@ def compiled_memory(fn: Callable, *args: Any) -> Memory:
     return Memory(plan.temp_size_in_bytes, plan.argument_size_in_bytes, max(outputs, 0))
 
 
-def standard_strategies(model: Unrolled, *, n_modules: int | None = None) -> dict[str, Strategy]:
+def standard_strategies(model: Unrolled, *, n_modules: int | None = None) -> "dict[str, Strategy]":
     """The strategies that any model can be asked for; the first, the baseline, is a loop as most would write it.
 
     Args:
@@ -95,12 +95,12 @@ def standard_strategies(model: Unrolled, *, n_modules: int | None = None) -> dic
 
 def memory_report(
     model: Unrolled,
-    loss: Loss,
+    loss: "Loss",
     tx: optax.GradientTransformation,
     problem: Problem,
     target: Target,
     *,
-    strategies: Mapping[str, Strategy | UpdateStrategy] | None = None,
+    strategies: "Mapping[str, Strategy | UpdateStrategy] | None" = None,
 ) -> list[Row]:
     """Memory of one training step under every strategy, compile only: the whole step with optimizer and donation.
 
@@ -129,8 +129,8 @@ def memory_report(
             )
             state = jax.eval_shape(update.init, params, key)
             rows.append(Row(name, compiled_memory(update, state, problem, target)))
-        except ValueError as error:
-            # strategies refuse models by a ValueError that says why
+        except UserError as error:
+            # strategies refuse models by an error that says why; any other is a fault, and not for this table
             rows.append(Row(name, None, str(error)))
     return rows
 

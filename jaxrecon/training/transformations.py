@@ -34,7 +34,7 @@ def clip_each_by_norm(max_norm: float) -> optax.GradientTransformation:
     """Each leaf by itself scaled to a norm of at most max_norm: g min(1, max_norm / ||g||)."""
 
     def clip(g):
-        norm = optax.global_norm(g)
+        norm = optax.tree.norm(g)
         return g * (max_norm / jnp.maximum(norm, max_norm)).astype(g.dtype)
 
     return optax.stateless(lambda updates, params: jax.tree.map(clip, updates))

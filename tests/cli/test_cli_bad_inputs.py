@@ -162,7 +162,9 @@ def save(path, array):
         (lambda p: ["--wavelet", "db20"], ["wavelet db20", "too long", "40 x 33"]),
         (lambda p: ["--lam", "-1"], ["lam", "-1"]),
         (lambda p: ["--iterations", "0"], ["iterations", "0"]),
-        (lambda p: ["--slices", "1"], ["--slices 1", "0 and 1"]),
+        (lambda p: ["--slices", "1"], ["--slices 1", "slices of 0 to 0"]),
+        (lambda p: ["--slices", "0:0"], ["--slices 0:0 holds no slice", "3:7 is 3 to 6"]),
+        (lambda p: ["--slices", "a:b"], ["--slices a:b", "a range as 3:7"]),
         (lambda p: ["--undersample", "poisson", "-R", "500"], ["acceleration"]),
         (
             lambda p: ["--undersample", "random", "--acs", "2", "--maps", "espirit"],
@@ -183,10 +185,13 @@ def test_bad_outputs(scan, tmp_path, capsys):
     """Found before anything is computed."""
     (tmp_path / "r_figure.png").write_text("old figure")
     (tmp_path / "other.hdr").write_text("old header")
+    (tmp_path / "try.npy").write_text("old image")
     for out, words in [
         ("r.tiff", ["r.tiff", ".nii.gz"]),
         ("none/r.npy", ["r.npy", "does not exist"]),
-        ("scan.npy", ["scan.npy", "exists", "--overwrite"]),
+        ("scan.npy", ["scan.npy", "the file that is read"]),
+        ("other_figure.png", ["other_figure.png", "the figure of other.h5"]),
+        ("try.npy", ["try.npy", "exists", "--overwrite"]),
         ("scan.npy/r.npy", ["r.npy", "does not exist"]),
         ("r.npy", ["r_figure.png", "exists"]),
         ("other.cfl", ["other.hdr", "exists"]),
@@ -195,7 +200,7 @@ def test_bad_outputs(scan, tmp_path, capsys):
         captured = capsys.readouterr()
         assert all(word in captured.err for word in words), captured.err
         assert captured.err.count("\n") == 1 and not captured.out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.hdr", "r_figure.png", "scan.npy"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.hdr", "r_figure.png", "scan.npy", "try.npy"]
     assert (tmp_path / "r_figure.png").read_text() == "old figure"
 
 

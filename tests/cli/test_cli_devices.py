@@ -89,6 +89,7 @@ def test_a_host_that_never_joins(command, tmp_path, process):
     ("options", "message"),
     [
         (["--strategy", "p_gleam", "--devices", "99"], "99 devices are asked for, but there are"),
+        (["--devices", "99"], "XLA_FLAGS=--xla_force_host_platform_device_count=99"),
         (["--strategy", "p_gleam", "--data-shards", "2"], "2 data shards do not divide"),
         (["--strategy", "p_gleam", "--strategy.n-modules", "3"], "3 modules do not divide the model's 2 steps"),
         (["--strategy", "p_gleam", "--strategy.n-batches", "3"], "4 updates to go are no multiple of the 3"),

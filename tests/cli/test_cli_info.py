@@ -62,7 +62,7 @@ def test_undersampled(tmp_path, capsys):
     mask[SHAPE[1] // 2] = False
     write_fastmri(tmp_path / "gap.h5", (kspace * mask)[None], mask=mask.astype(np.float32))
     _, rows, _ = info(capsys, tmp_path / "gap.h5")
-    assert rows["methods"].startswith("rss; with --maps FILE")
+    assert rows["methods"].startswith("rss; by jaxrecon recon --maps FILE")
 
 
 def test_several_files_and_masks(tmp_path, capsys):

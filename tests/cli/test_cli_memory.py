@@ -7,7 +7,19 @@ from jaxrecon.cli.memory import parse_bytes
 from jaxrecon.experiment.memory import check_fits
 from jaxrecon.training.memory import Memory, Row
 
-SMALL = ["--model.n-steps", "4", "--model.features", "8", "--size", "40", "32", "--coils", "2", "--optimizer", "adam"]
+SMALL = [
+    "--model.n-steps",
+    "4",
+    "--model.features",
+    "8",
+    "--shape",
+    "40",
+    "32",
+    "--n-coils",
+    "2",
+    "--optimizer",
+    "adam",
+]
 
 PGD = ["--model", "pgd", *SMALL, "--model.blocks", "1"]
 
@@ -79,11 +91,11 @@ def test_what_fits():
 def test_refused(capsys):
     assert memory("--model", "pgd", *SMALL, "--limit", "much") == 2
     assert "12GiB" in capsys.readouterr().err
-    assert memory("--model", "pgd", *SMALL, "--coils", "0") == 2
-    assert "coils, frames and batch_size must be" in capsys.readouterr().err
+    assert memory("--model", "pgd", *SMALL, "--n-coils", "0") == 2
+    assert "n_coils must be 1 or more" in capsys.readouterr().err
     assert memory("--model", "pgd", *SMALL, "--mask", "sparkling") == 2
     assert "'sparkling'" in capsys.readouterr().err
-    assert memory("--size", "40", "32") == 2
+    assert memory("--shape", "40", "32") == 2
     assert "--model" in capsys.readouterr().err
 
 

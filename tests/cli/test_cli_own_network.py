@@ -137,7 +137,7 @@ def test_every_command(own, tmp_path, capsys):
     assert [r["step"] for r in read_log(run) if r["event"] == "training"] == [1, 2, 3]
     assert "model.rungs 4, now 3" in refused(capsys, *train, "--model.stride.length", "0.25")
 
-    assert main(["memory", str(own), "--small", "--size", "24", "20", "--coils", "2"]) == 0
+    assert main(["memory", str(own), "--small", "--shape", "24", "20", "--n-coils", "2"]) == 0
     text = capsys.readouterr().out
     assert "Ladder: rungs 2" in text and "gleam, 2 modules" in text and "cannot be: invertible needs" in text
 
@@ -213,4 +213,4 @@ def test_a_configuration_that_builds_nothing(own, tmp_path, capsys):
         with as_user():
             assert reason in refused(capsys, "memory", own)
     own.write_text(OWN.replace("self.squash(x.real)", "self.squash(x.real) * i"))
-    assert "says that its step does not use i" in refused(capsys, "memory", own, "--size", "16", "12")
+    assert "says that its step does not use i" in refused(capsys, "memory", own, "--shape", "16", "12")

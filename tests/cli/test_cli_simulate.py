@@ -17,7 +17,7 @@ def simulate(out, *options):
 
 def test_phantom_is_a_scan(tmp_path, capsys):
     path = tmp_path / "sim.h5"
-    assert simulate(path, "phantom", *SMALL, "--n-slices", "2", "--mask", "equispaced", "-R", "3", "--seed", "4") == 0
+    assert simulate(path, "phantom", *SMALL, "--slices", "2", "--mask", "equispaced", "-R", "3", "--seed", "4") == 0
     text = capsys.readouterr().out
     assert "SNR       30" in text.replace("SNR      30", "SNR       30") and "4" in text
     with data.open(path) as scan:
@@ -33,7 +33,7 @@ def test_phantom_is_a_scan(tmp_path, capsys):
 
 def test_truth_and_noise(tmp_path):
     for name, snr in (("clean", "inf"), ("noisy", "20")):
-        assert simulate(tmp_path / f"{name}.h5", *SMALL, "--n-slices", "1", "--snr", snr, "--no-figure") == 0
+        assert simulate(tmp_path / f"{name}.h5", *SMALL, "--slices", "1", "--snr", snr, "--no-figure") == 0
     with h5py.File(tmp_path / "clean.h5") as clean, h5py.File(tmp_path / "noisy.h5") as noisy:
         truth = clean["reconstruction_rss"][0]
         assert nrmse(host.rss(host.coil_images(clean["kspace"][0])), truth) < 1e-5
@@ -60,7 +60,7 @@ def test_images_of_a_file(tmp_path):
 
 def test_same_seed_same_file(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert simulate(tmp_path / f"{name}.h5", *SMALL, "--n-slices", "1", "--seed", seed, "--no-figure") == 0
+        assert simulate(tmp_path / f"{name}.h5", *SMALL, "--slices", "1", "--seed", seed, "--no-figure") == 0
     a, b, c = (h5py.File(tmp_path / f"{n}.h5")["kspace"][()] for n in "abc")
     np.testing.assert_array_equal(a, b)
     assert nrmse(c, np.abs(a)) > 0.1
@@ -71,7 +71,7 @@ def test_refused(tmp_path, capsys):
     np.save(tmp_path / "kspace.npy", np.ones((2, 8, 8), np.complex64))
     for options, words in [
         (["--snr", "0"], ["--snr", "positive"]),
-        (["--n-slices", "0"], ["--n-slices"]),
+        (["--slices", "0"], ["--slices"]),
         ([tmp_path / "kspace.npy"], ["kspace.npy", "expected images", "found k-space"]),
         ([tmp_path / "none.nii"], ["none.nii", "no such file"]),
     ]:

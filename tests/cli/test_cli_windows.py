@@ -238,7 +238,7 @@ def test_region_that_training_gives(model, mask, random_complex):
 def test_what_memory_counts():
     """The batch is one of windows; the history is a part of the carry: n_history features at half the padded size."""
     experiment = dataclasses.replace(CATALOG["promptmr-plus"].small_preset, model=TINY, batch_size=2)
-    problem, target = abstract_batch(experiment, size=(17, 16), coils=4)
+    problem, target = abstract_batch(with_data(experiment, shape=(17, 16), n_coils=4))
     assert problem.kspace.shape == (2, 3, 4, 17, 16) and target.image.shape == (2, 17, 16)
     parts = carry_bytes(build(TINY), problem)
     image = 2 * 3 * 17 * 16 * 8
@@ -291,7 +291,7 @@ def test_still_images_have_no_masks_of_frames(tmp_path):
         find_data(experiment, str(tmp_path), None)
     with pytest.raises(ValueError, match="no mask 'kt-uniform' for still images"):
         preparation(with_data(CATALOG["varnet"].small_preset, mask="kt-uniform"))
-    problem, _ = abstract_batch(experiment, size=(17, 16), coils=4)
+    problem, _ = abstract_batch(with_data(experiment, shape=(17, 16), n_coils=4))
     assert problem.op.encoding.mask.shape == (1, 3, 1, 1, 16)
 
 
@@ -366,7 +366,7 @@ def test_modules_of_one_step_are_warned_of(tmp_path, capsys, monkeypatch):
     (tmp_path / "tiny.py").write_text(CONFIGURATION)
     commands = [
         ["train", str(tmp_path / "tiny.py"), "--data", "simulated", "--out", str(tmp_path / "run")],
-        ["memory", str(tmp_path / "tiny.py"), "--size", "48", "39", "--coils", "4"],
+        ["memory", str(tmp_path / "tiny.py"), "--shape", "48", "39", "--n-coils", "4"],
     ]
     for command in commands:
         for modules, options in ((2, ["--strategy.n-modules", "2"]), (1, [])):

@@ -1,5 +1,7 @@
 """What is kept of an image goes by the fields of view that the header states, not by its matrices."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.files import header_xml, lines_of_columns, write_fastmri, write_ismrmrd
@@ -7,6 +9,7 @@ from support.scans import fftc, nrmse, object_and_maps
 
 import jaxrecon as jr
 from jaxrecon.cli import main
+from jaxrecon.data.geometry import interpolated
 
 IMAGE, MAPS = object_and_maps(shape=(64, 48))
 COILS = IMAGE * MAPS
@@ -101,3 +104,10 @@ def test_files_laid_out_as_fastmri_keep_its_rule(tmp_path):
     done = jr.reconstruct(path, method="rss")
     assert done.images.shape == (1, 64, 40)
     np.testing.assert_allclose(done.images[0], IMAGE[:, 4:44], atol=1e-5)
+
+
+def test_no_matrix_takes_all_of_the_memory(oversampled):
+    with jr.data.open(oversampled) as scan:
+        header = dataclasses.replace(scan.header, recon_matrix=(65000, 65000, 1))
+    with pytest.raises(ValueError, match=r"at most 8192 a side, found \(65000, 65000, 1\)"):
+        interpolated(np.zeros((2, 2), np.float32), header)

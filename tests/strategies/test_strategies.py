@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from support.problems import problem, random_params, stack
 from support.programs import assert_trees_close, run
 from support.toy import N, mean_square, toy
 
-from jaxrecon import models
+from jaxrecon import models, strategies
 from jaxrecon.strategies import (
     checkpointed,
     deep_supervision,
@@ -179,3 +180,9 @@ def test_per_module_has_one_state_each():
     assert_trees_close(updated(per_module(adam, 4)), updated(adam), 1e-6)
     with pytest.raises(ValueError, match="3 groups do not divide"):
         per_module(optax.sgd(0.1), 3).init(params)
+
+
+@pytest.mark.parametrize("name", [name for name in strategies.__all__ if inspect.isfunction(getattr(strategies, name))])
+def test_signatures_fit_a_screen(name):
+    """As `help` prints them: four lines of 80."""
+    assert len(f"{name}{inspect.signature(getattr(strategies, name))}") < 320

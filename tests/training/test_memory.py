@@ -89,3 +89,13 @@ def test_ratios_at_full_size(name):
     temporary = {row.name: row.memory.temporary for row in report}
     ratios = {name: temporary["loop"] / temporary[name] for name in least}
     assert all(ratios[name] >= bound for name, bound in least.items()), ratios
+
+
+def test_a_fault_is_no_refusal():
+    """Only what a strategy says to a user stands in the table."""
+
+    def broken(model, loss):
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        memory_report(toy(n_steps=2), losses.mse, optax.sgd(1.0), *shapes(), strategies={"mine": broken})

@@ -10,7 +10,7 @@ from ...checks import UserError
 from ...sampling.named import draw
 from ...sampling.pattern import Pattern, pattern
 from ..common import check_output, choices, progress, say
-from .cases import CONTRASTS, GRIDS, OUTPUTS, VARIANT, Case, Options
+from .cases import CONTRASTS, GRIDS, OUTPUTS, VARIANT, WAVELET, Case, Options
 
 if TYPE_CHECKING:
     from ...metrics import Evaluation
@@ -109,7 +109,7 @@ def _simulate(options: Options, mask, index: int) -> Case:
 def _settings(method: str, lam: float) -> "Settings":
     from ...recon import Settings
 
-    return Settings(method=method, lam=lam, wavelet="db4")
+    return Settings(method=method, lam=lam, wavelet=WAVELET)
 
 
 def _reconstruct(settings: "Settings", cases: Sequence[Case], mask) -> tuple[list[np.ndarray], float]:
@@ -131,19 +131,11 @@ def _choose(method: str, cases: Sequence[Case], mask) -> tuple[float, dict[float
     """The lam of the smallest mean NMSE over the validation slices, and the NMSE of each."""
     if len(GRIDS[method]) == 1:
         return GRIDS[method][0], {}
-    import jax.numpy as jnp
+    from ...problem import Problem
+    from ...recon import find_lam
 
-    from ...metrics import nmse
-
-    errors = {}
-    for lam in GRIDS[method]:
-        images, _ = _reconstruct(_settings(method, lam), cases, mask)
-        errors[lam] = float(
-            np.mean(
-                [nmse(jnp.asarray(case.truth), jnp.asarray(image)) for case, image in zip(cases, images, strict=True)]
-            )
-        )
-    return min(errors, key=lambda lam: errors[lam]), errors
+    problems = [Problem.from_numpy(case.kspace, mask=mask, maps=case.maps) for case in cases]
+    return find_lam(problems, [case.truth for case in cases], method=method, lams=GRIDS[method], wavelet=WAVELET)
 
 
 def _score(test: Sequence[Case], images: dict[str, list[np.ndarray]]) -> "dict[str, list[Evaluation]]":

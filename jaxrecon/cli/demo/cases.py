@@ -18,6 +18,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
 """Method -> values of lam that are tried on the validation slices, in units of BART's data scale."""
 CONTRASTS = ("t1", "t2", "flair", "pd")
 VARIANT = "fastmri"
+WAVELET = "db4"
 OUTPUTS = {
     "index.html": "all of it on one page",
     "brain.png": "the measured head: images and error maps",
@@ -66,7 +67,7 @@ class Options:
     """Train networks."""
     training_slices: int = 24
     """Further heads, on which networks are trained."""
-    updates: int = 300
+    updates: int = 200
     """Training steps of each network."""
     learning_rate: float = 0.002
     """Learning rate of Adam."""

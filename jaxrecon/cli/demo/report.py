@@ -151,7 +151,9 @@ def _remarks(results):
             remarks.append(f"{method}: the best lam {lam:g} is at the end of the grid")
     for name, one in results.trained.items():
         if _mean_psnr(results, name) <= _mean_psnr(results, "l1-wavelet"):
-            remarks.append(f"{name}: not better than l1-wavelet; train it longer: --updates, --training-slices")
+            remarks.append(
+                f"{name}: its PSNR is not better than that of l1-wavelet; train it longer: --updates, --training-slices"
+            )
         if isinstance(one.network.experiment.strategy, Gleam) and not rises(one.psnr_by_step):
             remarks.append(f"{name}: the PSNR does not rise from step to step; train it longer: --updates")
     return remarks

@@ -31,7 +31,7 @@ def p_gleam(
     schedule: Schedule = "pipeline",
     n_batches: int = 1,
     ema_decay: float | None = None,
-) -> UpdateStrategy:
+) -> "UpdateStrategy":
     """GLEAM with M modules on D devices: as M / D modules are trained on one mini-batch, the others are on other ones.
 
     Module m needs x_{m-1} of a mini-batch and its own weights, which no other module sees: device d trains on mini-batch

@@ -1,6 +1,6 @@
 """Losses of the source works: (reconstruction, target) -> scalar, the mean over examples where there is a batch.
 
-The target is a `jaxrecon.training.Target`, or its image alone, an array, where the loss needs no more of it.
+The target is a `jaxrecon.Target`, or its image alone, an array, where the loss needs no more of it.
 Reconstruction and target are first cropped to the smaller of the two along each image axis
 (`jaxrecon.metrics.crop_to_target`). A loss with options becomes a Loss by functools.partial: `partial(ssim,
 rounding="ceil")`.
@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from ..checks import DataWarning, UserError
-from ..complex_ops import abs2, magnitude
-from ..metrics import crop_to_target, ms_ssim
-from ..metrics import ssim as ssim_of_images
-from ..metrics.crop import Rounding
-from ..metrics.multiscale import WEIGHTS, least_size, most_scales
-from ..metrics.ssim import FASTMRI_LOSS, SSIMVariant
-from ..problem import Target
+from .checks import DataWarning, UserError
+from .complex_ops import abs2, magnitude
+from .metrics import crop_to_target, ms_ssim
+from .metrics import ssim as ssim_of_images
+from .metrics.crop import Rounding
+from .metrics.multiscale import WEIGHTS, least_size, most_scales
+from .metrics.ssim import FASTMRI_LOSS, SSIMVariant
+from .problem import Target
 
 Reconstruction = Inexact[Array, "*batch y x"]
 Image = Inexact[Array, "*batch target_y target_x"]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from jaxrecon import losses
 from jaxrecon.checks import DataWarning
 from jaxrecon.metrics import ms_ssim
 from jaxrecon.problem import Target
-from jaxrecon.training import losses
 
 B, Y, X = 3, 13, 10
 
