@@ -36,7 +36,7 @@ First steps:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
+    """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
     Files and options are to blame where the system refuses a file or this package an input (`UserError`). A mistake in this
     package is raised, with its traceback (exit code 1); so is a ValueError of NumPy or JAX, even in a line of this package.
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f".{name}", __package__)
     try:
         with _short_warnings():
-            module.run(_options(module, name, rest))
+            return module.run(_options(module, name, rest)) or 0
     except KeyboardInterrupt:
         print("stopped: no unfinished file was left", file=sys.stderr)
         return 130
@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, UserError | OSError):
             raise
         return _refuse(str(error) or type(error).__name__)
-    return 0
 
 
 @contextlib.contextmanager
