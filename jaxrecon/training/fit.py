@@ -86,8 +86,8 @@ def fit(
       evaluate: weights -> Scores, e.g. of `evaluator`; called with the moving average or slow weights where there are
         any. It is tried before the first step of a run: what `evaluator` gives on one example, others as they are.
       every: when evaluations, checkpoints and records are due.
-      stop: True from when on the run shall stop, e.g. `threading.Event().is_set`; asked after each update. Of several
-        processes, one that is asked stops all at one step.
+      stop: True from when on the run shall stop, e.g. `threading.Event().is_set`; asked after each update, and an evaluation
+        that is due by then is made all the same. Of several processes, one that is asked stops all at one step.
       progress: True shows a progress bar; a function takes what is to be said line by line: what is compiled and for how
         long, from where a run goes on, where it was stopped.
 
@@ -161,7 +161,8 @@ class _Run:
         elif self.evaluate is not None:
             one = self.evaluate.of_the_first() if isinstance(self.evaluate, Evaluator) else self.evaluate
             with self.log.waiting("trying the evaluation, which is compiled"):
-                _check_scores(self.folder.best, one(gather(evaluation_params(state))))
+                # initial weights may give no number
+                _check_scores(self.folder.best, one(gather(evaluation_params(state))), finite=False)
 
     def steps(self, first: int) -> Iterator[int]:
         """The last update of each call that is to come, up to the end or until the run is asked to stop."""
@@ -353,10 +354,11 @@ def _all_finite(state):
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in leaves]))
 
 
-def _check_scores(best, scores):
+def _check_scores(best, scores, *, finite=True):
     if not isinstance(scores, Scores):
         raise UserError(f"evaluate must return jaxrecon.training.Scores, but it returns {scores!r}")
-    if best is not None and not math.isfinite(scores.metrics.get(best[0], math.nan)):
+    score = 0.0 if best is None else scores.metrics.get(best[0])
+    if score is None or (finite and not math.isfinite(score)):
         raise UserError(
             f"the evaluation gives no finite '{best[0]}' to choose the best checkpoint by; it gives {scores.metrics}"
         )

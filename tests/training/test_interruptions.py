@@ -192,7 +192,8 @@ def test_the_evaluation_is_tried_before_the_first_step(tmp_path):
 
     def seen(params):
         calls.append("evaluation")
-        return Scores({"psnr": 1.0})
+        # initial weights may be worth nothing
+        return Scores({"psnr": 1.0 if "update" in calls else float("nan")})
 
     run(seen)
     run(seen, 3)
