@@ -82,13 +82,17 @@ def disturb(n_devices: int, n_kills: int, n_terms: int, seed: int) -> None:
 
     rng = np.random.default_rng(seed)
     signals = rng.permutation([signal.SIGKILL] * n_kills + [signal.SIGTERM] * n_terms)
+    say = lambda text: print(f"{n_devices} device{'s' * (n_devices > 1)}: {text}", flush=True)
+    kills: list[Kill] = []
     with tempfile.TemporaryDirectory() as name:
         training = Training(Path(name), n_devices)
         started = time.perf_counter()
-        kills = [training.kill(signal.Signals(s), int(rng.integers(1, 15)), rng.random() / 50) for s in signals]
+        for what in signals:
+            kills.append(training.kill(signal.Signals(what), int(rng.integers(1, 15)), rng.random() / 50))
+            if len(kills) % 10 == 0:
+                say(f"{len(kills)} restarts of {len(signals)}, every checkpoint equal so far, step {kills[-1].step}")
         seconds = time.perf_counter() - started
         last = training.finish()
-    say = lambda text: print(f"{n_devices} device{'s' * (n_devices > 1)}: {text}", flush=True)
     for what in (signal.SIGKILL, signal.SIGTERM):
         steps, lost = zip(*[(k.step, k.lost) for k in kills if k.what == what] or [(0, 0)], strict=True)
         say(f"{what.name} at steps {' '.join(map(str, steps))}; updates lost: {min(lost)} to {max(lost)}")
