@@ -92,7 +92,9 @@ def run(options: Options) -> int:
     import jax
 
     first = jax.process_index() == 0
-    with waiting("reading or simulating the first data and compiling the initial weights", say if first else lambda _: None):
+    with waiting(
+        "reading or simulating the first data and compiling the initial weights", say if first else lambda _: None
+    ):
         plan = prepare_training(
             options.experiment,
             data=options.data,
