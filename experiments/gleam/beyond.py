@@ -91,16 +91,16 @@ def psnr(phases: list[tuple[Experiment, Callable]]) -> float:
     problem, _ = next(iter(feed))
     params_key, key = jax.random.split(jax.random.key(first.seed))
     params = jax.jit(batched(build(first.model)).init)(params_key, problem)
-    for experiment, update in phases:
+    for experiment, update_of in phases:
+        update = update_of(experiment)
         with tempfile.TemporaryDirectory() as folder:
             state = fit(
-                update(experiment),
-                params,
+                update,
+                update.init(params, key),
                 feed,
                 out=Path(folder) / "run",
                 n_updates=experiment.n_updates,
                 every=Every(evaluate=experiment.n_updates, checkpoint=experiment.n_updates),
-                key=key,
                 progress=False,
             )
         params = evaluation_params(state)

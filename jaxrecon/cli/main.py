@@ -44,7 +44,7 @@ RENAMED = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C, 141 nobody reads on.
+    """Run one command; the exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C, 141 nobody reads on, 143 by SIGTERM.
 
     Files and options are to blame where the system refuses a file or this package an input (`UserError`). A mistake in this
     package is raised, with its traceback (exit code 1); so is a ValueError of NumPy or JAX, even in a line of this package.
@@ -76,7 +76,7 @@ def _run(words: list[str]) -> int:
     module = importlib.import_module(f".{name}", __package__)
     try:
         with _short_warnings():
-            module.run(_options(module, name, rest))
+            return module.run(_options(module, name, rest)) or 0
     except KeyboardInterrupt:
         print("stopped: no unfinished file was left", file=sys.stderr)
         return 130
@@ -86,7 +86,6 @@ def _run(words: list[str]) -> int:
         if isinstance(error, BrokenPipeError) or not isinstance(error, UserError | OSError):
             raise
         return _refuse(str(error) or type(error).__name__)
-    return 0
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from ..checks import UserError
 from ..experiment.experiment import Experiment
 from . import experiments
 from .common import choices, say
+from .stopping import stopping
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Train a reconstruction network; killed and started again with the same command, it ends with the same weights.
+
+    Ctrl-C and SIGTERM keep a checkpoint of the update reached, from where the same command goes on; a second one stops at once.
 
     What is trained is an experiment: a Python file with a function experiment(small=False) that returns a
     jaxrecon.experiment.Experiment, or --model NAME. Each field is an option: see below, for the model that is chosen.
@@ -84,33 +87,43 @@ def parse(args: Sequence[str]) -> Options:
     return experiments.parse(Options, "train", args)
 
 
-def run(options: Options) -> None:
-    """Find the data, say what is chosen, train, draw the curves."""
+def run(options: Options) -> int:
+    """Find the data, say what is chosen, train, draw the curves; the exit code."""
     from ..experiment.runs import prepare_training
+    from ..training.log import waiting
 
     data = options.data or ("simulated" if options.small else None)
     if data is None:
         raise UserError("train needs --data: a folder of fully sampled scans, a file, or simulated")
-    plan = prepare_training(
-        options.experiment,
-        data=data,
-        out=options.out,
-        validation=options.validation,
-        split=options.split,
-        weights=options.weights,
-        mesh=choose_devices(options),
-    )
+    mesh = choose_devices(options)
     import jax
 
     first = jax.process_index() == 0
+    with waiting(
+        "reading or simulating the first data and compiling the initial weights", say if first else lambda _: None
+    ):
+        plan = prepare_training(
+            options.experiment,
+            data=data,
+            out=options.out,
+            validation=options.validation,
+            split=options.split,
+            weights=options.weights,
+            mesh=mesh,
+        )
     if first:
         choices(f"{data} -> {options.out}", describe(plan))
         experiments.warn_of_modules(options.experiment)
-    trained = plan.run(progress=Console().is_terminal)
+    with stopping("stopping after this update, with a checkpoint") as wish:
+        # in a log file a bar is noise
+        trained = plan.run(stop=wish, progress=True if Console().is_terminal else say)
+    if trained.n_updates < plan.experiment.n_updates:
+        return wish.exit_code
     if first:
         if trained.n_empty:
             say(f"slices without signal, left out of training: {trained.n_empty}")
         _finish(trained)
+    return 0
 
 
 def choose_devices(options: Options) -> "Mesh | None":

@@ -45,16 +45,18 @@ MAY_CHANGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A finished training.
+    """A training that has ended, or was stopped.
 
     Attributes:
       out: the run folder, for `jaxrecon.load_network`.
       experiment: what was trained, and how.
+      n_updates: updates made; fewer than the experiment's where it was stopped.
       n_empty: slices without signal that were left out.
     """
 
     out: Path
     experiment: Experiment
+    n_updates: int
     n_empty: int = 0
 
     @functools.cached_property
@@ -135,13 +137,15 @@ class TrainingPlan:
             return None
         return float(1 / np.mean(draw_mask(self.experiment, self.size, 0) != 0))
 
-    def run(self, *, progress: bool = False) -> Trained:
+    def run(self, *, stop: Callable[[], bool] | None = None, progress: bool | Callable[[str], None] = False) -> Trained:
         """Train, or go on with the run in the folder.
 
         Args:
-          progress: show a progress bar.
+          stop: True from when on it shall stop, with a checkpoint of the step reached: see `jaxrecon.training.fit`.
+          progress: show a progress bar; a function takes what is to be said line by line.
 
         Raises:
+          ValueError: another training is at work in the folder, or its newest checkpoint is damaged.
           TrainingError: the training cannot go on; the message says why.
           OSError: the folder cannot be written.
         """
@@ -149,18 +153,18 @@ class TrainingPlan:
         best = rank_by(experiment.variant) if self.evaluate else None
         started_from = self.start.named if self.start else self.before.started_from
         content = to_json(experiment, learned_from=self.data.named, started_from=started_from)
-        fit(
+        state = fit(
             self.update,
-            self.params,
+            self.update.init(self.params, self.key),
             self.feed,
             out=RunFolder(self.out, content, best=best),
             n_updates=experiment.n_updates,
             evaluate=self.evaluate,
             every=experiment.every,
-            key=self.key,
+            stop=stop,
             progress=progress,
         )
-        return Trained(self.out, experiment, self.feed.n_empty)
+        return Trained(self.out, experiment, int(state.step), self.feed.n_empty)
 
 
 def train(
@@ -173,7 +177,8 @@ def train(
     weights: str | Path | None = None,
     freeze: str | Sequence[str] = (),
     mesh: Mesh | None = None,
-    progress: bool = False,
+    stop: Callable[[], bool] | None = None,
+    progress: bool | Callable[[str], None] = False,
 ) -> Trained:
     """Train a network; killed at any moment and called again, it ends with the same weights.
 
@@ -191,16 +196,18 @@ def train(
       freeze: a pattern, or several, of the names of parameters that keep their values, beside those of `experiment.freeze`.
       mesh: devices, as `jaxrecon.strategies.module_mesh` makes it; p_gleam spreads its modules over them, other
         strategies the examples of a batch. None: one device.
-      progress: show a progress bar; nothing else is printed.
+      stop: True from when on it shall stop, with a checkpoint of the step reached, e.g. `threading.Event().is_set`; called
+        again, it goes on from there.
+      progress: show a progress bar; a function takes what is to be said line by line; nothing else is printed.
 
     Returns:
       Trained: the run folder, the weights to reconstruct with, and the records of the log.
 
     Raises:
       DataError: no data file, or a damaged one; no weights.
-      ValueError: settings, data or weights that do not fit each other, or a folder with another run: the differences are
-        listed.
-      TrainingError: a loss is not finite, or the data end.
+      ValueError: settings, data or weights that do not fit each other, a folder with another run (the differences are
+        listed), with a damaged checkpoint, or at which another training is at work.
+      TrainingError: a loss is not finite, the data end or cannot be read any more.
       OSError: the run folder cannot be written.
 
     Example:
@@ -216,7 +223,7 @@ def train(
     plan = prepare_training(
         experiment, data=data, out=out, validation=validation, split=split, weights=weights, freeze=freeze, mesh=mesh
     )
-    return plan.run(progress=progress)
+    return plan.run(stop=stop, progress=progress)
 
 
 def prepare_training(

@@ -9,9 +9,9 @@ told leaf by leaf.
 import dataclasses
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -20,7 +20,10 @@ from ..checks import UserError
 from ..strategies.update import TrainState
 from ..trees import leaf_name
 from ..typing import Params
+from .damage import Damaged, read_or_damaged
 from .state import evaluation_params
+
+T = TypeVar("T")
 
 FOLDER = "checkpoints"
 """Where in a run folder the checkpoints are."""
@@ -145,6 +148,7 @@ class Checkpoints:
                     "data": data,
                     "config": as_json(config),
                     "best": self._best,
+                    "metrics": None if metrics is None else dict(metrics),
                     "state": _signature(state),
                     "weights": _signature(weights),
                     "jaxrecon": importlib.metadata.version("jaxrecon"),
@@ -167,12 +171,16 @@ class Checkpoints:
           step: which checkpoint; None: the newest.
 
         Raises:
-          ValueError: there is none, or it is of another model or optimizer; the differences are listed.
+          ValueError: there is none, it is damaged (which are whole is said), or of another model or optimizer; the
+            differences are listed.
         """
-        step = self._existing(step)
-        about = self._about(step)
-        check_same_leaves(about["state"], _signature(like), where=f"checkpoint {self.path(step)}")
-        return Restored(step, self._tree("state", step, like), about["data"], about["config"])
+
+        def read(step):
+            about = self._about(step)
+            check_same_leaves(about["state"], _signature(like), where=f"checkpoint {self.path(step)}")
+            return Restored(step, self._tree("state", step, like), about["data"], about["config"])
+
+        return self._read(read, self._existing(step))
 
     def weights(self, like: Params, *, step: int | None = None) -> Params:
         """Read the weights to reconstruct with (moving average or slow weights, where there are any).
@@ -186,18 +194,37 @@ class Checkpoints:
           Arrays as `like`; those stored in double precision, as published weights may be, come back in it.
 
         Raises:
-          ValueError: there is none, or it is of another model; the differences are listed.
+          ValueError: there is none, it is damaged (which are whole is said), or of another model; the differences are
+            listed.
         """
-        chosen = self._best_step() if step is None else step
-        chosen = self._existing(chosen)
-        stored = self._about(chosen)["weights"]
-        like = jax.tree_util.tree_map_with_path(lambda path, leaf: _double(leaf, stored.get(leaf_name(path))), like)
-        check_same_leaves(stored, _signature(like), where=f"checkpoint {self.path(chosen)}")
-        return self._tree("weights", chosen, like)
+
+        def read(step):
+            stored = self._about(step)["weights"]
+            own = jax.tree_util.tree_map_with_path(lambda path, leaf: _double(leaf, stored.get(leaf_name(path))), like)
+            check_same_leaves(stored, _signature(own), where=f"checkpoint {self.path(step)}")
+            return self._tree("weights", step, own)
+
+        return self._read(read, self._existing(self._best_step() if step is None else step))
 
     def config(self, *, step: int | None = None) -> Any:
-        """The configuration in a checkpoint, as JSON holds it."""
-        return self._about(self._existing(step))["config"]
+        """The configuration in a checkpoint, as JSON holds it.
+
+        Raises:
+          ValueError: there is none, or it is damaged; which are whole is said.
+        """
+        return self._read(lambda step: self._about(step)["config"], self._existing(step))
+
+    def _read(self, read: Callable[[int], T], step: int) -> T:
+        """What `read` reads of a checkpoint; where that is damaged, the error names the newest from which it can be read."""
+        try:
+            return read(step)
+        except Damaged as error:
+            others = [s for s in sorted(self._manager.all_steps(), reverse=True) if s != step]
+            whole = next((s for s in others if _can(read, s)), None)
+            cure = "There is no whole one beside it: choose another run folder"
+            if whole is not None:
+                cure = f"The newest whole one is {self.path(whole)}: to go on with it, move {self.path(step)} elsewhere"
+            raise UserError(f"the checkpoint {self.path(step)} is damaged ({error}). {cure}") from error
 
     def _existing(self, step):
         steps = sorted(self._manager.all_steps())
@@ -207,19 +234,28 @@ class Checkpoints:
         return steps[-1] if step is None else step
 
     def _best_step(self):
-        best = self._about(self._existing(None))["best"]
+        best = self._read(self._about, self._existing(None))["best"]
         if best is None:
             return None
         name, mode = best
         scores: dict[int, float] = {}
         for step in self._manager.all_steps():
-            metrics = self._manager.metrics(step)
+            metrics = self._metrics(step)
             if metrics and name in metrics:
                 scores[step] = metrics[name]
         return (min if mode == "min" else max)(scores, key=lambda step: scores[step]) if scores else None
 
+    def _metrics(self, step):
+        """Of its evaluation, or None; a kill may have left an old one half deleted, which must not stand in the way."""
+        try:
+            about = self._about(step)
+        except Damaged:
+            about = {}
+        # those of earlier versions are where orbax has them
+        return about["metrics"] if "metrics" in about else self._manager.metrics(step)
+
     def _about(self, step):
-        return self._manager.restore(step, args=self._ocp.args.Composite(about=self._ocp.args.JsonRestore())).about
+        return self._item("about", step, self._ocp.args.JsonRestore())
 
     def _tree(self, item, step, like):
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -230,9 +266,13 @@ class Checkpoints:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
 
         flat = {name: wanted(leaf) for name, leaf in _flat(like).items()}
-        args = self._ocp.args.Composite(**{item: self._ocp.args.StandardRestore(flat)})
-        stored = self._manager.restore(step, args=args)[item]
+        stored = self._item(item, step, self._ocp.args.StandardRestore(flat))
         return jax.tree.unflatten(jax.tree.structure(like), [stored[name] for name in flat])
+
+    def _item(self, item, step, how):
+        """One part of a checkpoint; Damaged where it cannot be read."""
+        args = self._ocp.args.Composite(**{item: how})
+        return read_or_damaged(item, lambda: self._manager.restore(step, args=args)[item])
 
 
 def load_params(out: str | Path, like: Params, *, step: int | None = None) -> Params:
@@ -261,6 +301,14 @@ def load_config(out: str | Path, *, step: int | None = None) -> Any:
     """
     with _existing_folder(out) as checkpoints:
         return checkpoints.config(step=step)
+
+
+def _can(read, step):
+    try:
+        read(step)
+    except Damaged:
+        return False
+    return True
 
 
 def _existing_folder(out):

@@ -1,5 +1,6 @@
 """Scores of a model over whole volumes, by the rule of a named source work."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -32,13 +33,43 @@ class Scores(NamedTuple):
     images: dict[str, np.ndarray] = {}  # noqa: RUF012
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluator:
+    """Weights -> Scores of a model: what `evaluator` gives.
+
+    Attributes:
+      reconstruct: (weights, problem) -> (..., y, x), jitted.
+      examples: as for `evaluate`.
+      variant: a name of `jaxrecon.metrics.VARIANTS`.
+      data_range: as for `evaluate`.
+    """
+
+    reconstruct: Callable[[Params, Problem], Any]
+    examples: Iterable[Labelled]
+    variant: str
+    data_range: Callable[[str], float] | None = None
+
+    def __call__(self, params: Params) -> Scores:
+        """The scores of these weights."""
+        return evaluate(
+            lambda problem: self.reconstruct(params, problem),
+            self.examples,
+            variant=self.variant,
+            data_range=self.data_range,
+        )
+
+    def of_the_first(self) -> "Evaluator":
+        """The same for the first example alone: enough to see that it works."""
+        return dataclasses.replace(self, examples=list(itertools.islice(self.examples, 1)))
+
+
 def evaluator(
     model: Unrolled,
     examples: Iterable[Labelled],
     *,
     variant: str,
     data_range: Callable[[str], float] | None = None,
-) -> Callable[[Params], Scores]:
+) -> Evaluator:
     """A function from weights to Scores: `evaluate` of a model, compiled once per shape for all calls.
 
     Args:
@@ -52,10 +83,7 @@ def evaluator(
     """
     if variant not in VARIANTS:
         raise UserError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
-    reconstruct = jax.jit(lambda params, problem: run(model, params, problem))
-    return lambda params: evaluate(
-        lambda problem: reconstruct(params, problem), examples, variant=variant, data_range=data_range
-    )
+    return Evaluator(jax.jit(lambda params, problem: run(model, params, problem)), examples, variant, data_range)
 
 
 def evaluate(

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,20 @@ from ..checks import UserError
 from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
-from ..typing import Key, Params
+from ..typing import Params
 from .checkpoints import Checkpoints, RunFolder, check_length, state_bytes
-from .evaluate import Scores
+from .evaluate import Evaluator, Scores
+from .lock import locked
 from .log import RunLog
 from .state import evaluation_params
+from .stop import StopRequest
 
 
 class TrainingError(UserError):
     """Training cannot go on: the message says at which step, why, and which checkpoint is the last good one."""
+
+
+DIVERGED = "Try a smaller learning rate or clipped gradients, and look for batches without signal"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +58,16 @@ def fit(
     n_updates: int,
     evaluate: Callable[[Params], Scores] | None = None,
     every: Every = Every(),
-    key: Key | None = None,
-    progress: bool = True,
+    stop: Callable[[], bool] | None = None,
+    progress: bool | Callable[[str], None] = True,
 ) -> TrainState:
     """Train until n_updates updates are made; with a folder that holds a run already, go on with that run.
 
     Killed at any moment and called again with the same arguments, it ends with the same parameters, bit for bit, and
-    the same log. The update function compiles once for each shape of a batch. The loss is looked at every `every.log`
+    the same log. Asked to stop by `stop`, it keeps a checkpoint of the step reached and returns; called again, it ends with
+    the same parameters, and a record of the interval that was cut. No other process can train into the folder meanwhile.
+
+    The update function compiles once for each shape of a batch. The loss is looked at every `every.log`
     updates only, so that the device never waits for the host. An Update that takes several mini-batches in a call makes as
     many updates; what is due within them is done after the call. With several processes (`jaxrecon.strategies.join_hosts`)
     each calls this with the same data and a folder that all see; the first one writes the log.
@@ -69,24 +77,29 @@ def fit(
 
     Args:
       update_fn: `from_grad_fn(strategy(batched(model), loss), tx)`, or any UpdateFn.
-      start: initial parameters (then update_fn must have `init`, as an `Update` has), or a TrainState; both are copied.
+      start: a TrainState, as `update.init(params, key)` makes it, or initial parameters: then update_fn must have `init`, as
+        an `Update` has, and the randomness of training is that of key(0). Both are copied.
       data: batches of problems and targets; iterated again when they end. An iterator with `get_state` and `set_state`
         (`jaxrecon.data.pipeline.batches`) is set to its place after a restart, others are read up to it again.
       out: the run folder; a `RunFolder` says besides what is kept in it: the best checkpoint, the configuration.
       n_updates: updates of the whole run, with those before a restart.
       evaluate: weights -> Scores, e.g. of `evaluator`; called with the moving average or slow weights where there are
-        any.
+        any. It is tried before the first step of a run: what `evaluator` gives on one example, others as they are.
       every: when evaluations, checkpoints and records are due.
-      key: randomness of training; default key(0).
-      progress: show a progress bar.
+      stop: True from when on the run shall stop, e.g. `threading.Event().is_set`; asked after each update, and an evaluation
+        that is due by then is made all the same. Of several processes, one that is asked stops all at one step.
+      progress: True shows a progress bar; a function takes what is to be said line by line: what is compiled and for how
+        long, from where a run goes on, where it was stopped.
 
     Returns:
-      The state after n_updates updates; `evaluation_params` gives the weights to reconstruct with.
+      The state after n_updates updates, or at the step where it was stopped; `evaluation_params` gives the weights to
+      reconstruct with.
 
     Raises:
-      TrainingError: a loss or gradient is not finite (the last good checkpoint is named and kept), or the data end.
-      ValueError: the folder holds a run of another model (the differences are listed) or of more updates, or options that
-        do not fit.
+      TrainingError: a loss or gradient is not finite, the data end or cannot be read any more; the last good checkpoint is
+        named and kept.
+      ValueError: the folder holds a run of another model (the differences are listed) or of more updates, another training is
+        at work in it, its newest checkpoint is damaged (which is whole is named), or options that do not fit.
       OSError: the folder cannot be written, or has no space for the checkpoints: found before training starts.
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
@@ -97,9 +110,13 @@ def fit(
             f"the best checkpoint by {folder.best[0]} is wanted, but there is no evaluation: give evaluate="
         )
     n_batches = update_fn.n_batches if isinstance(update_fn, Update) else 1
-    state, path, first = _initial_state(update_fn, start, key), Path(folder.path), 0
+    if evaluate is not None and not callable(evaluate):
+        raise UserError(f"evaluate must be a function from weights to Scores, not {evaluate!r}")
+    state, path, first = _initial_state(update_fn, start), Path(folder.path), 0
+    del start  # where it is the caller's no more, its memory is free
     _check_folder(path, (folder.keep + 2) * state_bytes(state))
     with (
+        locked(path),
         contextlib.closing(_Feed(data)) as feed,
         Checkpoints(path, keep=folder.keep, best=folder.best) as checkpoints,
     ):
@@ -112,11 +129,10 @@ def fit(
                 f"{n_updates - first} updates to go are no multiple of the {n_batches} mini-batches that one call takes"
             )
         with RunLog(path, start=first, n_updates=n_updates, progress=progress) as log:
-            run = _Run(folder, every, evaluate, n_updates, n_batches, feed, checkpoints, log)
-            if first:
-                log.message(f"{path}: going on from step {first}")
-            for step in range(first + n_batches, n_updates + 1, n_batches):
-                state, metrics = update_fn(state, *feed.next(step, n_batches))
+            run = _Run(folder, every, evaluate, n_updates, n_batches, feed, checkpoints, log, StopRequest(stop))
+            run.begin(first, state)
+            for step in run.steps(first):
+                state, metrics = run.update(update_fn, step, state)
                 run.take(step, state, metrics)
     return state
 
@@ -133,18 +149,66 @@ class _Run:
     feed: "_Feed"
     checkpoints: Checkpoints
     log: RunLog
+    stop: StopRequest
+    stopping: bool = False
+    compiled: set[tuple] = dataclasses.field(default_factory=set)
     pending: list[Metrics] = dataclasses.field(default_factory=list)
     started: float = dataclasses.field(default_factory=lambda: time.monotonic())
+
+    def begin(self, first: int, state: TrainState) -> None:
+        """Say from where the run goes on; a new one finds out whether its evaluation works."""
+        if first:
+            self.log.message(f"{self.folder.path}: going on from step {first}")
+        elif self.evaluate is not None:
+            one = self.evaluate.of_the_first() if isinstance(self.evaluate, Evaluator) else self.evaluate
+            with self.log.waiting("trying the evaluation, which is compiled"):
+                # initial weights may give no number
+                _check_scores(self.folder.best, one(gather(evaluation_params(state))), finite=False)
+
+    def steps(self, first: int) -> Iterator[int]:
+        """The last update of each call that is to come, up to the end or until the run is asked to stop."""
+        for step in range(first + self.n_batches, self.n_updates + 1, self.n_batches):
+            if self.stopping:
+                return
+            yield step
+
+    def update(self, update_fn: UpdateFn, step: int, state: TrainState) -> tuple[TrainState, Metrics]:
+        """One call of the update function, whose last update is `step`."""
+        batch = self._batch(step, state)
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(batch))
+        if shapes in self.compiled:
+            return update_fn(state, *batch)
+        self.compiled.add(shapes)
+        with self.log.waiting(f"compiling the training step for k-space of shape {batch[0].kspace.shape}"):
+            return update_fn(state, *batch)
 
     def take(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Take what a call of the update function gave, whose last update is `step`, and do what is due by then."""
         self.pending.append(metrics)
+        self.stopping = self.stop() and step < self.n_updates
         evaluates = self.evaluate is not None and self._is_due(step, self.every.evaluate)
-        saves = evaluates or self._is_due(step, self.every.checkpoint)
+        saves = evaluates or self.stopping or self._is_due(step, self.every.checkpoint)
         if saves or self._is_due(step, self.every.log):
             self._record(step, state.params)
         if saves:
             self._save(step, state, evaluates=evaluates)
+        if self.stopping:
+            self.log.message(
+                f"{self.folder.path}: stopped at step {step} of {self.n_updates}; started again, it goes on from there"
+            )
+
+    def _batch(self, step, state):
+        """The data of a call; where they cannot be read, the updates made so far are kept."""
+        try:
+            return self.feed.next(step, self.n_batches)
+        except (UserError, OSError) as error:
+            made = step - self.n_batches
+            # other processes may have their data: a checkpoint is made by all or none
+            if made > (self.checkpoints.latest or 0) and jax.process_count() == 1:
+                self._record(made, state.params)
+                self._save(made, state, evaluates=False)
+            cure = "Mend that, and start with the same folder to go on"
+            raise self._stopped(step, str(error), cure) from error
 
     def _is_due(self, step, every):
         """Within the updates of this call."""
@@ -152,13 +216,15 @@ class _Run:
 
     def _record(self, step, params):
         """Fetch the metrics since the last call in one transfer, write their means; stop at what is not finite."""
+        if not self.pending:
+            return
         records = jax.device_get(self.pending)
         if self.n_batches > 1:
             records = [jax.tree.map(lambda a, i=i: a[i], m) for m in records for i in range(self.n_batches)]
         for i, metrics in enumerate(records):
             flags = metrics.get("nonfinite", ~np.isfinite(metrics["loss"])[None])
             if np.any(flags):
-                raise self._stop(step - len(records) + 1 + i, _what_is_nonfinite(flags, metrics, params))
+                raise self._stopped(step - len(records) + 1 + i, _what_is_nonfinite(flags, metrics, params), DIVERGED)
         names = [name for name in records[-1] if name != "nonfinite"]
         means = {name: np.mean([m[name] for m in records], axis=0, dtype=float).tolist() for name in names}
         # only now: the steps were dispatched without waiting for them
@@ -170,7 +236,7 @@ class _Run:
     def _save(self, step, state, *, evaluates):
         """Write a checkpoint, after an evaluation where one is due."""
         if not bool(_all_finite(state)):
-            raise self._stop(step, "the weights are not finite")
+            raise self._stopped(step, "the weights are not finite", DIVERGED)
         try:
             scores = self._scores(step, state) if evaluates else None
         except Exception:
@@ -185,23 +251,20 @@ class _Run:
     def _scores(self, step, state):
         assert self.evaluate is not None  # else no evaluation is due
         scores = self.evaluate(gather(evaluation_params(state)))
-        _check_best(self.folder.best, scores)
+        _check_scores(self.folder.best, scores)
         self.log.record("evaluation", step, scores.metrics)
         return scores
 
     def _write(self, state, metrics):
         self.checkpoints.save(state, data=self.feed.position, metrics=metrics, config=self.folder.config)
 
-    def _stop(self, step: int, what: str) -> TrainingError:
+    def _stopped(self, step: int, what: str, cure: str) -> TrainingError:
         """The error that ends a run, also written to its log."""
         latest, good = self.checkpoints.latest, "there is no checkpoint yet"
         if latest is not None:
             good = f"the last good checkpoint is {self.checkpoints.path(latest)}"
         self.log.record("stopped", step, {"reason": what})
-        return TrainingError(
-            f"training stopped at step {step}: {what}; {good}. Try a smaller learning rate or clipped gradients, and look "
-            "for batches without signal"
-        )
+        return TrainingError(f"training stopped at step {step}: {what}; {good}. {cure}")
 
 
 class _Feed:
@@ -250,12 +313,12 @@ class _Feed:
             self._iterator.close()
 
 
-def _initial_state(update_fn, start, key):
+def _initial_state(update_fn, start):
     if isinstance(start, TrainState):
         return copy_state(start)
     if not isinstance(update_fn, Update):
         raise UserError("this update function does not say how a run starts: give a TrainState instead of parameters")
-    return update_fn.init(start, jax.random.key(0) if key is None else key)
+    return update_fn.init(start, jax.random.key(0))
 
 
 def _check_folder(out: Path, n_bytes: int) -> None:
@@ -292,8 +355,11 @@ def _all_finite(state):
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in leaves]))
 
 
-def _check_best(best, scores):
-    if best is not None and not math.isfinite(scores.metrics.get(best[0], math.nan)):
+def _check_scores(best, scores, *, finite=True):
+    if not isinstance(scores, Scores):
+        raise UserError(f"evaluate must return jaxrecon.training.Scores, but it returns {scores!r}")
+    score = 0.0 if best is None else scores.metrics.get(best[0])
+    if score is None or (finite and not math.isfinite(score)):
         raise UserError(
             f"the evaluation gives no finite '{best[0]}' to choose the best checkpoint by; it gives {scores.metrics}"
         )

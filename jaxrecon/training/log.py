@@ -1,9 +1,12 @@
 """The record of a run: one JSON line per event, a progress bar, and TensorBoard where tensorboardX is installed."""
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,33 @@ from ..files import atomic
 
 FILE = "log.jsonl"
 """Where in a run folder the log is."""
+SOON, AGAIN = 3.0, 30.0
+"""After how many seconds it is first said what is waited for, and after how many more again."""
+
+
+@contextlib.contextmanager
+def waiting(what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say what is waited for and for how long, where that takes long: after some seconds, and every half minute from then on.
+
+    Args:
+      what: what goes on, e.g. "compiling the training step".
+      say: takes a line; called by a thread of its own, since compiling keeps this one.
+    """
+    done, started = threading.Event(), time.monotonic()
+
+    def tell():
+        pause = SOON
+        while not done.wait(pause):
+            say(f"{what}, for {time.monotonic() - started:.0f} s so far")
+            pause = AGAIN
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class RunLog:
@@ -22,10 +52,10 @@ class RunLog:
       out: the run folder.
       start: updates made before: records beyond them, which a run left that was killed, are dropped.
       n_updates: updates of the whole run, the end of the bar.
-      progress: show the bar.
+      progress: True shows the bar, with lines above it; a function takes the lines, and there is no bar.
     """
 
-    def __init__(self, out: Path, *, start: int, n_updates: int, progress: bool):
+    def __init__(self, out: Path, *, start: int, n_updates: int, progress: bool | Callable[[str], None]):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         # where there are several processes, the first one writes
@@ -41,7 +71,8 @@ class RunLog:
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, disable=not (progress and writes))
+        self._progress = Progress(*columns, disable=not (progress is True and writes))
+        self._say = progress if callable(progress) and writes else None
         self._task = self._progress.add_task("compiling", total=n_updates, completed=start, speed="")
 
     def __enter__(self) -> "RunLog":
@@ -71,9 +102,15 @@ class RunLog:
         )
 
     def message(self, text: str) -> None:
-        """A line above the bar."""
-        if not self._progress.disable:
+        """A line above the bar, or for the function that takes the lines."""
+        if self._say is not None:
+            self._say(text)
+        elif not self._progress.disable:
             self._progress.console.print(text, markup=False, highlight=False)
+
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Lines about what is waited for: see `waiting`."""
+        return waiting(what, self.message)
 
 
 def read_log(out: str | Path) -> list[dict[str, Any]]:

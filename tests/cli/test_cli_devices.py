@@ -1,19 +1,15 @@
 """`jaxrecon train` on several devices and hosts: two processes on this machine, one that waits in vain, wrong options."""
 
-import os
 import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from support.hosts import free_address, start, weights
 from support.scans import TRAIN
 
 from jaxrecon.cli import main
-from jaxrecon.experiment.as_json import from_json
-from jaxrecon.models import abstract_params
-from jaxrecon.training import load_config, load_params, read_log
+from jaxrecon.training import read_log
 
 # without the strategy that TRAIN ends with
 TINY = [*TRAIN[: TRAIN.index("--strategy")], "--n-updates", "4"]
@@ -22,35 +18,6 @@ TINY = [*TRAIN[: TRAIN.index("--strategy")], "--n-updates", "4"]
 @pytest.fixture
 def command(prepared):
     return [*TINY, "--data", str(prepared.path)]
-
-
-def start(*options):
-    """The command in a process of its own."""
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
-    code = "from jaxrecon.cli import main; raise SystemExit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *options],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def free_address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-def weights(out):
-    like = abstract_params(from_json(load_config(out), where=out).model)
-    return jax.device_get(load_params(out, like))
 
 
 @pytest.mark.slow

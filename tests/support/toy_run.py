@@ -69,7 +69,7 @@ def training_step():
     return jax.jit(model.init), update
 
 
-def train(out, n_updates, *, update=None):
+def train(out, n_updates, *, update=None, **options):
     """A run with everything on: EMA, evaluation, best checkpoint, keys, shuffled data read by threads."""
     init, own = training_step()
     data = batches(slices(7), PREPARATION, batch_size=2, seed=3)
@@ -82,7 +82,7 @@ def train(out, n_updates, *, update=None):
         n_updates=n_updates,
         evaluate=lambda params: Scores({"a": float(params["steps"]["a"].sum())}),
         every=Every(evaluate=6, checkpoint=3, log=2),
-        progress=False,
+        **{"progress": False, **options},
     )
 
 

@@ -305,9 +305,12 @@ def test_caption_has_room_above_a_picture():
 
 def test_evaluation_that_fails_costs_no_step(tmp_path):
     update, params, data = simple_parts()
+    calls = itertools.count()
 
     def scores(params):
-        raise ValueError("validation data are bad")
+        if next(calls):  # the first one is the trial before the first step
+            raise ValueError("validation data are bad")
+        return Scores({"psnr": 1.0})
 
     folder = RunFolder(tmp_path, best=("psnr", "max"))
     options = dict(out=folder, every=Every(evaluate=3, log=1), progress=False)

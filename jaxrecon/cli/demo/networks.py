@@ -138,12 +138,11 @@ def _train(
     started = time.perf_counter()
     state = fit(
         update,
-        params,
+        update.init(params, training_key),
         feed,
         out=RunFolder(out, config=to_json(experiment, learned_from=data)),
         n_updates=experiment.n_updates,
         every=experiment.every,
-        key=training_key,
         progress=Console().is_terminal,
     )
     seconds = time.perf_counter() - started
