@@ -97,7 +97,9 @@ def disturb(n_devices: int, n_kills: int, n_terms: int, seed: int) -> None:
         steps, lost = zip(*[(k.step, k.lost) for k in kills if k.what == what] or [(0, 0)], strict=True)
         say(f"{what.name} at steps {' '.join(map(str, steps))}; updates lost: {min(lost)} to {max(lost)}")
     say(f"all {len(kills)} checkpoints are, bit for bit, those of the undisturbed training")
-    say(f"so are the state and the losses of all {last} steps at the end; {seconds / max(len(kills), 1):.1f} s a restart")
+    say(
+        f"so are the state and the losses of all {last} steps at the end; {seconds / max(len(kills), 1):.1f} s a restart"
+    )
 
 
 @dataclasses.dataclass
