@@ -286,6 +286,9 @@ def _bucket(source, i, how):
 
 def _stacked(name, examples):
     shapes = {np.shape(example[name]) for example in examples}
+    if name == "mask" and len(shapes) > 1:  # of whole columns, of points, of neighbours or frames with masks of their own
+        whole = np.broadcast_shapes(*shapes)
+        return np.stack([np.broadcast_to(example[name], whole) for example in examples])
     if len(shapes) > 1:
         raise UserError(
             f"the {name} of one batch have different shapes {sorted(shapes)}: their files differ, split them"

@@ -11,10 +11,12 @@ from support.files import write_fastmri
 from support.scans import line_mask, measured
 
 from jaxrecon.data import remove_oversampling
+from jaxrecon.data.preparation import prepare
+from jaxrecon.data.prepare import prepare_scan
 from jaxrecon.experiment import CATALOG, DataConfig, Experiment, find_data, preparation
 from jaxrecon.models import VarNetConfig, build
 from jaxrecon.problem import Problem
-from jaxrecon.recon import Network
+from jaxrecon.recon import Network, evaluate
 
 
 def test_slices_masks_and_ranges_of_a_paper(tmp_path):
@@ -43,6 +45,30 @@ def test_slices_masks_and_ranges_of_a_paper(tmp_path):
     ):
         with pytest.raises(ValueError, match="expected slices from"):
             find_data(wrong, str(data), data)
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_an_undersampled_file_without_a_mask_is_no_truth(tmp_path, points):
+    """Its zeros are not measured: without a target it is refused, as `prepare` refuses it; with one the mask has them too."""
+    kspace, image = measured(shape=(33, 24))
+    mask = np.random.default_rng(0).random((33, 24)) < 0.4 if points else line_mask(24, n_acs=6)[None]
+    mask[:, 10:14] = True
+    plain = write_fastmri(tmp_path / "plain.h5", (kspace * mask)[None])
+    experiment = with_data(CATALOG["varnet"].preset, acs=4, acceleration=2.0)
+    how, draws = preparation(experiment), np.random.default_rng
+    with pytest.raises(ValueError, match="expected full k-space to make a target from"):
+        prepare(find_data(experiment, plain).training[0], how, draws(0))
+    with pytest.raises(ValueError, match="fully sampled"):
+        prepare_scan(plain, tmp_path / "prepared.h5")
+    with pytest.raises(ValueError, match="found undersampled k-space"):
+        evaluate(image[None], plain)
+    with_target = write_fastmri(
+        tmp_path / "target.h5", (kspace * mask)[None], reconstruction_rss=image[None].astype(np.float32)
+    )
+    part = find_data(experiment, with_target).training[0]
+    example = prepare(part, how, draws(0))
+    np.testing.assert_array_equal(example["mask"], mask * how.mask(part, draws(0)))
+    np.testing.assert_array_equal(example["mask"] != 0, np.any(example["kspace"] != 0, 0)[: None if points else 1])
 
 
 def test_readout_is_cropped_to_that_of_the_training(random_complex):
