@@ -73,13 +73,13 @@ class Options:
     map_crop: float = CROP
     """ESPIRiT's maps are 0 where the eigenvalue, within 0 and 1, is not above it: a network has that of its training."""
     mask: Path | None = None
-    """Sampling mask (.npy, .npz, CMRxRecon's .mat): keep only these samples."""
+    """Sampling mask (.npy, .npz, CMRxRecon's .mat, the mask of an .h5, .cfl): keep only these samples."""
     undersample: literal(names()) | None = None
     """Draw a mask of this name (jaxrecon masks --help), to try what a faster scan would give; kt- for time frames."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R of --undersample."""
-    acs: int | None = None
-    """Width of the fully sampled center of --undersample."""
+    acs: int | float | None = None
+    """Width of the fully sampled center of --undersample, or, below 1, its share of the columns."""
     seed: int = 0
     """Seed of the mask of --undersample."""
     slices: str | None = None

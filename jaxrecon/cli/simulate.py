@@ -52,8 +52,8 @@ class Options:
     """Undersample by this mask (jaxrecon masks --help). Default: fully sampled."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R of the mask."""
-    acs: int | None = None
-    """Width of the fully sampled center."""
+    acs: int | float | None = None
+    """Width of the fully sampled center, or, below 1, its share of the columns."""
     seed: int = 0
     """Seed of anatomy, coils, phase, noise and mask."""
     figure: bool = True

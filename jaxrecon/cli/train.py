@@ -138,8 +138,10 @@ def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     size, image = experiments.describe_size(experiment, plan.size), plan.example[1].image
     sampling = "that of the files"
     if of_data.mask:
+        masks = ", ".join([of_data.mask] if isinstance(of_data.mask, str) else of_data.mask)
         number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
-        sampling = f"{of_data.mask}, R = {plan.acceleration:.2f}, {number}"
+        reached = " and ".join(f"{rate:.2f}" for rate in plan.accelerations)
+        sampling = f"{masks}, R = {reached}, {number}" + (" of each" if len(plan.accelerations) > 1 else "")
     return [
         ("network", f"{network}; {plan.n_params:,} parameters", "--model.*"),
         ("strategy", label, "--strategy, --strategy.*"),
@@ -170,6 +172,7 @@ def describe_devices(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
 def _finish(trained: "Trained") -> None:
     """Curves, the last evaluation, and what to do next."""
     from .. import plots
+    from ..experiment.samplings import samplings
 
     out, experiment, best = trained.out, trained.experiment, trained.best
     training = [(r["step"], r["loss"]) for r in trained.records if r["event"] == "training"]
@@ -180,4 +183,12 @@ def _finish(trained: "Trained") -> None:
     if best is not None:
         scores = ", ".join(f"{name.upper()} {best[name]:.4g}" for name in ("psnr", "ssim", "nmse") if name in best)
         say(f"validation, variant {experiment.variant}: {scores} at step {best['step']}, whose weights are used")
+        for sampling in samplings(experiment):
+            own = [
+                f"{m.upper()} {best[f'{m}_{sampling}']:.4g}"
+                for m in ("psnr", "ssim", "nmse")
+                if f"{m}_{sampling}" in best
+            ]
+            if own:
+                say(f"  {sampling}: {', '.join(own)}")
     say(f"trained: {out}; to use it: jaxrecon recon SCAN --checkpoint {out} --out recon.h5")

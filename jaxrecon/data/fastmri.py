@@ -18,10 +18,11 @@ IMAGES = ("reconstruction", *TARGETS)
 class FastMRIScan(Scan):
     """A fastMRI volume: `kspace` (slice, coil, readout, phase) or, single coil, (slice, readout, phase), complex.
 
-    The mask of a test file is `mask` (phase,); of a file without it the mask is seen from the zeros. The target is `reconstruction_rss` or `reconstruction_esc`. The header
-    is the XML of `ismrmrd_header`; files without it may state `padding_left`, `padding_right`, `encoding_size` and
-    `recon_size` as attributes (as PromptMR+'s converted Calgary-Campinas and CMRxRecon files do). A file with
-    `reconstruction` (slice, y, x) or (frame, slice, y, x) and no k-space gives slices of images.
+    The mask of a test file is `mask` (phase,); of a file without it the mask is seen from the zeros, as other formats have
+    it. The target is `reconstruction_rss` or `reconstruction_esc`. The header is the XML of `ismrmrd_header`; files without
+    it may state `padding_left`, `padding_right`, `encoding_size` and `recon_size` as attributes (as PromptMR+'s converted
+    Calgary-Campinas and CMRxRecon files do). A file with `reconstruction` (slice, y, x) or (frame, slice, y, x) and no
+    k-space gives slices of images.
 
     Raises:
       DataError: the file is damaged, or its datasets are not of this form.

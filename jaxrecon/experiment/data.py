@@ -21,9 +21,9 @@ from ..data import (
 from ..data import split as divide
 from ..data.index import Slices
 from ..models import build
-from ..sampling.named import names
 from .experiment import Experiment
 from .preparation import WithMaps
+from .samplings import mask_files, mask_kind
 from .simulated import simulated_slices
 
 SIMULATED = "simulated"
@@ -96,6 +96,8 @@ def find_data(
         named["validation"] = str(Path(validation).absolute())
     if found.files is not None:
         named["files"] = found.files
+    if masks := mask_files(experiment):
+        named["masks"] = fingerprint(masks)
     test = parts[2] if len(parts) > 2 else ()
     return TrainingData(parts[0], parts[1], sizes, named | {"found": sizes}, test)
 
@@ -166,8 +168,8 @@ def _frames_wanted(experiment: Experiment) -> tuple[bool, str]:
     in_time = build(experiment.model).wants.input == "series"
     if in_time:
         return in_time, "a network of frames"
-    mask = experiment.data.mask
-    return in_time, f"the mask {mask}" if mask in names("frames") else ""
+    of_frames = mask_kind(experiment) == "frames"
+    return in_time, f"the mask {experiment.data.mask}" if of_frames else ""
 
 
 def fingerprint(files: Collection[str]) -> str:

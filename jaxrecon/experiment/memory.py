@@ -10,7 +10,6 @@ import optax
 from ..checks import UserError
 from ..models import Unrolled, build
 from ..problem import Problem, Target
-from ..sampling.named import names
 from ..strategies import Strategy, UpdateStrategy
 from ..strategies.configs import Gleam, GleamShared, modules_of
 from ..training import memory_report, standard_strategies
@@ -19,6 +18,7 @@ from ..training.memory import Row
 from ..training.optimizers import Course
 from .experiment import Experiment
 from .preparation import preparation
+from .samplings import mask_kind, samplings
 
 
 def memory(
@@ -111,19 +111,18 @@ def abstract_batch(
     Raises:
       ValueError: masks and sizes that do not exist.
     """
-    encoding, wants = preparation(experiment).encoding, build(experiment.model).wants
+    first, *_ = samplings(experiment).values()
+    encoding, wants, kind = preparation(first).encoding, build(experiment.model).wants, mask_kind(experiment)
     size, coils = experiment.data.shape or size, experiment.data.n_coils or coils
     batch = experiment.batch_size
     if min(*size, coils, batch, frames) < 1:
         raise UserError("size, coils, frames and batch_size must be 1 or more")
     of_series = (frames,) if wants.input == "series" else ()
     adjacent = (wants.window,) if wants.input == "window" else ()
-    of_frames = experiment.data.mask in names("frames")
-    by_columns = experiment.data.mask in names("lines", "frames")
-    own = (*of_series, *adjacent) if of_frames or of_series else ()  # frames that have masks of their own
+    own = (*of_series, *adjacent) if kind == "frames" or of_series else ()  # frames that have masks of their own
     maps = wants.maps == "given"
 
-    mask = (*own, *(1 for _ in own), 1 if by_columns else size[0], size[1])
+    mask = (*own, *(1 for _ in own), 1 if kind in ("lines", "frames") else size[0], size[1])
     arrays = encoding.abstract((*of_series, *adjacent, coils, *size), mask)
     if maps:
         arrays["maps"] = jax.ShapeDtypeStruct((coils, *size), jnp.complex64)

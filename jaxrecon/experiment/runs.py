@@ -24,7 +24,8 @@ from .as_json import from_json, to_json
 from .data import Split, TrainingData, find_data
 from .experiment import Experiment, make_update
 from .old_forms import renewed
-from .preparation import draw_mask, preparation
+from .preparation import preparation
+from .samplings import draw_mask, samplings
 
 MAY_CHANGE = (
     "n_updates",
@@ -112,11 +113,12 @@ class TrainingPlan:
         return self.example[0].kspace.shape[1:]
 
     @property
-    def acceleration(self) -> float | None:
-        """R that the experiment's first mask reaches at this size; None: the masks are those of the files."""
+    def accelerations(self) -> tuple[float, ...]:
+        """R that the first mask of each sampling reaches at this size; none where the masks are those of the files."""
         if self.experiment.data.mask is None:
-            return None
-        return float(1 / np.mean(draw_mask(self.experiment, self.size, 0) != 0))
+            return ()
+        drawn = (draw_mask(one, self.size, 0) for one in samplings(self.experiment).values())
+        return tuple(float(1 / np.mean(mask != 0)) for mask in drawn)
 
     def run(self, *, progress: bool = False) -> Trained:
         """Train, or go on with the run in the folder.
@@ -216,7 +218,8 @@ def prepare_training(
       ValueError: settings or data that do not fit each other, or a folder with another run: the differences are listed.
     """
     out = Path(out)
-    how = preparation(experiment)
+    every = samplings(experiment)
+    how = [preparation(one) for one in every.values()]
     if not isinstance(data, TrainingData):
         data = find_data(experiment, data, validation, split=split)
     check_resume(experiment, out, data=data.named)
@@ -231,7 +234,7 @@ def prepare_training(
     update = make_update(on_devices, updates_per_epoch=feed.per_epoch, mesh=mesh)
     evaluate = None
     if len(data.validation):
-        examples = labelled(data.validation, preparation(experiment, use="validation"))
+        examples = {name: labelled(data.validation, preparation(one, use="validation")) for name, one in every.items()}
         model = build(experiment.model)
         evaluate = evaluator(model.frozen or model, examples, variant=experiment.variant)
     return TrainingPlan(experiment, out, data, mesh, strategy, feed, example, params, update, evaluate, key)
@@ -266,7 +269,7 @@ def check_resume(experiment: Experiment, out: Path, *, data: Mapping[str, str] |
         if before.get(name) != after.get(name)
         and name not in MAY_CHANGE
         # one makes the updates of the other, from the same state
-        and not {before.get(name), after.get(name)} <= {"gleam", "p_gleam"}
+        and not all(flat.get(name) in ("gleam", "p_gleam") for flat in (before, after))
     ]
     if different:
         raise UserError(

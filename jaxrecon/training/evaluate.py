@@ -1,7 +1,7 @@
 """Scores of a model over whole volumes, by the rule of a named source work."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +34,7 @@ class Scores(NamedTuple):
 
 def evaluator(
     model: Unrolled,
-    examples: Iterable[Labelled],
+    examples: Iterable[Labelled] | Mapping[str, Iterable[Labelled]],
     *,
     variant: str,
     data_range: Callable[[str], float] | None = None,
@@ -43,7 +43,8 @@ def evaluator(
 
     Args:
       model: one example at a time, not batched.
-      examples: as for `evaluate`; iterated anew at each call.
+      examples: as for `evaluate`; iterated anew at each call. By names, as the accelerations that the same slices are measured
+        with: scored one after the other, see `together`.
       variant: a name of `jaxrecon.metrics.VARIANTS`.
       data_range: as for `evaluate`.
 
@@ -53,9 +54,33 @@ def evaluator(
     if variant not in VARIANTS:
         raise UserError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
     reconstruct = jax.jit(lambda params, problem: run(model, params, problem))
-    return lambda params: evaluate(
-        lambda problem: reconstruct(params, problem), examples, variant=variant, data_range=data_range
-    )
+    named = examples if isinstance(examples, Mapping) else {"": examples}
+
+    def scores_of(params):
+        by_name = {
+            name: evaluate(lambda problem: reconstruct(params, problem), those, variant=variant, data_range=data_range)
+            for name, those in named.items()
+        }
+        return together(by_name) if len(by_name) > 1 else next(iter(by_name.values()))
+
+    return scores_of
+
+
+def together(scores: Mapping[str, Scores]) -> Scores:
+    """One Scores from those of several samplings of the same slices.
+
+    Args:
+      scores: name -> Scores.
+
+    Returns:
+      Scores with the mean of each metric, and with that of each name as metric_name: "psnr", "psnr_r4", "psnr_r8"; volumes as
+      "file, name"; images of the first.
+    """
+    first, *_ = scores.values()
+    metrics = {metric: float(np.mean([one.metrics[metric] for one in scores.values()])) for metric in first.metrics}
+    metrics |= {f"{metric}_{name}": value for name, one in scores.items() for metric, value in one.metrics.items()}
+    volumes = {f"{file}, {name}": volume for name, one in scores.items() for file, volume in one.volumes.items()}
+    return Scores(metrics, volumes, first.images)
 
 
 def evaluate(

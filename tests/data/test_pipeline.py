@@ -246,7 +246,9 @@ def test_masks_of_columns_and_of_points_share_a_batch():
     """Files of one folder: one seen to lack single samples, others complete."""
     points = np.random.default_rng(3).random((Y, X)) < 0.5
     points[:, X // 2] = True
-    several = [dataclasses.replace(make(1)[0], mask=mask, target=np.ones((Y, X), np.float32)) for mask in (None, points)]
+    several = [
+        dataclasses.replace(make(1)[0], mask=mask, target=np.ones((Y, X), np.float32)) for mask in (None, points)
+    ]
     problem, _ = next(iter(batches(several, Preparation(draw_lines, target=magnitude_target), batch_size=2, seed=0)))
     assert problem.op.encoding.mask.shape == (2, Y, X)
     assert sorted((np.asarray(mask) == mask[:1]).all() for mask in problem.op.encoding.mask) == [False, True]
