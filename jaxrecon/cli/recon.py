@@ -209,6 +209,11 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
         ("scan", f"{header.format}, {size}, coils {header.n_coils}, {slices}", "--slices"),
         ("mask", f"{found.kind}, R = {found.acceleration:.2f}, {found.source}{described}", "--mask, --undersample"),
     ]
+    if header.n_frames > 1 and not parts.in_time:
+        text = f"{header.n_frames}, each reconstructed by itself"
+        if parts.window:
+            text = f"{header.n_frames}, each reconstructed from {parts.window} neighbouring ones"
+        rows.append(("frames", f"{text}; a network of frames takes them together", "--checkpoint"))
     if header.format in ("npy", "npz"):
         rows.insert(1, ("axes", ", ".join(header.file_axes), "--axes"))
     if header.padding is not None:

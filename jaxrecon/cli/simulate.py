@@ -10,7 +10,7 @@ import tyro
 from jaxtyping import Complex, Float
 
 from .. import host
-from ..checks import UserError
+from ..checks import UserError, check_seed
 from ..sampling.named import draw, names
 from ..sampling.pattern import pattern
 from .common import check_output, choices, chosen_slices, literal, progress, say, stem
@@ -77,6 +77,7 @@ def run(options: Options) -> None:
     check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite)
     if figure:
         check_output(figure, suffixes=(".png",), overwrite=options.overwrite)
+    check_seed(options.seed)
     if not options.snr > 0:
         raise UserError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
     with progress("simulating ") as track:

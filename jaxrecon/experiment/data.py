@@ -1,13 +1,15 @@
 """What an experiment learns from: the slices of files, divided by subjects, or simulated heads."""
 
+import filecmp
 import functools
 import hashlib
 import os
+import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from ..checks import UserError
+from ..checks import DataError, DataWarning, UserError
 from ..data import (
     KNOWN_BAD_2024,
     Entry,
@@ -80,6 +82,15 @@ def find_data(
         a split of simulated data, or beside a validation folder.
     """
     is_simulated = data == SIMULATED
+    if not is_simulated and not Path(data).exists():
+        raise DataError(
+            "there is no such file or folder",
+            file=data,
+            expected=f"scans, or the word {SIMULATED}",
+            found="nothing of that name",
+        )
+    if is_simulated and validation is not None:
+        raise UserError("simulated data bring their own validation: it goes with scans only")
     if split is not None and (is_simulated or validation is not None):
         raise UserError("split divides the scans of data: it goes neither with simulated ones nor with validation")
     wants = build(experiment.model).wants
@@ -133,6 +144,7 @@ def files(experiment: Experiment, data: str | Path, validation: str | Path | Non
         first, last = experiment.data.slices
         found = "a network of whole time series" if in_time else f"none in {data}"
         raise UserError(f"slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}")
+    _question_validation(*({e.file for e in part} for part in lists[:2]))
     entries = [entry for part in lists for entry in part]
     without = [e.file for e in entries if not e.n_coils or len(e.shape) != 2]
     if without:
@@ -172,6 +184,42 @@ def _frames_wanted(experiment: Experiment) -> tuple[bool, str]:
     return in_time, f"the mask {experiment.data.mask}" if of_frames else ""
 
 
+def _question_validation(training: Collection[str], validation: Collection[str]) -> None:
+    """Warn where files of the validation are among those that are trained on, by their content: copies count."""
+    size_of = {file: os.path.getsize(file) for file in (*training, *validation)}
+    shared = {size_of[file] for file in training} & {size_of[file] for file in validation}
+    trained_on = {_hash(file): file for file in training if size_of[file] in shared}
+    pairs = [(file, trained_on.get(_hash(file))) for file in sorted(validation) if size_of[file] in shared]
+    twice = [(file, other) for file, other in pairs if other is not None]
+    for file, other in twice:
+        # samples of a content may agree where it does not, as zeros
+        if file == other or filecmp.cmp(file, other, shallow=False):
+            warnings.warn(
+                f"is the validation what you want? {len(twice)} of its {len(validation)} files are trained on, too, as {file}"
+                + ("" if file == other else f", which is {other}")
+                + ": its scores don't say how the network does on other scans",
+                DataWarning,
+                stacklevel=2,
+            )
+            return
+
+
+def _sample(file: str) -> bytes:
+    """The content of a file, as far as eight blocks of 4 KiB show it."""
+    size = os.path.getsize(file)
+    with open(file, "rb") as stream:
+        return b"".join(_block(stream, i * max(size - 4096, 0) // 7) for i in range(8))
+
+
+def _hash(file: str) -> bytes:
+    return hashlib.sha256(_sample(file)).digest()
+
+
+def _block(stream: BinaryIO, start: int) -> bytes:
+    stream.seek(start)
+    return stream.read(4096)
+
+
 def fingerprint(files: Collection[str]) -> str:
     """A text that changes with the files: their number and bytes, and a hash of names, sizes and samples of the content.
 
@@ -182,8 +230,5 @@ def fingerprint(files: Collection[str]) -> str:
         size = os.path.getsize(file)
         total += size
         digest.update(f"{Path(file).name} {size}\n".encode())
-        with open(file, "rb") as stream:
-            for i in range(8):
-                stream.seek(i * max(size - 4096, 0) // 7)
-                digest.update(stream.read(4096))
+        digest.update(_sample(file))
     return f"{len(files)} with {total} bytes, {digest.hexdigest()[:12]}"

@@ -82,6 +82,9 @@ class DataConfig:
       n_coils: coils are filled up to this number with zeros; None: as they are.
       espirit_crop: maps that are estimated for the network are 0 where ESPIRiT's eigenvalue is not above this number;
         0: nowhere.
+
+    Raises:
+      ValueError: no mask, acceleration or center in a list of them.
     """
 
     mask: str | tuple[str, ...] | None = "random"

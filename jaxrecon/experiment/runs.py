@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ..checks import UserError
+from ..checks import DataWarning, UserError
 from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
 from ..models import abstract_params, batched, build
@@ -222,6 +223,13 @@ def prepare_training(
     how = [preparation(one) for one in every.values()]
     if not isinstance(data, TrainingData):
         data = find_data(experiment, data, validation, split=split)
+        if not len(data.validation):
+            warnings.warn(
+                f"there is no validation ({data.described}): no scores tell which weights are the best, the last ones are used; "
+                "give validation (--validation), or data of several subjects",
+                DataWarning,
+                stacklevel=2,
+            )
     check_resume(experiment, out, data=data.named)
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     example = _first(feed)
