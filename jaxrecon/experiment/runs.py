@@ -221,15 +221,8 @@ def prepare_training(
     out = Path(out)
     every = samplings(experiment)
     how = [preparation(one) for one in every.values()]
-    if not isinstance(data, TrainingData):
-        data = find_data(experiment, data, validation, split=split)
-        if not len(data.validation):
-            warnings.warn(
-                f"there is no validation ({data.described}): no scores tell which weights are the best, the last ones are used; "
-                "give validation (--validation), or data of several subjects",
-                DataWarning,
-                stacklevel=2,
-            )
+    given = data if isinstance(data, TrainingData) else None
+    data = given or find_data(experiment, data, validation, split=split)  # type: ignore[arg-type]
     check_resume(experiment, out, data=data.named)
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     example = _first(feed)
@@ -245,6 +238,13 @@ def prepare_training(
         examples = {name: labelled(data.validation, preparation(one, use="validation")) for name, one in every.items()}
         model = build(experiment.model)
         evaluate = evaluator(model.frozen or model, examples, variant=experiment.variant)
+    elif given is None:
+        warnings.warn(
+            f"there is no validation ({data.described}): no scores tell which weights are the best, the last ones are used; give "
+            "validation (--validation), or data of several subjects",
+            DataWarning,
+            stacklevel=2,
+        )
     return TrainingPlan(experiment, out, data, mesh, strategy, feed, example, params, update, evaluate, key)
 
 
