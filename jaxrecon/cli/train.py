@@ -33,6 +33,7 @@ class Options:
       jaxrecon train --model pgd --small --data simulated --out runs/try           (a few minutes on two cores)
       jaxrecon train --model varnet --data /data/multicoil_train --validation /data/multicoil_val --out runs/varnet
       jaxrecon train my_experiment.py --data KNEES --out runs/knees --strategy gleam --strategy.n-modules 4
+      jaxrecon train --model varnet --data FOLDER --out RUN --acceleration 4 8 --acs 0.08 0.04     (as fastMRI mixes them)
       jaxrecon train --model pgd-cine --small --data simulated --out runs/cine      (2D + time: beating hearts)
       jaxrecon train --model modl --model.norm none --model.no-shared --strategy invertible --data FOLDER --out RUN
       jaxrecon train my_experiment.py --data FOLDER --out RUN --strategy p_gleam --devices 4   (modules side by side)
@@ -133,15 +134,18 @@ def choose_devices(options: Options) -> "Mesh | None":
 
 def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     """What is trained: (what, chosen, option)."""
+    from ..experiment.samplings import is_file
+
     experiment, of_data = plan.experiment, plan.experiment.data
     network, label = experiments.describe(experiment)
     size, image = experiments.describe_size(experiment, plan.size), plan.example[1].image
     sampling = "that of the files"
     if of_data.mask:
-        masks = ", ".join([of_data.mask] if isinstance(of_data.mask, str) else of_data.mask)
+        masks = [of_data.mask] if isinstance(of_data.mask, str) else of_data.mask
         number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
+        number += " of each" if len(plan.accelerations) > 1 else ""
         reached = " and ".join(f"{rate:.2f}" for rate in plan.accelerations)
-        sampling = f"{masks}, R = {reached}, {number}" + (" of each" if len(plan.accelerations) > 1 else "")
+        sampling = f"{', '.join(masks)}, R = {reached}" + ("" if all(map(is_file, masks)) else f", {number}")
     return [
         ("network", f"{network}; {plan.n_params:,} parameters", "--model.*"),
         ("strategy", label, "--strategy, --strategy.*"),

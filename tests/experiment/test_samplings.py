@@ -238,7 +238,7 @@ def test_a_mask_of_a_file_is_that_of_all_examples(tmp_path, name):
 
 
 def test_masks_of_files_beside_those_of_names(tmp_path):
-    stored_masks(tmp_path)
+    """Their names need no file: a run folder is read where it is no more."""
     experiment = with_data(TINY, mask=("random", str(tmp_path / "m.npy")))
     assert list(samplings(experiment)) == ["random_r2", "random_r4", "m"]
 
