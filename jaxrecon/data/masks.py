@@ -1,5 +1,6 @@
 """Which samples of a slice were measured, and masks that are kept in files."""
 
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -111,7 +112,9 @@ def read_mask(path: str | Path) -> Bool[np.ndarray, "*frame y x"]:
         )
     if path.suffix in (".h5", ".hdf5"):
         with opened(path) as file, reading(path, "mask"):
-            mask = entry(dataset(file, "mask", path), (), path)
+            stored = dataset(file, "mask", path)
+            _check_numbers(stored.dtype, stored.shape, path)
+            mask = entry(stored, (), path)
     else:
         with reading(path, expected="an array of numbers"):
             if path.suffix == ".npy":
@@ -119,12 +122,16 @@ def read_mask(path: str | Path) -> Bool[np.ndarray, "*frame y x"]:
             else:
                 with np.load(path, allow_pickle=False) as archive:
                     mask = archive["mask"]
-    if mask.dtype.kind not in "biuf" or mask.ndim not in (1, 2, 3) or mask.size >= 2**31:
+    _check_numbers(mask.dtype, mask.shape, path)
+    return np.atleast_2d(checked_mask("the mask", mask, file=path))
+
+
+def _check_numbers(dtype, shape, path):
+    if dtype.kind not in "biuf" or len(shape) not in (1, 2, 3) or math.prod(shape) >= 2**31:
         raise DataError(
             "this is no mask", file=path, expected="real numbers, of axes (x,), (y, x) or (frame, y, x)",
-            found=f"{mask.dtype} of shape {mask.shape}",
+            found=f"{dtype} of shape {tuple(shape)}",
         )  # fmt: skip
-    return np.atleast_2d(checked_mask("the mask", mask, file=path))
 
 
 def _bart_mask(path):

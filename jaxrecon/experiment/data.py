@@ -180,8 +180,9 @@ def _frames_wanted(experiment: Experiment) -> tuple[bool, str]:
     in_time = build(experiment.model).wants.input == "series"
     if in_time:
         return in_time, "a network of frames"
-    of_frames = mask_kind(experiment) == "frames"
-    return in_time, f"the mask {experiment.data.mask}" if of_frames else ""
+    mask = experiment.data.mask
+    of_frames = f"the mask {mask}" if isinstance(mask, str) else f"the masks {mask}"
+    return in_time, of_frames if mask_kind(experiment) == "frames" else ""
 
 
 def _question_validation(training: Collection[str], validation: Collection[str]) -> None:

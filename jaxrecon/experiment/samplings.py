@@ -155,15 +155,11 @@ def _label(one, *, several_masks, pairs):
     mask, rate, center = one
     if mask is None:
         return "files"
-    own = Path(mask).stem if is_file(mask) else mask
     if is_file(mask):
-        return own
+        return Path(mask).stem
     same_rate = sum(other == rate for other, _ in pairs) > 1
-    return (
-        (f"{own}_" if several_masks else "")
-        + f"r{rate:g}"
-        + (f"_acs{center:g}" if same_rate and center is not None else "")
-    )
+    name = f"{mask}_" if several_masks else ""
+    return f"{name}r{rate:g}" + (f"_acs{center:g}" if same_rate and center is not None else "")
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -217,6 +218,10 @@ def test_masks_of_every_format(tmp_path):
     write_bart(tmp_path / "c", np.ones((3, 24, 20, 1), complex))
     with pytest.raises(UserError, match="this is no mask"):
         read_mask(tmp_path / "c.cfl")
+    with h5py.File(tmp_path / "huge.h5", "w") as file:  # some KiB of a file
+        file.create_dataset("mask", (2**16, 2**16), "u1", chunks=(2**13, 2**13), compression="gzip")[0, 0] = 1
+    with pytest.raises(UserError, match="mask"):
+        read_mask(tmp_path / "huge.h5")
     with pytest.raises(UserError, match="mask"):
         read_mask(write_fastmri(tmp_path / "none.h5", None, other=MASK))
 
