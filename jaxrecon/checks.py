@@ -78,6 +78,12 @@ def check_sizes(least: int, **sizes: int | Sequence[int]) -> None:
             raise UserError(f"{name} must be {least} or more, not {value}")
 
 
+def check_seed(seed: int) -> None:
+    """Raise ValueError for a seed beyond the 32 bits that every generator takes."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed must be 0 or more and below 2^32, not {seed}")
+
+
 def check_ndim(ndim: int) -> None:
     """Raise ValueError unless a network's convolutions are over images (2) or over frames too (3)."""
     if ndim not in (2, 3):

@@ -69,6 +69,9 @@ def print_scores(scores: "Evaluation", reference: str) -> None:
     """The table: each metric for the volume, and its worst slice."""
     n, *size = scores.shape
     say(f"variant {scores.variant}; slices {n} of {size[0]} x {size[1]}; reference: {reference}")
+    if any(given != tuple(size) for given in scores.given):
+        sizes = [" x ".join(map(str, given)) for given in scores.given]
+        say(f"cropped before they are compared: the reference of {sizes[0]}, the reconstruction of {sizes[1]}")
     table = Table()
     for name, right in (("metric", False), ("volume", True), ("median slice", True), ("worst slice", True)):
         table.add_column(name, justify="right" if right else "left")

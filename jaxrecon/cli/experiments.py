@@ -57,6 +57,10 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
         experiment = dataclasses.replace(experiment, strategy=_named(strategy, "strategy", STRATEGIES)())
     if optimizer is not None:
         experiment = dataclasses.replace(experiment, optimizer=_named(optimizer, "optimizer", OPTIMIZERS))
+    if file:  # an option of several values would take it, too
+        rest = list(args)
+        rest.remove(file)
+        args = [file, *rest]
     default: Any = options
     read: Any = tyro.cli(
         options,

@@ -38,9 +38,10 @@ class Options:
     """Where to write: .npy, or .npz with the key mask. The picture lies beside it, as .png."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R. What is reached, the fully sampled center included, is printed."""
-    acs: int | None = None
-    """Width of the fully sampled center: columns, or the side of a square (radius for calgary-poisson). By default 8 %
-    of the columns up to R = 6, 4 % above; a square of at most 24, and of a third of the samples."""
+    acs: int | float | None = None
+    """Width of the fully sampled center: columns, or the side of a square (radius for calgary-poisson); below 1 its share
+    of the columns. By default 8 % of the columns up to R = 6, 4 % above; a square of at most 24, and of a third of the
+    samples."""
     seed: int = 0
     """Same seed, same mask."""
     frames: int = 16

@@ -74,13 +74,13 @@ class Options:
     map_crop: float = CROP
     """ESPIRiT's maps are 0 where the eigenvalue, within 0 and 1, is not above it: a network has that of its training."""
     mask: Path | None = None
-    """Sampling mask (.npy, .npz, CMRxRecon's .mat): keep only these samples."""
+    """Sampling mask (.npy, .npz, CMRxRecon's .mat, the mask of an .h5, .cfl): keep only these samples."""
     undersample: literal(names()) | None = None
     """Draw a mask of this name (jaxrecon masks --help), to try what a faster scan would give; kt- for time frames."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R of --undersample."""
-    acs: int | None = None
-    """Width of the fully sampled center of --undersample."""
+    acs: int | float | None = None
+    """Width of the fully sampled center of --undersample, or, below 1, its share of the columns."""
     seed: int = 0
     """Seed of the mask of --undersample."""
     slices: str | None = None
@@ -208,6 +208,11 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
         ("scan", f"{header.format}, {size}, coils {header.n_coils}, {slices}", "--slices"),
         ("mask", f"{found.kind}, R = {found.acceleration:.2f}, {found.source}{described}", "--mask, --undersample"),
     ]
+    if header.n_frames > 1 and not parts.in_time:
+        text = f"{header.n_frames}, each reconstructed by itself"
+        if parts.window:
+            text = f"{header.n_frames}, each reconstructed from {parts.window} neighbouring ones"
+        rows.append(("frames", f"{text}; a network of frames takes them together", "--checkpoint"))
     if header.format in ("npy", "npz"):
         rows.insert(1, ("axes", ", ".join(header.file_axes), "--axes"))
     if header.padding is not None:

@@ -10,7 +10,7 @@ import tyro
 from jaxtyping import Complex, Float
 
 from .. import host
-from ..checks import UserError
+from ..checks import UserError, check_seed
 from ..sampling.named import draw, names
 from ..sampling.pattern import pattern
 from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
@@ -51,8 +51,8 @@ class Options:
     """Undersample by this mask (jaxrecon masks --help). Default: fully sampled."""
     acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
     """R of the mask."""
-    acs: int | None = None
-    """Width of the fully sampled center."""
+    acs: int | float | None = None
+    """Width of the fully sampled center, or, below 1, its share of the columns."""
     seed: int = 0
     """Seed of anatomy, coils, phase, noise and mask."""
     figure: bool = True
@@ -75,6 +75,7 @@ def run(options: Options) -> None:
     source = None if options.anatomy == "phantom" else Path(options.anatomy)
     check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite, source=source)
     figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
+    check_seed(options.seed)
     if not options.snr > 0:
         raise UserError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
     with progress("simulating ") as track:

@@ -36,6 +36,7 @@ class Options:
       jaxrecon train --model pgd --small --data simulated --out runs/try           (a few minutes on two cores)
       jaxrecon train --model varnet --data /data/multicoil_train --validation /data/multicoil_val --out runs/varnet
       jaxrecon train my_experiment.py --data KNEES --out runs/knees --strategy gleam --strategy.n-modules 4
+      jaxrecon train --model varnet --data FOLDER --out RUN --acceleration 4 8 --acs 0.08 0.04     (as fastMRI mixes them)
       jaxrecon train --model pgd-cine --small --data simulated --out runs/cine      (2D + time: beating hearts)
       jaxrecon train --model modl --model.norm none --model.no-shared --strategy invertible --data FOLDER --out RUN
       jaxrecon train my_experiment.py --data FOLDER --out RUN --strategy p_gleam --devices 4   (modules side by side)
@@ -154,6 +155,8 @@ def choose_devices(options: Options) -> "Mesh | None":
 
 def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     """What is trained: (what, chosen, option)."""
+    from ..experiment.samplings import is_file
+
     experiment, of_data = plan.experiment, plan.experiment.data
     network, label = experiments.describe(experiment)
     size, image = experiments.describe_size(experiment, plan.size), plan.example[1].image
@@ -162,8 +165,11 @@ def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
         left = experiment.n_updates - plan.before.made
         made = f"; {plan.before.made} are made already, " + (f"{left} to go" if left else "nothing is left to train")
     if of_data.mask:
+        masks = [of_data.mask] if isinstance(of_data.mask, str) else of_data.mask
         number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
-        sampling = f"{of_data.mask}, R = {plan.acceleration:.2f}, {number}"
+        number += " of each" if len(plan.accelerations) > 1 else ""
+        reached = " and ".join(f"{rate:.2f}" for rate in plan.accelerations)
+        sampling = f"{', '.join(masks)}, R = {reached}" + ("" if all(map(is_file, masks)) else f", {number}")
     return [
         ("network", f"{network}; {plan.n_params:,} parameters", "--model.*"),
         *describe_start(plan),
@@ -204,6 +210,7 @@ def describe_devices(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
 def _finish(trained: "Trained") -> None:
     """Curves, the last evaluation, and what to do next."""
     from .. import plots
+    from ..experiment.samplings import samplings
 
     out, experiment, best = trained.out, trained.experiment, trained.best
     training = [(r["step"], r["loss"]) for r in trained.records if r["event"] == "training"]
@@ -214,4 +221,12 @@ def _finish(trained: "Trained") -> None:
     if best is not None:
         scores = ", ".join(f"{name.upper()} {best[name]:.4g}" for name in ("psnr", "ssim", "nmse") if name in best)
         say(f"validation, variant {experiment.variant}: {scores} at step {best['step']}, whose weights are used")
+        for sampling in samplings(experiment):
+            own = [
+                f"{m.upper()} {best[f'{m}_{sampling}']:.4g}"
+                for m in ("psnr", "ssim", "nmse")
+                if f"{m}_{sampling}" in best
+            ]
+            if own:
+                say(f"  {sampling}: {', '.join(own)}")
     say(f"trained: {out}; to use it: jaxrecon recon SCAN --checkpoint {out} --out recon.h5")

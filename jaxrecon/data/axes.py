@@ -142,11 +142,18 @@ def layout_of(
     shape = tuple(int(n) for n in shape)
     if axes is None:
         guessed = (KSPACE_AXES if has_kspace else IMAGE_AXES)[-len(shape) :]
-        if guessed == KSPACE_AXES and shape[1] > shape[0] and not sure:
+        if guessed == KSPACE_AXES and shape[0] < shape[1] <= shape[-1] and not sure:
             warnings.warn(
                 f"{name} is read as {shape[0]} slices of {shape[1]} coils, since its {len(shape)} axes have no names; if "
                 f"it is a 3D scan of {shape[0]} coils and {shape[1]} partitions, say so by axes (--axes) coil,z,y,x; if "
                 "not, by slice,coil,y,x",
+                DataWarning,
+                stacklevel=2,
+            )
+        if guessed[-3:] == KSPACE_AXES[1:] and shape[-3] > shape[-1] and not sure:
+            warnings.warn(
+                f"{name} is read as {shape[-3]} coils of {shape[-2]} x {shape[-1]} samples, since its {len(shape)} axes have no "
+                "names; if they are others, as y,x,coil, say so by axes (--axes)",
                 DataWarning,
                 stacklevel=2,
             )

@@ -70,10 +70,7 @@ class CalgaryScan(Scan):
     def _read(self, index: int) -> Slice:
         kspace = centre(self.stored(index))
         kspace[..., self._n_sampled :] = 0
-        mask = sampled(kspace[..., : self._n_sampled])
-        if mask is not None:
-            mask = np.pad(mask, [(0, 0), (0, self.header.shape[1] - self._n_sampled)])
-        return Slice(kspace=kspace, mask=mask)
+        return Slice(kspace=kspace, mask=sampled(kspace, padding=(0, self._n_sampled)))
 
 
 def interleaved_to_complex(data: Float[np.ndarray, "ky kz twice"]) -> Complex[np.ndarray, "coil ky kz"]:

@@ -9,7 +9,7 @@ from ..files import check_file, reading
 from .geometry import axis_affine
 from .hdf5 import attributes, dataset, entry, is_complex, opened, text, to_complex
 from .ismrmrd_header import Encoding, Limit, acquired_columns, parse_header
-from .scan import Header, Scan, Slice, check_shape
+from .scan import Header, Scan, Slice, check_shape, sampled
 
 TARGETS = ("reconstruction_rss", "reconstruction_esc")
 IMAGES = ("reconstruction", *TARGETS)
@@ -18,10 +18,11 @@ IMAGES = ("reconstruction", *TARGETS)
 class FastMRIScan(Scan):
     """A fastMRI volume: `kspace` (slice, coil, readout, phase) or, single coil, (slice, readout, phase), complex.
 
-    The mask of a test file is `mask` (phase,); the target is `reconstruction_rss` or `reconstruction_esc`. The header
-    is the XML of `ismrmrd_header`; files without it may state `padding_left`, `padding_right`, `encoding_size` and
-    `recon_size` as attributes (as PromptMR+'s converted Calgary-Campinas and CMRxRecon files do). A file with
-    `reconstruction` (slice, y, x) or (frame, slice, y, x) and no k-space gives slices of images.
+    The mask of a test file is `mask` (phase,); of a file without it the mask is seen from the zeros, as other formats have
+    it. The target is `reconstruction_rss` or `reconstruction_esc`. The header is the XML of `ismrmrd_header`; files without
+    it may state `padding_left`, `padding_right`, `encoding_size` and `recon_size` as attributes (as PromptMR+'s converted
+    Calgary-Campinas and CMRxRecon files do). A file with `reconstruction` (slice, y, x) or (frame, slice, y, x) and no
+    k-space gives slices of images.
 
     Raises:
       DataError: the file is damaged, or its datasets are not of this form.
@@ -117,7 +118,16 @@ class FastMRIScan(Scan):
                 with reading(self.path, self._target):
                     target = entry(dataset(file, self._target, self.path), (index,), self.path)
         kspace = to_complex(data)
-        return Slice(kspace=kspace if kspace.ndim == 3 else kspace[None], mask=mask, target=target)
+        kspace = kspace if kspace.ndim == 3 else kspace[None]
+        if not self._has_mask:
+            mask = _seen(kspace, self.header.padding)
+        return Slice(kspace=kspace, mask=mask, target=target)
+
+
+def _seen(kspace, padding):
+    """The mask of zeros: (1, x) of whole columns, else (y, x); None where only the padding is 0."""
+    mask = sampled(kspace, padding=padding)
+    return mask[:1] if mask is not None and (mask == mask[:1]).all() else mask
 
 
 def _padding(encoding, attrs, n_columns):

@@ -1,5 +1,6 @@
 """Which samples of a slice were measured, and masks that are kept in files."""
 
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,15 @@ from jaxtyping import Bool, Complex
 
 from ..checks import DataError, checked_mask
 from ..files import check_file, reading
-from . import cmrxrecon
+from . import bart, cmrxrecon
+from .hdf5 import dataset, entry, opened
 from .npz import IMAGES
 from .parts import Parts
 from .scan import Header, Slice, sampled
 from .windows import stack_masks
+
+MASK_SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".cfl", ".hdr")
+"""Files that can hold a mask."""
 
 
 def acquired_mask(part: Slice, header: Header) -> tuple[Bool[np.ndarray, "..."], str]:
@@ -86,30 +91,88 @@ def holds_mask_alone(path: str | Path) -> bool:
 
 
 def read_mask(path: str | Path) -> Bool[np.ndarray, "*frame y x"]:
-    """The mask of a .npy, of an .npz with the key `mask`, or of a CMRxRecon .mat file: (y, x), (1, x), or with frames.
+    """The mask of a file: (y, x), (1, x), or with frames.
 
-    True where the file is not 0, as in a mask that is given as an array.
+    A .npy; the key `mask` of an .npz, the dataset `mask` of an .h5, as fastMRI's test files have it; a CMRxRecon .mat; a BART pair,
+    as `bart poisson` writes it, with frames at its dimension 10. True where the file is not 0, as in a mask that is given as an
+    array.
 
     Raises:
       DataError: another kind of file, a damaged one, or values that are no finite numbers.
     """
+    path = Path(path)
+    if path.suffix in (".cfl", ".hdr"):
+        return _bart_mask(path)
     path = check_file(path)
     if path.suffix == ".mat":
         return cmrxrecon.read_mask(path).swapaxes(-1, -2)  # (ky, kx), kx being the readout
-    if path.suffix not in (".npy", ".npz"):
-        raise DataError("this is no mask", file=path, expected="a mask as .npy, .npz or .mat", found=path.suffix)
-    with reading(path, expected="an array of numbers"):
-        if path.suffix == ".npy":
-            mask = np.load(path, mmap_mode="r", allow_pickle=False)  # a size beyond the file's end is refused
-        else:
-            with np.load(path, allow_pickle=False) as archive:
-                mask = archive["mask"]
-    if mask.dtype.kind not in "biuf" or mask.ndim not in (1, 2, 3) or mask.size >= 2**31:
+    if path.suffix not in MASK_SUFFIXES:
+        raise DataError(
+            "this is no mask", file=path, expected=f"a mask as {', '.join(MASK_SUFFIXES)}", found=path.suffix
+        )
+    if path.suffix in (".h5", ".hdf5"):
+        with opened(path) as file, reading(path, "mask"):
+            stored = dataset(file, "mask", path)
+            _check_numbers(stored.dtype, stored.shape, path)
+            mask = entry(stored, (), path)
+    else:
+        with reading(path, expected="an array of numbers"):
+            if path.suffix == ".npy":
+                mask = np.load(path, mmap_mode="r", allow_pickle=False)  # a size beyond the file's end is refused
+            else:
+                with np.load(path, allow_pickle=False) as archive:
+                    mask = archive["mask"]
+    _check_numbers(mask.dtype, mask.shape, path)
+    return np.atleast_2d(checked_mask("the mask", mask, file=path))
+
+
+def _check_numbers(dtype, shape, path):
+    if dtype.kind not in "biuf" or len(shape) not in (1, 2, 3) or math.prod(shape) >= 2**31:
         raise DataError(
             "this is no mask", file=path, expected="real numbers, of axes (x,), (y, x) or (frame, y, x)",
-            found=f"{mask.dtype} of shape {mask.shape}",
+            found=f"{dtype} of shape {tuple(shape)}",
         )  # fmt: skip
-    return np.atleast_2d(checked_mask("the mask", mask, file=path))
+
+
+def _bart_mask(path):
+    """The pattern of a BART pair, with the axes of the slices that `BartScan` makes of such k-space."""
+    pattern, time = bart.read_cfl(path), bart.DIMENSIONS.index("time")
+    dims = pattern.shape[::-1]
+    volume = checked_mask("the mask", pattern, file=path).reshape(-1, *dims[2::-1])
+    y, x = bart.plane(dims)
+    frames = np.moveaxis(volume, (3 - y, 3 - x), (1, 2))
+    if len(frames) != dims[time] or (frames != frames[..., :1]).any():
+        raise DataError(
+            "this is no mask", file=path, expected="a pattern of phase encodes, or several in time",
+            found=f"dimensions {' '.join(map(str, dims))}" + (", which differ along the readout" if len(frames) == dims[time] else ""),
+        )  # fmt: skip
+    return frames[..., 0] if len(frames) > 1 else frames[0, ..., 0]
+
+
+def check_fits(
+    mask: Bool[np.ndarray, "..."], shape: tuple[int, ...], n_frames: int = 1, *, name: str, file: Path | None = None
+) -> None:
+    """Refuse a mask of another size than the data, or of another number of frames.
+
+    Args:
+      mask: (y, x) or with axes of size 1, or (frame, y, x).
+      shape: (y, x) of the data.
+      n_frames: their time frames.
+      name: what messages call them.
+      file: the file of the mask, for messages.
+
+    Raises:
+      DataError: it does not fit.
+    """
+    fits = all(n in (1, m) for n, m in zip(mask.shape[-2:], shape, strict=True))
+    if not fits or (len(mask) if mask.ndim > 2 else 1) not in (1, n_frames):
+        raise DataError(
+            f"the mask does not fit {name}",
+            file=file,
+            dataset="mask",
+            expected=f"(y, x) = {tuple(shape)}" + (f", or {n_frames} frames" if n_frames > 1 else ""),
+            found=mask.shape,
+        )
 
 
 def mask_of_parts(
@@ -130,15 +193,7 @@ def mask_of_parts(
     """
     scan, header = parts.scan, parts.scan.header
     frames = mask.reshape(-1, *mask.shape[-2:])
-    fits = all(n in (1, m) for n, m in zip(frames.shape[1:], header.shape, strict=True))
-    if not fits or len(frames) not in (1, header.n_frames):
-        raise DataError(
-            f"the mask does not fit the scan {scan.path.name}",
-            file=file,
-            dataset="mask",
-            expected=f"(y, x) = {header.shape}" + (f", or {header.n_frames} frames" if header.n_frames > 1 else ""),
-            found=mask.shape,
-        )
+    check_fits(mask, header.shape, header.n_frames, name=f"the scan {scan.path.name}", file=file)
     if not mask.any():
         raise DataError("the mask keeps no sample", file=file, dataset="mask", expected="measured samples")
     if parts.in_time:

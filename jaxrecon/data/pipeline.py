@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ class Batches:
 
 def batches(
     source: Slices,
-    how: Preparation,
+    how: Preparation | Sequence[Preparation],
     *,
     batch_size: int,
     seed: int,
@@ -75,7 +75,8 @@ def batches(
 
     Args:
       source: `jaxrecon.data.Source`, or a list of Slices in memory.
-      how: how a slice becomes an example; its `shape` and `n_coils` merge buckets.
+      how: how a slice becomes an example; its `shape` and `n_coils` merge buckets. Of several, which differ in their masks, each
+        example has one, drawn with equal chances.
       batch_size: examples per batch.
       seed: the seed of order, masks and keys.
       shuffle: a new order in each epoch; False: the order of the source, bucket by bucket.
@@ -171,11 +172,12 @@ class _BatchSource:
     """Batch i as a dict of arrays; picklable, as grain's processes need it."""
 
     def __init__(self, source, how, batch_size, seed, shuffle, n_epochs):
-        self._source, self._how, self._size, self.encoding = source, how, batch_size, how.encoding
+        self._hows = (how,) if isinstance(how, Preparation) else tuple(how)
+        self._source, self._size, self.encoding = source, batch_size, self._hows[0].encoding
         self._seed, self._shuffle, self._n_epochs = seed, shuffle, n_epochs
         self._buckets: dict[tuple, list[int]] = {}
         for i in range(len(source)):
-            self._buckets.setdefault(_bucket(source, i, how), []).append(i)
+            self._buckets.setdefault(_bucket(source, i, self._hows[0]), []).append(i)
         if not self._buckets:
             raise UserError("there are no slices to make batches of")
         for bucket, members in self._buckets.items():
@@ -199,8 +201,10 @@ class _BatchSource:
     def _example(self, epoch, first):
         """The example of a slice; for one without signal, that of the next in its bucket."""
         for i in self._from(first):
+            rng = np.random.default_rng([self._seed, 1, epoch, i])
+            how = self._hows[int(rng.integers(len(self._hows))) if len(self._hows) > 1 else 0]
             try:
-                return prepare(self._source[i], self._how, np.random.default_rng([self._seed, 1, epoch, i]))
+                return prepare(self._source[i], how, rng)
             except EmptySlice:
                 self.empty.add(i)
         raise UserError(
@@ -286,6 +290,11 @@ def _bucket(source, i, how):
 
 def _stacked(name, examples):
     shapes = {np.shape(example[name]) for example in examples}
+    if (
+        name == "mask" and len(shapes) > 1
+    ):  # of whole columns, of points, of neighbours or frames with masks of their own
+        whole = np.broadcast_shapes(*shapes)
+        return np.stack([np.broadcast_to(example[name], whole) for example in examples])
     if len(shapes) > 1:
         raise UserError(
             f"the {name} of one batch have different shapes {sorted(shapes)}: their files differ, split them"

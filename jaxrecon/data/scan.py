@@ -280,14 +280,17 @@ class Scan(abc.ABC):
         return index % len(self)
 
 
-def sampled(kspace: Complex[np.ndarray, "*batch coil y x"]) -> Bool[np.ndarray, "*batch y x"] | None:
+def sampled(
+    kspace: Complex[np.ndarray, "*batch coil y x"], *, padding: tuple[int, int] | None = None
+) -> Bool[np.ndarray, "*batch y x"] | None:
     """The sampling pattern seen from zeros, for files that store undersampled k-space without its mask.
 
     Args:
       kspace: (..., coil, y, x).
+      padding: as `Header.padding`: columns outside were never acquired, and say nothing of what was left out.
 
     Returns:
-      (..., y, x), True where any coil is not 0; None if that is everywhere.
+      (..., y, x), True where any coil is not 0; None if that is everywhere between the padding.
 
     Example:
       >>> sampled(np.array([1, 0, 2j, 0]) * np.ones((3, 2, 1))).astype(int).tolist()
@@ -295,7 +298,7 @@ def sampled(kspace: Complex[np.ndarray, "*batch coil y x"]) -> Bool[np.ndarray, 
     """
     with np.errstate(invalid="ignore"):  # NaN is for the check of the values to report
         mask = (kspace != 0).any(-3)
-    return None if mask.all() else mask
+    return None if mask[..., slice(*(padding or (None, None)))].all() else mask
 
 
 def remove_oversampling(kspace: Complex[np.ndarray, "..."], size: int, axis: int = -2) -> Complex[np.ndarray, "..."]:

@@ -9,6 +9,7 @@ from .experiment import DataConfig, Experiment, SimulatedHeads, load_experiment,
 from .memory import memory
 from .preparation import WithMaps, preparation
 from .runs import Trained, TrainingPlan, prepare_training, train
+from .samplings import samplings
 from .simulated import simulated_slices
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "memory",
     "preparation",
     "prepare_training",
+    "samplings",
     "simulated_slices",
     "to_json",
     "train",

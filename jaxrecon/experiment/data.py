@@ -1,14 +1,16 @@
 """What an experiment learns from: the slices of files, divided by subjects, or simulated heads."""
 
+import filecmp
 import functools
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from ..checks import UserError
+from ..checks import DataError, DataWarning, UserError
 from ..data import (
     KNOWN_BAD_2024,
     Entry,
@@ -22,9 +24,9 @@ from ..data import (
 from ..data import split as divide
 from ..data.index import Slices
 from ..models import build
-from ..sampling.named import names
 from .experiment import Experiment
 from .preparation import WithMaps
+from .samplings import mask_files, mask_kind
 from .simulated import simulated_slices
 
 SIMULATED = "simulated"
@@ -81,6 +83,15 @@ def find_data(
         a split of simulated data, or beside a validation folder.
     """
     is_simulated = data == SIMULATED
+    if not is_simulated and not Path(data).exists():
+        raise DataError(
+            "there is no such file or folder",
+            file=data,
+            expected=f"scans, or the word {SIMULATED}",
+            found="nothing of that name",
+        )
+    if is_simulated and validation is not None:
+        raise UserError("simulated data bring their own validation: it goes with scans only")
     if split is not None and (is_simulated or validation is not None):
         raise UserError("split divides the scans of data: it goes neither with simulated ones nor with validation")
     wants = build(experiment.model).wants
@@ -97,6 +108,8 @@ def find_data(
         named["validation"] = str(Path(validation).absolute())
     if found.files is not None:
         named["files"] = found.files
+    if masks := mask_files(experiment):
+        named["masks"] = fingerprint(masks)
     test = parts[2] if len(parts) > 2 else ()
     return TrainingData(parts[0], parts[1], sizes, named | {"found": sizes}, test)
 
@@ -132,6 +145,7 @@ def files(experiment: Experiment, data: str | Path, validation: str | Path | Non
         first, last = experiment.data.slices
         found = "a network of whole time series" if in_time else f"none in {data}"
         raise UserError(f"slices {first} {last}: expected slices from {first} up to {last} of a file, found {found}")
+    _question_validation(*({e.file for e in part} for part in lists[:2]))
     entries = [entry for part in lists for entry in part]
     without = [e.file for e in entries if not e.n_coils or len(e.shape) != 2]
     if without:
@@ -171,7 +185,44 @@ def _frames_wanted(experiment: Experiment) -> tuple[bool, str]:
     if in_time:
         return in_time, "a network of frames"
     mask = experiment.data.mask
-    return in_time, f"the mask {mask}" if mask in names("frames") else ""
+    of_frames = f"the mask {mask}" if isinstance(mask, str) else f"the masks {mask}"
+    return in_time, of_frames if mask_kind(experiment) == "frames" else ""
+
+
+def _question_validation(training: Collection[str], validation: Collection[str]) -> None:
+    """Warn where files of the validation are among those that are trained on, by their content: copies count."""
+    size_of = {file: os.path.getsize(file) for file in (*training, *validation)}
+    shared = {size_of[file] for file in training} & {size_of[file] for file in validation}
+    trained_on = {_hash(file): file for file in training if size_of[file] in shared}
+    pairs = [(file, trained_on.get(_hash(file))) for file in sorted(validation) if size_of[file] in shared]
+    twice = [(file, other) for file, other in pairs if other is not None]
+    for file, other in twice:
+        # samples of a content may agree where it does not, as zeros
+        if file == other or filecmp.cmp(file, other, shallow=False):
+            warnings.warn(
+                f"is the validation what you want? {len(twice)} of its {len(validation)} files are trained on, too, as {file}"
+                + ("" if file == other else f", which is {other}")
+                + ": its scores don't say how the network does on other scans",
+                DataWarning,
+                stacklevel=2,
+            )
+            return
+
+
+def _sample(file: str) -> bytes:
+    """The content of a file, as far as eight blocks of 4 KiB show it."""
+    size = os.path.getsize(file)
+    with open(file, "rb") as stream:
+        return b"".join(_block(stream, i * max(size - 4096, 0) // 7) for i in range(8))
+
+
+def _hash(file: str) -> bytes:
+    return hashlib.sha256(_sample(file)).digest()
+
+
+def _block(stream: BinaryIO, start: int) -> bytes:
+    stream.seek(start)
+    return stream.read(4096)
 
 
 def fingerprint(files: Sequence[str]) -> str:
@@ -184,8 +235,5 @@ def fingerprint(files: Sequence[str]) -> str:
         size = os.path.getsize(file)
         total += size
         digest.update(f"{Path(file).name} {size}\n".encode())
-        with open(file, "rb") as stream:
-            for i in range(8):
-                stream.seek(i * max(size - 4096, 0) // 7)
-                digest.update(stream.read(4096))
+        digest.update(_sample(file))
     return f"{len(files)} with {total} bytes, {digest.hexdigest()[:12]}"

@@ -62,12 +62,15 @@ class DataConfig:
     """What slices a network learns from, and how they become examples.
 
     Attributes:
-      mask: name of a mask, as in `jaxrecon masks`; time frames, for networks that see all or neighbouring ones, can also have
-        the masks kt-...; None: the samples that the files have.
-      acceleration: R of the mask.
-      acs: width of its fully sampled center; None: by size and R, as `jaxrecon masks`.
-      n_masks: how many different masks are drawn for training; validation has as many others. None: a new one whenever
-        a slice is read, in the validation one for each file.
+      mask: name of a mask, as in `jaxrecon masks`, or a file of one (.npy, .npz, .mat, .h5, .cfl); time frames, for networks that see
+        all or neighbouring ones, can also have the masks kt-...; None: the samples that the files have. Of several each
+        example has one, drawn by its key.
+      acceleration: R of the mask. Of several each example has one, drawn by its key; the validation scores every scan with each of
+        them, in as many times the time, and says the scores of each and their mean.
+      acs: width of its fully sampled center, or, below 1, its share of the columns; None: by size and R, as `jaxrecon masks`. Several
+        are pairs with accelerations of the same number.
+      n_masks: how many different masks are drawn for training, of each acceleration; validation has as many others. None: a
+        new one whenever a slice is read, in the validation one for each file.
       slices: (start, stop) of each file's slices to train and validate on, negative counts from the end; None: all.
       target: file: the file's reference; rss, combined: from full k-space, the root of sum of squares or the
         combination with maps; auto: combined for networks with a complex image, else the file's, or rss.
@@ -79,11 +82,14 @@ class DataConfig:
       n_coils: coils are filled up to this number with zeros; None: as they are.
       espirit_crop: maps that are estimated for the network are 0 where ESPIRiT's eigenvalue is not above this number;
         0: nowhere.
+
+    Raises:
+      ValueError: no mask, acceleration or center in a list of them.
     """
 
-    mask: str | None = "random"
-    acceleration: float = 4.0
-    acs: int | None = None
+    mask: str | tuple[str, ...] | None = "random"
+    acceleration: float | tuple[float, ...] = 4.0
+    acs: int | float | tuple[int | float, ...] | None = None
     n_masks: int | None = 64
     slices: tuple[int, int] | None = None
     target: TargetName = "auto"
@@ -92,6 +98,15 @@ class DataConfig:
     shape: tuple[int, int] | None = None
     n_coils: int | None = None
     espirit_crop: float = CROP
+
+    def __post_init__(self):
+        for name in ("mask", "acceleration", "acs"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                if not value:
+                    raise UserError(f"{name} has no value: give one or several")
+                # one in a list is what it is alone
+                object.__setattr__(self, name, tuple(value) if len(value) > 1 else value[0])
 
 
 @dataclasses.dataclass(frozen=True)

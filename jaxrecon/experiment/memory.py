@@ -11,7 +11,6 @@ from ..checks import UserError
 from ..losses import LOSSES
 from ..models import Unrolled, build
 from ..problem import Problem, Target
-from ..sampling.named import names
 from ..strategies import Strategy, UpdateStrategy
 from ..strategies.configs import Gleam, GleamShared, modules_of
 from ..training import memory_report, standard_strategies
@@ -19,6 +18,7 @@ from ..training.memory import Row
 from ..training.optimizers import Course
 from .experiment import Experiment, trained_network
 from .preparation import preparation
+from .samplings import mask_kind, samplings
 
 SHAPE, N_COILS = (320, 256), 8
 """Matrix (y, x) and receive coils of the data, where the experiment does not fix them."""
@@ -107,7 +107,8 @@ def abstract_batch(experiment: Experiment, *, frames: int = 20) -> tuple[Problem
     Raises:
       ValueError: masks and sizes that do not exist.
     """
-    encoding, wants = preparation(experiment).encoding, build(experiment.model).wants
+    first, *_ = samplings(experiment).values()
+    encoding, wants, kind = preparation(first).encoding, build(experiment.model).wants, mask_kind(experiment)
     data, batch = experiment.data, experiment.batch_size
     size = SHAPE if data.shape is None else data.shape
     coils = N_COILS if data.n_coils is None else data.n_coils
@@ -115,12 +116,10 @@ def abstract_batch(experiment: Experiment, *, frames: int = 20) -> tuple[Problem
         raise UserError("shape, n_coils, frames and batch_size must be 1 or more")
     of_series = (frames,) if wants.input == "series" else ()
     adjacent = (wants.window,) if wants.input == "window" else ()
-    of_frames = experiment.data.mask in names("frames")
-    by_columns = experiment.data.mask in names("lines", "frames")
-    own = (*of_series, *adjacent) if of_frames or of_series else ()  # frames that have masks of their own
+    own = (*of_series, *adjacent) if kind == "frames" or of_series else ()  # frames that have masks of their own
     maps = wants.maps == "given"
 
-    mask = (*own, *(1 for _ in own), 1 if by_columns else size[0], size[1])
+    mask = (*own, *(1 for _ in own), 1 if kind in ("lines", "frames") else size[0], size[1])
     arrays = encoding.abstract((*of_series, *adjacent, coils, *size), mask)
     if maps:
         arrays["maps"] = jax.ShapeDtypeStruct((coils, *size), jnp.complex64)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..checks import UserError
+from ..checks import UserError, check_seed
 from ..coils.estimate import SMALLEST_CALIBRATION, estimate_maps, time_average
 from ..data import Slice
 from ..data import open as open_scan
@@ -25,8 +25,9 @@ from ..host import complete_width
 from ..losses import LOSSES
 from ..models import build
 from ..sampling import adjacent_frames
-from ..sampling.named import center_of, check_center, draw, names
+from ..sampling.named import center_of, check_center, names
 from .experiment import Experiment
+from .samplings import draw_mask, is_file, mask_kind, samplings
 
 MAPS_IN_MEMORY = 2**31
 """Bytes of estimated maps that are kept; beyond it they are estimated anew each time."""
@@ -57,8 +58,9 @@ class WithMaps:
     def _estimate(self, part: Slice) -> np.ndarray:
         kspace = np.asarray(part.kspace)
         mask = np.ones((1, 1), bool) if part.mask is None else np.atleast_2d(part.mask)
-        # all masks of an experiment have the same center, and a reconstruction sees no more than that
-        mask = mask & (draw_mask(self._experiment, kspace.shape, 0) != 0)
+        # a reconstruction sees no more than the center of its mask, which all masks of a sampling have
+        for one in samplings(self._experiment).values():
+            mask = mask & (draw_mask(one, kspace.shape, 0) != 0)
         if kspace.shape[-3] == 1:
             return np.ones_like(kspace[(0,) * (kspace.ndim - 3)])
         name = f"{part.file}, slice {part.index}"
@@ -78,19 +80,23 @@ def preparation(experiment: Experiment, *, use: Literal["training", "validation"
     """How slices of an experiment become examples.
 
     Args:
-      experiment: its fields mask ... n_coils.
+      experiment: its fields mask ... n_coils, with one sampling: of several each of `samplings` has its own.
       use: each has masks of its own.
 
     Raises:
-      ValueError: a mask that does not exist, or a size below 1.
+      DataError: a file of a mask that holds none.
+      ValueError: a mask that does not exist, several samplings, or a size below 1.
     """
-    known, images = names("lines", "plane"), "still images"
-    wants = build(experiment.model).wants
-    if wants.input != "slice":
-        known, images = names(), "frames"
-    if experiment.data.mask is not None and experiment.data.mask not in known:
-        raise UserError(f"there is no mask '{experiment.data.mask}' for {images}; there are {', '.join(known)}")
-    of_data = experiment.data
+    wants, of_data = build(experiment.model).wants, experiment.data
+    if len(several := samplings(experiment)) > 1:
+        raise UserError(
+            f"the experiment has the samplings {', '.join(several)}: each has a preparation of its own, see "
+            "jaxrecon.experiment.samplings"
+        )
+    if mask_kind(experiment) == "frames" and wants.input == "slice":
+        known = ", ".join(names("lines", "plane"))
+        raise UserError(f"there is no mask '{of_data.mask}' for still images; there are {known}")
+    check_seed(experiment.seed)
     sizes = {"n_masks": of_data.n_masks, "shape": of_data.shape, "n_coils": of_data.n_coils}
     for name, size in ({"batch_size": experiment.batch_size} | sizes).items():
         if size is not None and np.min(size) < 1:
@@ -141,50 +147,23 @@ def _largest(file: str, made: Callable[[Slice], np.ndarray]) -> float:
     return max(target_maximum(part, made(part)) for part in open_scan(file))
 
 
-def draw_mask(experiment: Experiment, shape: tuple[int, ...], number: int) -> np.ndarray:
-    """Mask `number` of an experiment for k-space ([frame,] coil, y, x): (1, x), (y, x) or (frame, 1, 1, x).
-
-    All is measured where the experiment draws none.
-    """
-    if experiment.data.mask is None:
-        return np.ones((1, 1), np.float32)
-    *frames, _, y, x = shape
-    seed = experiment.seed * 100_003 + number
-    return _drawn(
-        experiment.data.mask,
-        (y, x),
-        *frames,
-        acceleration=experiment.data.acceleration,
-        acs=experiment.data.acs,
-        seed=seed,
-    )
-
-
 def _calibration(part: Slice, mask: np.ndarray, *, experiment: Experiment) -> np.ndarray | None:
-    """The center of the drawn masks; in the masks of the files the network finds it."""
+    """The center of the drawn masks; in masks of files the network finds it."""
     assert part.kspace is not None  # `prepare` has seen to it
     y, x = part.kspace.shape[-2:]
     region = None
-    of = experiment.data
-    if of.mask is not None:
+    of: Any = experiment.data
+    if of.mask is not None and not is_file(of.mask):
         region = center_of(of.mask, (y, x), acceleration=of.acceleration, acs=of.acs)
     check_center(mask, region, (y, x), name=name_of(part), cure="set acs=16, or leave the file out")
     return region
-
-
-@functools.lru_cache(maxsize=1024)
-def _drawn(
-    name: Any, shape: tuple[int, int], frames: int = 1, *, acceleration: float, acs: int | None, seed: int
-) -> np.ndarray:
-    mask = draw(name, shape, acceleration=acceleration, acs=acs, seed=seed, frames=frames)
-    return mask if mask.ndim == 2 else mask[:, None]
 
 
 def _random_mask(part: Slice, rng: np.random.Generator, *, experiment: Experiment, place: int) -> np.ndarray:
     assert part.kspace is not None  # `prepare` has seen to it
     n, shape, n_adjacent = experiment.data.n_masks, part.kspace.shape, build(experiment.model).wants.n_adjacent
     number = int(rng.integers(2**31)) if n is None else place * n + int(rng.integers(n))
-    if n_adjacent is None or experiment.data.mask not in names("frames"):
+    if n_adjacent is None or mask_kind(experiment) != "frames":
         return draw_mask(experiment, shape, number)
     # the mask is drawn for the whole series; the frames of the window are taken from it
     series = draw_mask(experiment, (part.n_frames, *shape[1:]), number)

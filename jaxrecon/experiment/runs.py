@@ -2,9 +2,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,35 +13,23 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .. import struct
-from ..checks import UserError
+from ..checks import DataWarning
 from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
 from ..models import abstract_params, batched, build
 from ..problem import Problem, Target
 from ..strategies.configs import PGleam, StrategyConfig
 from ..strategies.update import Update
-from ..training import RunFolder, Scores, evaluator, fit, load_config, load_params, read_log
-from ..training.checkpoints import FOLDER, check_length
-from ..training.optimizers import depends_on_length
+from ..training import RunFolder, Scores, evaluator, fit, load_params, read_log
 from ..trees import is_named, leaves_by_name
 from ..typing import Key, Params
-from .as_json import RECORDS, from_json, kind_of, to_json
+from .as_json import to_json
 from .data import Split, TrainingData, find_data
 from .experiment import Experiment, make_update, trained_network
-from .old_forms import renewed
-from .preparation import draw_mask, preparation
+from .preparation import preparation
+from .resume import Resumed, check_resume
+from .samplings import draw_mask, samplings
 from .starting import StartingWeights, starting_weights
-
-MAY_CHANGE = (
-    "n_updates",
-    "every.evaluate",
-    "every.checkpoint",
-    "every.log",
-    "strategy.n_modules",
-    "strategy.schedule",
-    "strategy.n_batches",
-)
-"""Fields in which a run that goes on may differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +96,7 @@ class TrainingPlan:
     example: tuple[Problem, Target]
     params: Params
     start: StartingWeights | None
-    before: "Resumed"
+    before: Resumed
     update: Update
     evaluate: Callable[[Params], Scores] | None
     key: Key
@@ -131,11 +120,12 @@ class TrainingPlan:
         return self.example[0].kspace.shape[1:]
 
     @property
-    def acceleration(self) -> float | None:
-        """R that the experiment's first mask reaches at this size; None: the masks are those of the files."""
+    def accelerations(self) -> tuple[float, ...]:
+        """R that the first mask of each sampling reaches at this size; none where the masks are those of the files."""
         if self.experiment.data.mask is None:
-            return None
-        return float(1 / np.mean(draw_mask(self.experiment, self.size, 0) != 0))
+            return ()
+        drawn = (draw_mask(one, self.size, 0) for one in samplings(self.experiment).values())
+        return tuple(float(1 / np.mean(mask != 0)) for mask in drawn)
 
     def run(self, *, stop: Callable[[], bool] | None = None, progress: bool | Callable[[str], None] = False) -> Trained:
         """Train, or go on with the run in the folder.
@@ -256,10 +246,11 @@ def prepare_training(
     out = Path(out)
     frozen = (*experiment.freeze, *([freeze] if isinstance(freeze, str) else freeze))
     experiment = dataclasses.replace(experiment, freeze=tuple(dict.fromkeys(frozen)))
-    how, model = preparation(experiment), batched(trained_network(experiment))
+    every = samplings(experiment)
+    how, model = [preparation(one) for one in every.values()], batched(trained_network(experiment))
     start = None if weights is None else starting_weights(experiment, weights)
-    if not isinstance(data, TrainingData):
-        data = find_data(experiment, data, validation, split=split)
+    given = data if isinstance(data, TrainingData) else None
+    data = given or find_data(experiment, data, validation, split=split)  # type: ignore[arg-type]
     before = check_resume(experiment, out, data=data.named, start=start)
     feed = batches(data.training, how, batch_size=experiment.batch_size, seed=experiment.seed)
     example = _first(feed)
@@ -278,110 +269,24 @@ def prepare_training(
     update = make_update(on_devices, updates_per_epoch=feed.per_epoch, mesh=mesh)
     evaluate = None
     if len(data.validation):
-        examples = labelled(data.validation, preparation(experiment, use="validation"))
+        examples = {name: labelled(data.validation, preparation(one, use="validation")) for name, one in every.items()}
         one = build(experiment.model)
         evaluate = evaluator(one.frozen or one, examples, variant=experiment.variant)
+    elif given is None:
+        warnings.warn(
+            f"there is no validation ({data.described}): no scores tell which weights are the best, the last ones are used; give "
+            "validation (--validation), or data of several subjects",
+            DataWarning,
+            stacklevel=2,
+        )
     return TrainingPlan(
         experiment, out, data, mesh, strategy, feed, example, params, start, before, update, evaluate, key
     )
 
 
-class Resumed(NamedTuple):
-    """A run that goes on.
-
-    Attributes:
-      made: updates that it has made.
-      started_from: the record of the weights that it started from, if not from random ones.
-    """
-
-    made: int
-    started_from: dict[str, str] | None
-
-
-def check_resume(
-    experiment: Experiment,
-    out: Path,
-    *,
-    data: Mapping[str, str] | None = None,
-    start: StartingWeights | None = None,
-) -> Resumed:
-    """Refuse a folder that holds a run of another experiment, of other data, or from other weights.
-
-    Args:
-      experiment: the run that is to go on.
-      out: the run folder.
-      data: what it learns from, by name, where the run keeps a record of that. Where it has a fingerprint of its files, these
-        may be anywhere.
-      start: the weights that it starts from; None: it is not said.
-
-    Returns:
-      What the run in the folder has made; nothing where there is none.
-
-    Raises:
-      ValueError: the fields that differ are listed; or it has more updates than it is to have.
-    """
-    folder = out / FOLDER
-    steps = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
-    if not steps:
-        return Resumed(0, None)
-    content, made = load_config(out), max(steps)
-    stored = from_json(content, where=out, own=experiment)
-    learned_from, started_from = (renewed(content).get(name) for name in RECORDS)
-    if made == 0 and learned_from is None:
-        raise UserError(
-            f"{out} holds converted weights, no run that could go on: to train on from them choose another folder, and start "
-            f"from them as weights (--weights {out})"
-        )
-    if start is not None and (started_from or {}).get("weights") != start.named["weights"]:
-        raise UserError(
-            f"{out} holds a run already, which did not start from the weights {start.named['path']}: choose another folder, or "
-            "leave the weights out to go on with it"
-        )
-    recorded, data = _comparable(learned_from, data)
-    before, after = _flat(to_json(stored, learned_from=recorded)), _flat(to_json(experiment, learned_from=data))
-    names = sorted(before.keys() | after.keys())
-    different = [
-        f"{name} {before.get(name)}, now {after.get(name)}"
-        for name in names
-        if before.get(name) != after.get(name)
-        and name not in MAY_CHANGE
-        # one makes the updates of the other, from the same state
-        and not (name == "strategy.kind" and {before[name], after[name]} <= {"gleam", "p_gleam"})
-    ]
-    if different:
-        raise UserError(
-            f"{out} holds a run of another experiment or of other data: {'; '.join(different)}. Choose another folder "
-            f"(to start from its weights: --weights {out}), or the options that it was made with"
-        )
-    check_length(out, made, experiment.n_updates)
-    if stored.n_updates != experiment.n_updates and depends_on_length(experiment.optimizer):
-        raise UserError(
-            f"{out} holds a run of n_updates {stored.n_updates}, now {experiment.n_updates}: the rate of "
-            f"{kind_of(experiment.optimizer)} depends on the length of the run, and would jump. Choose another folder and "
-            f"start from its weights (--weights {out}), or keep the length"
-        )
-    return Resumed(made, started_from)
-
-
-def _comparable(recorded: Mapping[str, str] | None, data: Mapping[str, str] | None) -> Any:
-    """(what a run learned from, what it is to learn from) as far as they can be compared: by content, else by paths."""
-    if data is None:
-        return None, None
-    recorded = data if recorded is None else recorded
-    left_out = ("training", "validation") if "files" in recorded and "files" in data else ("files",)
-    return tuple({name: one[name] for name in one if name not in left_out} for one in (recorded, data))
-
-
 def rank_by(variant: str) -> tuple[str, Literal["min", "max"]]:
     """The metric that chooses the best weights, and whether its smallest or largest value does."""
     return ("nmse", "min") if "nmse" in VARIANTS[variant].metrics else ("psnr", "max")
-
-
-def _flat(content, prefix=""):
-    out: dict[str, Any] = {}
-    for name, value in content.items():
-        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return out
 
 
 def _first(feed):

@@ -31,6 +31,7 @@ class Evaluation:
       per_slice: metric -> (slice,) float64, in the order of the compared slices; NaN where the reference is zero.
       data_range: (slice,) float64, the range used for each slice; equal entries under a volume-wise rule.
       shape: (slice, y, x) of what was compared, after the crop, leading axes flattened.
+      given: (y, x) of reference and prediction before the crop.
       zero_slices: indices of slices whose reference is zero everywhere: their NaN values stay out of the means.
     """
 
@@ -39,6 +40,7 @@ class Evaluation:
     per_slice: dict[str, np.ndarray]
     data_range: np.ndarray
     shape: tuple[int, ...]
+    given: tuple[tuple[int, ...], tuple[int, ...]]
     zero_slices: tuple[int, ...]
 
     __repr__ = struct.shapes_repr
@@ -52,6 +54,7 @@ class Evaluation:
             "per_slice": {name: [_json(v) for v in values] for name, values in self.per_slice.items()},
             "data_range": [_json(v) for v in self.data_range],
             "shape": list(self.shape),
+            "given": [list(size) for size in self.given],
             "zero_slices": list(self.zero_slices),
         }
 
@@ -107,6 +110,7 @@ def evaluate(
         raise UserError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
     rule = VARIANTS[variant]
     reference, prediction = np.asarray(reference), np.asarray(prediction)
+    given = reference.shape[-2:], prediction.shape[-2:]
     for name, array in (("reference", reference), ("prediction", prediction)):
         check_at_least(name, array, ("y", "x"))
         check_finite(name, array)
@@ -138,7 +142,7 @@ def evaluate(
         at_once = _pointwise(energy.mean(), error.mean(), ranges[0])
         volume |= {name: float(value) for name, value in at_once.items() if name in volume}
     zero = tuple(int(i) for i in np.flatnonzero(energy == 0))
-    return Evaluation(variant, volume, per_slice, ranges, g.shape, zero)
+    return Evaluation(variant, volume, per_slice, ranges, g.shape, given, zero)
 
 
 def summarize(evaluations: Iterable[Evaluation], *, ddof: int = 0) -> dict[str, Statistics]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from ..data import remove_oversampling
 from ..data.recipes import SCALES
 from ..experiment.as_json import OWN, from_json, kind_of
 from ..experiment.experiment import Experiment
+from ..experiment.samplings import samplings
 from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
 from ..sampling.named import MASKS, center_of
@@ -67,14 +69,18 @@ class Network:
     def calibration(self, mask: Bool[np.ndarray, "..."], shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"] | None:
         """The calibration region of a mask of two phase encodes, by the rule of the training; None: the network finds it.
 
+        Of several accelerations in the training it is that of the nearest one.
+
         Args:
           mask: (y, x) or with axes of size 1.
           shape: (y, x) of k-space.
         """
-        of = self.experiment.data
         of_lines = (mask == mask[:1]).all() or (mask == mask[:, :1]).all()
-        if of_lines or of.mask is None or MASKS[of.mask].kind != "plane":
+        drawn: list[Any] = [one.data for one in samplings(self.experiment).values()]
+        drawn = [of for of in drawn if of.mask in MASKS and MASKS[of.mask].kind == "plane"]
+        if of_lines or not drawn:
             return None
+        of = min(drawn, key=lambda of: abs(of.acceleration - mask.size / max(mask.sum(), 1)))
         return center_of(of.mask, shape, acceleration=of.acceleration, acs=of.acs)
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:

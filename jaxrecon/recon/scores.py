@@ -10,7 +10,7 @@ from jaxtyping import Inexact
 
 from .. import host, metrics
 from ..checks import DataWarning, UserError
-from ..data import Scan, acquired_mask, crop_to_recon_size
+from ..data import Header, Scan, acquired_mask, crop_to_recon_size
 from ..data import open as open_scan
 from ..data.masks import fully_sampled
 from ..metrics import Evaluation
@@ -77,9 +77,14 @@ def _images(recon: str | Path | Inexact[AnyArray, "*frame slice y x"]) -> Inexac
         if not header.has_kspace:
             volume = np.stack([part.image for part in scan])  # type: ignore[misc]
             return volume.reshape(header.n_frames, -1, *volume.shape[1:]) if header.n_frames > 1 else volume
-        if header.format == "npy" or (header.format == "BART" and header.n_coils == 1):
+        if _may_be_images(header):
             return np.concatenate([part.kspace for part in scan])  # type: ignore[misc]
         raise UserError(f"file {scan.path}: expected images, found k-space: reconstruct it first, jaxrecon recon")
+
+
+def _may_be_images(header: Header) -> bool:
+    """Whether what is read as k-space may as well be complex images: the file doesn't say."""
+    return header.format == "npy" or (header.format == "BART" and header.n_coils == 1)
 
 
 def _of_scan(target: str | Path | Scan, which: Sequence[int] | None, variant: str) -> tuple[np.ndarray, float | None]:
@@ -101,8 +106,12 @@ def _reference(scan: Scan, slices: Sequence[int]) -> np.ndarray:
         if image is None:
             mask, _ = acquired_mask(part, header)
             if len(header.shape) == 1 or not fully_sampled(mask, header):
+                cure = ""
+                if _may_be_images(header):
+                    cure = "; of complex images give the magnitude, np.abs, or an .npz with the key reconstruction"
                 raise UserError(
                     f"file {scan.path}: expected a target, images, or fully sampled k-space, found undersampled k-space"
+                    + cure
                 )
             image = np.asarray(crop_to_recon_size(host.rss(host.coil_images(part.kspace * mask[None])), header))  # type: ignore[operator]
         images.append(image)

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..checks import UserError, check_known
+from ..checks import UserError, check_known, check_seed
 from . import compatible, kt_masks, line_masks, poisson
-from .acs import acs_columns, acs_disc, acs_square, block
+from .acs import acs_columns, acs_disc, acs_square, block, check_acceleration
 
 
 class Request(NamedTuple):
@@ -147,7 +147,7 @@ def draw(
     shape: tuple[int, ...],
     *,
     acceleration: float,
-    acs: int | None = None,
+    acs: float | None = None,
     seed: int = 0,
     frames: int = 16,
     published: bool = False,
@@ -158,13 +158,13 @@ def draw(
       name: one of MASKS.
       shape: (y, x).
       acceleration: R.
-      acs: width of the fully sampled center; None: `default_acs`.
-      seed: seed of the key, or of numpy's generator.
+      acs: width of the fully sampled center, or, below 1, its share of the columns; None: `default_acs`.
+      seed: seed of the key, or of numpy's generator, 0 or more and below 2^32.
       frames: number of frames, for masks of frames.
       published: draw bit for bit as the published code does.
 
     Raises:
-      ValueError: an unknown name, an acceleration or a center that the mask cannot have, or no published form.
+      ValueError: an unknown name, an acceleration, a center or a seed that the mask cannot have, or no published form.
 
     Source: as the functions of `jaxrecon.sampling` state it.
 
@@ -175,10 +175,8 @@ def draw(
     mask = check_known("mask", name, MASKS)
     if min(shape) < 1:
         raise UserError(f"shape {shape[0]} {shape[1]}: both sizes must be positive")
-    acs = default_acs(name, shape, acceleration) if acs is None else acs
-    if not 0 <= acs <= shape[1]:
-        raise UserError(f"acs {acs}: the center of a mask of {shape[0]} x {shape[1]} is 0 to {shape[1]} wide")
-    request = Request((shape[0], shape[1]), acceleration, acs, frames)
+    check_seed(seed)
+    request = Request((shape[0], shape[1]), acceleration, acs_width(name, shape, acceleration, acs), frames)
     if not published:
         drawn = mask.draw(jax.random.key(seed), request)
     elif mask.published is None:
@@ -188,6 +186,32 @@ def draw(
         drawn = mask.published(seed, request)
     drawn = np.asarray(drawn, np.float32)
     return drawn[:, None] if mask.kind == "frames" else np.atleast_2d(drawn)
+
+
+def acs_width(name: str, shape: tuple[int, ...], acceleration: float, acs: float | None = None) -> int:
+    """Width of the fully sampled center of a mask.
+
+    Args:
+      name: one of MASKS.
+      shape: (y, x).
+      acceleration: R.
+      acs: the width, or, below 1, its share of the columns, as fastMRI's center fraction; None: `default_acs`.
+
+    Raises:
+      ValueError: a center that is wider than the matrix, or no whole number.
+
+    Example:
+      >>> acs_width("random", (640, 368), 4, 0.08)
+      29
+    """
+    if acs is None:
+        return default_acs(name, shape, acceleration)
+    if not 0 <= acs <= shape[1]:
+        raise UserError(f"acs {acs}: the center of a mask of {shape[0]} x {shape[1]} is 0 to {shape[1]} wide")
+    width = round(acs * shape[1]) if acs < 1 else round(acs)
+    if acs >= 1 and width != acs:
+        raise UserError(f"acs {acs}: expected a whole number of columns, or, below 1, a share of them")
+    return width
 
 
 def default_acs(name: str, shape: tuple[int, ...], acceleration: float) -> int:
@@ -201,8 +225,12 @@ def default_acs(name: str, shape: tuple[int, ...], acceleration: float) -> int:
       shape: (y, x).
       acceleration: R.
 
+    Raises:
+      ValueError: an acceleration below 1, or none at all.
+
     Source: Deep J-Sense, for the share of columns.
     """
+    check_acceleration(acceleration)
     if MASKS[name].kind == "plane":
         side = min(24, int(math.sqrt(shape[0] * shape[1] / max(acceleration, 1) / 3)), *shape)
         return side // 2 if name == "calgary-poisson" else side
@@ -212,7 +240,7 @@ def default_acs(name: str, shape: tuple[int, ...], acceleration: float) -> int:
 
 
 def center_of(
-    name: str, shape: tuple[int, ...], *, acceleration: float, acs: int | None = None
+    name: str, shape: tuple[int, ...], *, acceleration: float, acs: float | None = None
 ) -> Bool[np.ndarray, "..."]:
     """The fully sampled center of the masks of a name, (1, x) of columns and (y, x) of planes.
 
@@ -220,13 +248,13 @@ def center_of(
       name: as in `draw`, and so are the others.
       shape: (y, x).
       acceleration: R.
-      acs: width of the center.
+      acs: as in `draw`.
 
     Source: the centers of `jaxrecon.sampling`. PromptMR+ gives networks that estimate maps a disc of Calgary's radius,
       and of lines the number that was drawn.
     """
-    acs = default_acs(name, shape, acceleration) if acs is None else acs
-    return np.atleast_2d(MASKS[name].center(Request((shape[0], shape[1]), acceleration, acs)))
+    request = Request((shape[0], shape[1]), acceleration, acs_width(name, shape, acceleration, acs))
+    return np.atleast_2d(MASKS[name].center(request))
 
 
 def check_center(mask: np.ndarray, region: np.ndarray | None, shape: tuple[int, ...], *, name: str, cure: str) -> None:

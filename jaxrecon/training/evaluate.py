@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -39,33 +39,38 @@ class Evaluator:
 
     Attributes:
       reconstruct: (weights, problem) -> (..., y, x), jitted.
-      examples: as for `evaluate`.
+      examples: as for `evaluate`, by the name of their sampling.
       variant: a name of `jaxrecon.metrics.VARIANTS`.
       data_range: as for `evaluate`.
     """
 
     reconstruct: Callable[[Params, Problem], Any]
-    examples: Iterable[Labelled]
+    examples: Mapping[str, Iterable[Labelled]]
     variant: str
     data_range: Callable[[str], float] | None = None
 
     def __call__(self, params: Params) -> Scores:
         """The scores of these weights."""
-        return evaluate(
-            lambda problem: self.reconstruct(params, problem),
-            self.examples,
-            variant=self.variant,
-            data_range=self.data_range,
-        )
+        scores = {
+            name: evaluate(
+                lambda problem: self.reconstruct(params, problem),
+                examples,
+                variant=self.variant,
+                data_range=self.data_range,
+            )
+            for name, examples in self.examples.items()
+        }
+        return together(scores) if len(scores) > 1 else next(iter(scores.values()))
 
     def of_the_first(self) -> "Evaluator":
         """The same for the first example alone: enough to see that it works."""
-        return dataclasses.replace(self, examples=list(itertools.islice(self.examples, 1)))
+        first = {name: list(itertools.islice(examples, 1)) for name, examples in self.examples.items()}
+        return dataclasses.replace(self, examples=first)
 
 
 def evaluator(
     model: Unrolled,
-    examples: Iterable[Labelled],
+    examples: Iterable[Labelled] | Mapping[str, Iterable[Labelled]],
     *,
     variant: str,
     data_range: Callable[[str], float] | None = None,
@@ -74,7 +79,8 @@ def evaluator(
 
     Args:
       model: one example at a time, not batched.
-      examples: as for `evaluate`; iterated anew at each call.
+      examples: as for `evaluate`; iterated anew at each call. By names, as the accelerations that the same slices are measured
+        with: scored one after the other, see `together`.
       variant: a name of `jaxrecon.metrics.VARIANTS`.
       data_range: as for `evaluate`.
 
@@ -83,7 +89,25 @@ def evaluator(
     """
     if variant not in VARIANTS:
         raise UserError(f"no metric variant '{variant}'; there are {', '.join(VARIANTS)}")
-    return Evaluator(jax.jit(lambda params, problem: run(model, params, problem)), examples, variant, data_range)
+    reconstruct = jax.jit(lambda params, problem: run(model, params, problem))
+    return Evaluator(reconstruct, examples if isinstance(examples, Mapping) else {"": examples}, variant, data_range)
+
+
+def together(scores: Mapping[str, Scores]) -> Scores:
+    """One Scores from those of several samplings of the same slices.
+
+    Args:
+      scores: name -> Scores.
+
+    Returns:
+      Scores with the mean of each metric, and with that of each name as metric_name: "psnr", "psnr_r4", "psnr_r8"; volumes as
+      "file, name"; images of the first.
+    """
+    first, *_ = scores.values()
+    metrics = {metric: float(np.mean([one.metrics[metric] for one in scores.values()])) for metric in first.metrics}
+    metrics |= {f"{metric}_{name}": value for name, one in scores.items() for metric, value in one.metrics.items()}
+    volumes = {f"{file}, {name}": volume for name, one in scores.items() for file, volume in one.volumes.items()}
+    return Scores(metrics, volumes, first.images)
 
 
 def evaluate(

@@ -35,6 +35,8 @@ def test_numbers_of_the_library(pair, variant, tmp_path, capsys):
     assert scores["per_slice"]["psnr"] == pytest.approx(expected.per_slice["psnr"].tolist())
     assert scores["target"] == str(scan)
     text = capsys.readouterr().out
+    assert "cropped before they are compared: the reference of 32 x 32, the reconstruction of 40 x 33" in text
+    assert scores["given"] == [[32, 32], [40, 33]]
     assert f"variant {variant}" in text and f"{expected.volume['psnr']:.4g}" in text
 
 
@@ -85,3 +87,13 @@ def test_kspace_is_no_reconstruction(pair, tmp_path, capsys):
     under = write_fastmri(tmp_path / "under.h5", np.stack([kspace] * 3))
     assert main(["evaluate", str(recon), "--target", str(under)]) == 2
     assert "found undersampled k-space" in capsys.readouterr().err
+
+
+def test_complex_images_as_a_target(tmp_path, capsys):
+    """They look like k-space; with zeros in them like an undersampled one: the cure is named."""
+    _, image = measured()
+    np.save(tmp_path / "images.npy", np.stack([image] * 2).astype(np.complex64))
+    np.save(tmp_path / "recon.npy", np.stack([image] * 2).astype(np.float32))
+    assert main(["evaluate", str(tmp_path / "recon.npy"), "--target", str(tmp_path / "images.npy")]) == 2
+    error = capsys.readouterr().err
+    assert "found undersampled k-space; of complex images give the magnitude" in error and "reconstruction" in error

@@ -89,6 +89,12 @@ def test_same_seed_same_mask(tmp_path):
     [
         (["equispaced", "-R", "4.5"], ["integer", "4.5"]),
         (["random", "-R", "0.5"], ["acceleration", "0.5"]),
+        (["random", "-R", "nan"], ["acceleration must be at least 1, got nan"]),
+        (["poisson", "-R", "inf"], ["acceleration must be at least 1, got inf"]),
+        (["random", "--seed", "-1"], ["seed must be 0 or more", "-1"]),
+        (["random", "--seed", "-1", "--published"], ["seed must be 0 or more", "-1"]),
+        (["random", "--seed", "99999999999999999999"], ["seed must be 0 or more"]),
+        (["random", "--acs", "4.5"], ["acs 4.5", "a whole number of columns"]),
         (["gaussian-2d", "--published"], ["gaussian-2d", "no published form"]),
         (["random", "--acs", "70"], ["acs 70", "20 x 60", "0 to 60 wide"]),
     ],

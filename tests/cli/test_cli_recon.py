@@ -205,3 +205,13 @@ def test_chosen_slices():
     for text in ("5", "3:3", "a", "1:9", "-1", "1:2:3", ""):
         with pytest.raises(ValueError, match="--slices"):
             chosen_slices(text, 5)
+
+
+def test_frames_are_said_to_be_reconstructed_one_by_one(tmp_path, capsys):
+    kspace, _ = measured()
+    np.save(tmp_path / "cine.npy", np.stack([kspace] * 3))
+    command = ["recon", str(tmp_path / "cine.npy"), "--method", "rss", "--no-figure"]
+    assert main([*command, "--axes", "frame,coil,y,x", "--out", str(tmp_path / "r.npy")]) == 0
+    assert "3, each reconstructed by itself; a network of frames takes them together" in capsys.readouterr().out
+    assert main([*command, "--axes", "slice,coil,y,x", "--out", str(tmp_path / "s.npy")]) == 0
+    assert "by itself" not in capsys.readouterr().out

@@ -18,7 +18,7 @@ from jaxrecon.cli.experiments import ModelName
 from jaxrecon.coils import espirit, estimate
 from jaxrecon.experiment import DataConfig, Experiment, from_json, load_experiment, to_json
 from jaxrecon.experiment.catalog import CATALOG
-from jaxrecon.experiment.runs import check_resume
+from jaxrecon.experiment.resume import check_resume
 from jaxrecon.models import MoDLConfig, PGDConfig, UNetConfig, VarNetConfig, abstract_params, build
 from jaxrecon.recon import load_network
 from jaxrecon.sampling import named as masks
@@ -153,7 +153,7 @@ def test_folder_of_files_and_a_configuration_file(tmp_path, capsys):
     assert error.count("\n") == 1 and "optimizer.learning_rate 0.01, now 0.02" in error and "loss ssim, now l1" in error
     assert "n_steps" not in error
     # the same experiment, but a file more, and another folder
-    write_fastmri(data / "file3.h5", kspace[None], reconstruction_rss=image)
+    write_fastmri(data / "file3.h5", 2 * kspace[None], reconstruction_rss=2 * image)
     assert main([*command, "--optimizer.learning-rate", "0.01"]) == 2
     error = capsys.readouterr().err
     assert (
@@ -197,7 +197,7 @@ def test_frames_train_and_reconstruct(tmp_path, capsys):
     data.mkdir()
     for i in range(2):
         # CMRxRecon's order of axes: time, slice, coil, ky, kx with kx the readout
-        write_matlab(data / f"P{i}.mat", kspace_full=kspace.swapaxes(-1, -2))
+        write_matlab(data / f"P{i}.mat", kspace_full=np.complex64(1 + i) * kspace.swapaxes(-1, -2))
 
     cine = [*TINY_MODEL, "--mask", "kt-uniform", "--strategy", "gleam", "--n-updates", "2"]
     simulated = [*SIMULATED_DATA, "--simulated.frames", str(frames)]
@@ -371,3 +371,21 @@ def test_presets(tmp_path):
         load_experiment(tmp_path / "three.py")
     preset = CATALOG["pgd"].preset
     assert dataclasses.replace(preset, seed=1) != preset
+
+
+def test_several_accelerations(tmp_path, capsys):
+    """Said, scored and reported one by one; the configuration file may stand behind their option."""
+    config = tmp_path / "mine.py"
+    config.write_text(
+        "from jaxrecon.experiment import Experiment\nfrom jaxrecon.models import UNetConfig\n"
+        "def experiment(small=False):\n    return Experiment(UNetConfig(features=2, pools=1), loss='l1', n_updates=2)\n"
+    )
+    command = ["train", "--data", "simulated", "--out", str(tmp_path / "run"), *SIMULATED_DATA, *TINY]
+    assert main([*command, "--acceleration", "2", "3", str(config)]) == 0
+    text = capsys.readouterr().out
+    assert "equispaced, R = " in text and " and " in text and "2 different ones of each" in text
+    assert "\n  r2: PSNR" in text and "\n  r3: PSNR" in text
+    stored = load_config(tmp_path / "run")["data"]
+    assert stored["acceleration"] == [2.0, 3.0] and stored["acs"] == 13
+    evaluation = read_log(tmp_path / "run")[-1]
+    assert evaluation["psnr"] == pytest.approx((evaluation["psnr_r2"] + evaluation["psnr_r3"]) / 2)

@@ -32,6 +32,16 @@ def test_more_coils_than_slices_are_doubtful(tmp_path):
         assert len(data.ArrayScan(VOLUME)) == 3
 
 
+def test_more_coils_than_columns_are_doubtful(tmp_path):
+    """As of an array (y, x, coil)."""
+    last = complex_array(12, 9, 4)
+    with pytest.warns(DataWarning, match=r"read as 12 coils of 9 x 4 samples.*y,x,coil.*\(--axes\)"):
+        data.open(saved(tmp_path, last))
+    found = data.open(saved(tmp_path, last), axes="y,x,coil")
+    assert found.header.n_coils == 4 and found.header.shape == (12, 9)
+    data.ArrayScan(complex_array(4, 12, 9))
+
+
 def test_what_is_said_or_fits_is_not_doubtful(tmp_path):
     for options in ({"axes": "slice,coil,y,x"}, {"maps": VOLUME}, {"target": np.ones((3, 9, 8))}):
         np.testing.assert_array_equal(data.ArrayScan(VOLUME, **options)[1].kspace, VOLUME[1])

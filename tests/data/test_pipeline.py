@@ -22,6 +22,7 @@ from jaxrecon.data.preparation import (
     top_magnitude,
     volume_maximum,
 )
+from jaxrecon.data.recipes import magnitude_target
 from jaxrecon.data.scan import Slice
 from jaxrecon.fourier import crop_or_pad, fftc, ifftc
 from jaxrecon.metrics import top_magnitude_scale
@@ -239,6 +240,18 @@ def test_buckets_hold_one_shape_and_an_epoch_holds_each_slice_once():
     assert_equal_batches(list(data), whole)
     other = list(batches(source, HOW, batch_size=2, seed=1, n_epochs=2))
     assert any(not np.array_equal(as_arrays(a)[3], as_arrays(b)[3]) for a, b in zip(whole, other, strict=True))
+
+
+def test_masks_of_columns_and_of_points_share_a_batch():
+    """Files of one folder: one seen to lack single samples, others complete."""
+    points = np.random.default_rng(3).random((Y, X)) < 0.5
+    points[:, X // 2] = True
+    several = [
+        dataclasses.replace(make(1)[0], mask=mask, target=np.ones((Y, X), np.float32)) for mask in (None, points)
+    ]
+    problem, _ = next(iter(batches(several, Preparation(draw_lines, target=magnitude_target), batch_size=2, seed=0)))
+    assert problem.op.encoding.mask.shape == (2, Y, X)
+    assert sorted((np.asarray(mask) == mask[:1]).all() for mask in problem.op.encoding.mask) == [False, True]
 
 
 def test_slices_without_signal_are_left_out():

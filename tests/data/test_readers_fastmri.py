@@ -4,6 +4,7 @@ from support.files import complex_array, header_xml, write_fastmri
 
 from jaxrecon import data
 from jaxrecon.checks import DataError
+from jaxrecon.data import acquired_mask
 
 LIMITS = {"kspace_encoding_step_1": (6, 4)}
 
@@ -44,6 +45,22 @@ def test_test_file_has_its_mask_and_acceleration(tmp_path, dtype):
     assert scan[0].mask.shape == (1, 9) and scan[0].mask.dtype == bool
     np.testing.assert_array_equal(scan[0].mask[0], mask)
     assert scan.header.acceleration == 4 and scan.header.has_mask and scan[0].target is None
+
+
+def test_without_a_mask_the_zeros_say_what_was_measured(tmp_path):
+    """Of whole columns and of points; columns that the header calls padding are no undersampling."""
+    kspace = complex_array(2, 3, 8, 10)
+    columns = np.isin(np.arange(10), [0, 4, 5, 6])[None]
+    points = np.random.default_rng(1).random((8, 10)) < 0.4
+    for name, mask in {"columns": columns, "points": points}.items():
+        found = data.open(write_fastmri(tmp_path / f"{name}.h5", kspace * mask))
+        np.testing.assert_array_equal(found[1].mask, mask)
+        assert not found.header.has_mask and acquired_mask(found[1], found.header)[1] == "seen from the zeros"
+    inside = np.isin(np.arange(10), range(2, 9))[None]
+    for name, more in (("padded", 1), ("undersampled", columns)):
+        path = write_fastmri(tmp_path / f"{name}.h5", kspace * inside * more, padding_left=2, padding_right=9)
+        seen = data.open(path)[0].mask
+        assert seen is None if name == "padded" else (seen == (inside & columns)).all()
 
 
 def test_single_coil_gets_a_coil_axis_and_its_own_target(tmp_path):

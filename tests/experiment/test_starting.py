@@ -11,7 +11,7 @@ from support.toy_run import slices
 from support.type_check import as_user
 
 from jaxrecon.experiment import DataConfig, Every, Experiment, TrainingData, import_weights, prepare_training, train
-from jaxrecon.experiment.runs import check_resume
+from jaxrecon.experiment.resume import check_resume
 from jaxrecon.models import UNetConfig, VarNetConfig, abstract_params
 from jaxrecon.strategies import Gleam
 from jaxrecon.training import load_config, load_params

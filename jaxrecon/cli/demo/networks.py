@@ -16,7 +16,7 @@ from ...data.preparation import Preparation
 from ...data.recipes import SCALES
 from ...experiment.as_json import kind_of, to_json
 from ...experiment.experiment import DataConfig, Experiment, make_update
-from ...experiment.runs import check_resume
+from ...experiment.resume import check_resume
 from ...metrics import evaluate
 from ...models import MoDLConfig, batched, build
 from ...recon import Network
