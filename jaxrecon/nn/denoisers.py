@@ -1,7 +1,7 @@
 """Denoisers by configuration: small frozen dataclasses that a model's configuration holds, and the published sizes."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flax import linen
 
@@ -11,6 +11,7 @@ from .mwcnn import MWCNN
 from .resnet import CNN
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """What `multiscale_complex` takes: a frozen dataclass, of this module or your own, that can build a network."""
 

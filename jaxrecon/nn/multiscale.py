@@ -34,9 +34,9 @@ class MultiscaleComplex(linen.Module):
     @linen.compact
     def __call__(self, x: Complex[Array, "*batch i y x"]) -> Complex[Array, "*batch o y x"]:
         """(..., in, y, x) to (..., out, y, x); leading axes are examples."""
-        h = pad_to_multiple(pack_channels(jnp.moveaxis(x, -3, -1)), self.multiple, more_in_front=True)
-        h = unpack_channels(unpad(self.net(h), *x.shape[-2:], more_in_front=True))
-        h = jnp.moveaxis(h, -1, -3)
+        channels = pad_to_multiple(pack_channels(jnp.moveaxis(x, -3, -1)), self.multiple, more_in_front=True)
+        channels = unpad(self.net(channels), *x.shape[-2:], more_in_front=True)
+        h = jnp.moveaxis(unpack_channels(channels), -1, -3)
         return x[..., : h.shape[-3], :, :] + h if self.residual else h
 
 
