@@ -10,14 +10,19 @@ from typing import Any
 
 from ..checks import UserError
 from ..models import (
+    D5C5,
     MODL_2D_GLEAM,
     MODL_3D_GLEAM,
+    PDNET_BENCHMARK,
     PGD_3D_CINE,
     VARNET_DEMO,
+    CascadeConfig,
     DeepJSenseConfig,
+    KIKIConfig,
     ModelConfig,
     MoDLConfig,
     MoDLDeepJSenseConfig,
+    PDNetConfig,
     PGDConfig,
     PromptMRConfig,
     PromptMRPlusConfig,
@@ -29,6 +34,7 @@ from ..strategies.configs import Checkpointed
 from ..training.fit import Every
 from ..training.optimizers import (
     Adam,
+    BenchmarkAdam,
     DeepJSenseAdam,
     GleamAdam,
     MoDLAdam,
@@ -84,7 +90,9 @@ def small(experiment: Experiment, model: ModelConfig) -> Experiment:
         batch_size=1,
         data=dataclasses.replace(experiment.data, n_masks=8),
         every=Every(evaluate=100, checkpoint=100, log=10),
-        simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=4),
+        simulated=SimulatedHeads(
+            heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=min(experiment.simulated.coils, 4)
+        ),
     )
 
 
@@ -108,6 +116,12 @@ def _deep_jsense(model: ModelConfig) -> Experiment:
 
 def _prompts(model: ModelConfig) -> Experiment:
     return Experiment(model, Checkpointed(), PromptMRAdamW(), loss="ssim", data=DataConfig(scale="none"))
+
+
+def _benchmark(model: ModelConfig, **training: Any) -> Experiment:
+    """The benchmark of Ramzi et al.: single-coil images."""
+    recipe: dict[str, Any] = {"loss": "l1", "optimizer": BenchmarkAdam(), **training}
+    return Experiment(model, simulated=SimulatedHeads(coils=1), **recipe)
 
 
 _CINE = DataConfig(mask="kt-variable-density", acceleration=10.0, scale="top_magnitude")
@@ -224,6 +238,31 @@ CATALOG = catalog(
         small=PromptMRPlusConfig(n_steps=4, n_adjacent=3, n_history=3, sizes=_SMALL_PROMPTS),
         tiny=PromptMRPlusConfig(n_steps=2, n_adjacent=3, n_history=1, sizes=_TINY_PROMPTS),
         published=PROMPTMR_PLUS,
+    ),
+    Entry(
+        "cascade",
+        _benchmark(CascadeConfig()),
+        small=CascadeConfig(n_steps=3, features=16, layers=4),
+        tiny=CascadeConfig(n_steps=2, features=2, layers=2, learn_consistency=True),
+    ),
+    Entry(
+        "d5c5",
+        _benchmark(D5C5, loss="mse", optimizer=Adam(1e-3)),
+        small=dataclasses.replace(D5C5, n_steps=3, features=16, layers=4),
+        tiny=dataclasses.replace(D5C5, n_steps=2, features=2, layers=2),
+    ),
+    Entry(
+        "kiki",
+        _benchmark(KIKIConfig(), optimizer=BenchmarkAdam(in_thirds=True)),
+        small=KIKIConfig(features=12, layers=5),
+        tiny=KIKIConfig(features=2, layers=2),
+    ),
+    # with gleam or p_gleam: modules of two iterations, else all channels but the first never learn
+    Entry(
+        "pdnet",
+        _benchmark(PDNET_BENCHMARK),
+        small=PDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=12),
+        tiny=PDNetConfig(n_steps=2, n_primal=2, n_dual=2, features=2, layers=2),
     ),
 )
 """Name -> entry."""

@@ -1,7 +1,10 @@
 """Unrolled networks: each a Config, a builder `name(config) -> Unrolled`, and the published configurations as constants."""
 
+from .cascade import D5C5, CascadeConfig, cascade
 from .configs import ModelConfig, abstract_params, build
+from .cross_domain import Domains, cross_domain
 from .deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
+from .kiki import KIKIConfig, kiki
 from .modl import (
     MODL_2D_GLEAM,
     MODL_2D_GLEAM_R16,
@@ -11,6 +14,7 @@ from .modl import (
     modl,
 )
 from .modl_deep_jsense import MoDLDeepJSenseConfig, modl_deep_jsense
+from .pdnet import PDNET_BENCHMARK, PDNetConfig, pdnet
 from .pgd import PGD_2D_FASTMRI_GLEAM, PGD_3D_CINE, PGD_3D_CINE_GLEAM, PGDConfig, pgd
 from .promptmr import PROMPTMR_16, PROMPTMR_BRAIN, PROMPTMR_KNEE, PromptMRConfig, PromptSizes, promptmr
 from .promptmr_plus import (
@@ -36,10 +40,12 @@ from .unrolled import (
 from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
 
 __all__ = [
+    "D5C5",
     "MODL_2D_GLEAM",
     "MODL_2D_GLEAM_R16",
     "MODL_3D_GLEAM",
     "MODL_STAGE_1",
+    "PDNET_BENCHMARK",
     "PGD_2D_FASTMRI_GLEAM",
     "PGD_3D_CINE",
     "PGD_3D_CINE_GLEAM",
@@ -53,10 +59,14 @@ __all__ = [
     "UNET_LEADERBOARD",
     "VARNET_DEEP_JSENSE",
     "VARNET_DEMO",
+    "CascadeConfig",
     "DeepJSenseConfig",
+    "Domains",
+    "KIKIConfig",
     "MoDLConfig",
     "MoDLDeepJSenseConfig",
     "ModelConfig",
+    "PDNetConfig",
     "PGDConfig",
     "PromptMRConfig",
     "PromptMRPlusConfig",
@@ -68,10 +78,14 @@ __all__ = [
     "abstract_params",
     "batched",
     "build",
+    "cascade",
+    "cross_domain",
     "deep_jsense",
     "iterate_steps",
+    "kiki",
     "modl",
     "modl_deep_jsense",
+    "pdnet",
     "pgd",
     "promptmr",
     "promptmr_plus",

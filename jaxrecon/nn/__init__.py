@@ -1,5 +1,6 @@
 """Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last; leading axes are examples."""
 
+from .complex_convs import ComplexCNN
 from .conv import (
     Conv,
     ConvTranspose2x2,
@@ -26,6 +27,7 @@ __all__ = [
     "BatchNorm",
     "BiasFreeResNet",
     "CABs",
+    "ComplexCNN",
     "Conv",
     "ConvTranspose2x2",
     "DecoderLevel",
