@@ -11,7 +11,7 @@ from flax import linen
 from jaxtyping import Array, Complex
 
 from ..complex_ops import pack_channels, unpack_channels
-from .conv import Conv, glorot_uniform, leaky_relu
+from .conv import glorot_conv, leaky_relu
 
 
 class ComplexCNN(linen.Module):
@@ -46,14 +46,8 @@ class ComplexCNN(linen.Module):
         h = parts
         for j in range(self.layers):
             is_last = j == self.layers - 1
-            h = Conv(
-                2 * self.out_features if is_last else self.features,
-                self.last_kernel if is_last else 3,
-                kernel_init=glorot_uniform,
-                bias_init=linen.initializers.zeros,
-                dtype=self.dtype,
-                name=f"conv_{j}",
-            )(h)
+            features, size = (2 * self.out_features, self.last_kernel) if is_last else (self.features, 3)
+            h = glorot_conv(features, size, dtype=self.dtype, name=f"conv_{j}")(h)
             if not is_last:
                 h = leaky_relu(h, self.slope) if self.slope else jax.nn.relu(h)
         out = jnp.moveaxis(unpack_channels(h.astype(parts.dtype)), -1, -3)

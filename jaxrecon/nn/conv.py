@@ -332,6 +332,22 @@ class Conv(linen.Module):
         return y + bias.astype(dtype).reshape((1,) * (y.ndim - 1) + (-1,))
 
 
+def glorot_conv(
+    features: int, kernel_size: int = 3, *, bias: bool = True, dtype: Any = None, name: str | None = None
+) -> Conv:
+    """A convolution with the initial parameters of TensorFlow: Glorot's uniform kernel and zero bias.
+
+    Args:
+      features: as in Conv.
+      kernel_size: as in Conv.
+      bias: as in Conv.
+      dtype: as in Conv.
+      name: of the layer in the module that it stands in.
+    """
+    zeros = linen.initializers.zeros
+    return Conv(features, kernel_size, bias=bias, kernel_init=glorot_uniform, bias_init=zeros, dtype=dtype, name=name)
+
+
 class ConvTranspose2x2(linen.Module):
     """`conv_transpose_2x2` with its parameter `kernel` (2, 2, in, out); no bias.
 
