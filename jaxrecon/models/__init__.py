@@ -38,9 +38,11 @@ from .unrolled import (
     unstack_steps,
 )
 from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
+from .xpdnet import DENOISERS, XPDNetConfig, xpdnet
 
 __all__ = [
     "D5C5",
+    "DENOISERS",
     "MODL_2D_GLEAM",
     "MODL_2D_GLEAM_R16",
     "MODL_3D_GLEAM",
@@ -75,6 +77,7 @@ __all__ = [
     "Unrolled",
     "VarNetConfig",
     "Wants",
+    "XPDNetConfig",
     "abstract_params",
     "batched",
     "build",
@@ -97,4 +100,5 @@ __all__ = [
     "unrolled",
     "unstack_steps",
     "varnet",
+    "xpdnet",
 ]

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen
 
 from ..checks import UserError, check_same_coils, check_sizes
 from ..complex_ops import magnitude
+from ..fourier import ifftc
 from ..nn.sensitivity import unit_rss
 from ..operators import Sense
 from ..typing import KSpace
@@ -76,6 +78,7 @@ def cross_domain(
     image_net: linen.Module,
     kspace_net: linen.Module | None = None,
     refiner: linen.Module | None = None,
+    center: float = 0.0,
     last_half: tuple[Literal["K", "I"], int] | None = None,
 ) -> Unrolled:
     """A network that alternates between k-space and image.
@@ -89,8 +92,9 @@ def cross_domain(
       n_steps: steps, each with weights of its own.
       image_net: complex (channel, y, x) to (n_image, y, x); it adds what it begins with itself, if it is residual.
       kspace_net: complex (coil, channel, y, x) to (coil, n_kspace, y, x), each coil for itself; None: none.
-      refiner: complex (coil, 1, y, x) to the same, applied to the given coil maps, which are brought to unit rss then; None: maps
-        are taken as they are.
+      refiner: complex (coil, 1, y, x) to the same, applied to the coil maps, which are brought to unit rss then; None: maps are
+        taken as they are.
+      center: part of k-space along y and x, in its middle, that the coil maps are made of; 0: they are given.
       last_half: (half, step) to stop after: "K" or "I" of step 0 .. n_steps - 1, for training one net after the other; the
         image is complex after "K". None: all.
 
@@ -113,8 +117,14 @@ def cross_domain(
     keeps_kspace = kspace_net is not None and domains.kspace_buffer
     ends_in_kspace = half == "K"
 
+    def operator(problem):
+        op = problem.op
+        if center:
+            op = op.replace(maps=center_maps(problem.kspace, center), sets=False)
+        return checked_operator(op, problem.kspace, refines=refiner is not None)
+
     def start(params, problem):
-        op, measured = checked_operator(problem.op, problem.kspace, refines=refiner is not None), problem.kspace
+        op, measured = operator(problem), problem.kspace
         if refiner is not None:
             op = op.replace(maps=refine_maps(refiner, params["refiner"], op.maps))
         zero_filled = op.adjoint(measured)  # (coil, y, x) -> (y, x)
@@ -133,8 +143,7 @@ def cross_domain(
     def init_start(key, problem):
         params: dict[str, Any] = {}
         if refiner is not None:
-            op = checked_operator(problem.op, problem.kspace, refines=True)
-            params["refiner"] = refiner.lazy_init(key, op.maps[:, None])
+            params["refiner"] = refiner.lazy_init(key, operator(problem).maps[:, None])
         if domains.learn_consistency:
             params["dc_weight"] = jnp.ones((), problem.kspace.real.dtype)
         return params
@@ -200,7 +209,8 @@ def cross_domain(
         step=until(step, last) if last < n_steps - 1 else step,
         finish=finish,
         wants=Wants(
-            encoding="any" if kspace_net is None else "cartesian",
+            maps="estimated" if center else "given",
+            encoding="any" if kspace_net is None and not center else "cartesian",
             image="magnitude" if domains.magnitude and not ends_in_kspace else "complex",
             # what further channels hold at the end of a module is seen by no one
             steps_per_module=2 if max(domains.n_image, domains.n_kspace if keeps_kspace else 1) > 1 else 1,
@@ -245,6 +255,25 @@ def checked_operator(op: Any, kspace: KSpace, *, refines: bool) -> Sense:
             "coils"
         )
     return op
+
+
+def center_maps(kspace: KSpace, fraction: float) -> Any:
+    """Coil maps (coil, y, x) of unit rss: the images of the middle of k-space, `fraction` of it along y and along x.
+
+    Source: the reference's rule: the size is cut off to an integer, and half of it again.
+    """
+    halves = [int(n * fraction) // 2 for n in kspace.shape[-2:]]
+    if min(halves) < 1:
+        raise UserError(
+            f"center {fraction} of k-space of size {kspace.shape[-2:]} holds no sample to make coil maps of: it needs 2 of them along y "
+            "and x"
+        )
+    inside = [
+        (-half <= np.arange(n) - n // 2) & (np.arange(n) - n // 2 < half)
+        for n, half in zip(kspace.shape[-2:], halves, strict=True)
+    ]
+    window = inside[0][:, None] & inside[1][None]
+    return unit_rss(ifftc(jnp.where(window[None], kspace, 0)))
 
 
 def refine_maps(refiner: linen.Module, params: Any, maps: Any) -> Any:

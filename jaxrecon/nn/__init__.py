@@ -1,7 +1,7 @@
 """Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last; leading axes are examples."""
 
-from .complex_convs import ComplexCNN
 from .activations import Activate, Activation, prelu
+from .complex_convs import ComplexCNN
 from .conv import (
     Conv,
     ConvTranspose2x2,

@@ -8,6 +8,7 @@ from support.programs import run
 
 from jaxrecon import models
 from jaxrecon.fourier import fftc
+from jaxrecon.nn import MWCNNConfig
 from jaxrecon.operators import CartesianSense
 from jaxrecon.problem import Problem
 
@@ -128,6 +129,41 @@ def pdnet(case):
     return out
 
 
+def mwcnn(case, config, i):
+    """Weights of an MWCNN under our names: first half down or before, second half up or after."""
+    n_first, scales = config["n_first_convs"], config["n_convs_per_scale"]
+    names = {f"first_convs_{j}": f"first_{j}" if j < n_first else f"last_{j - n_first}" for j in range(2 * n_first)}
+    for s, n in enumerate(scales):
+        names |= {f"scale{s}_conv{j}": f"down_{s}_{j}" if j < n else f"up_{s}_{j - n}" for j in range(2 * n)}
+    layer = lambda name: {kind: case.weights[f"image_net_{i}/{name}/{kind}"] for kind in ("kernel", "bias")}
+    return {"params": {"net": {own: layer(name) for name, own in names.items()}}}
+
+
+def xpdnet(case):
+    config = case.config
+    expect(config, denoiser="mwcnn", residual=True, init="A^H y (primal), y (dual)")
+    n, sizes = config["n_iter"], config["mwcnn"]
+    expect(sizes, activation="relu", residual=False)
+    denoiser = MWCNNConfig(
+        tuple(sizes["n_filters_per_scale"]),
+        tuple(sizes["n_convs_per_scale"]),
+        sizes["first_conv_n_filters"],
+        sizes["n_first_convs"],
+    )
+    assert denoiser.multiple == config["pad_multiple"]
+    nets, dual = {"image_net": lambda i: mwcnn(case, sizes, i)}, {}
+    if not config["primal_only"]:
+        nets["kspace_net"] = lambda i: convolutions(case, f"kspace_net_{i}")
+        dual = {"dual_net": "cnn", "dual_features": config["n_dual_filters"]}
+        assert config["n_dual_convs"] == 2
+    own = models.XPDNetConfig(n, config["n_primal"], n_dual=config["n_dual"], **dual)
+    model = models.batched(models.xpdnet(own, denoiser=denoiser))
+    image, carry, context = run(model, {"start": {}, "steps": steps(n, **nets)}, problems(case), carry=True)
+    out = {"y": image[..., None], "y_f64": image[..., None], "primal_f64": channels_last(carry)}
+    out["adjoint_init_f64"] = context["zero_filled"][..., None]
+    return out
+
+
 def d5c5(case):
     """The zero frequency is at index 0 in the file: a centred transform of the same image differs by a phase of each sample."""
     config = case.config
@@ -175,5 +211,6 @@ HANDLERS = {
     ("cross-domain", "cascade"): cascade,
     ("cross-domain", "kiki"): kiki,
     ("cross-domain", "pdnet"): pdnet,
+    ("cross-domain", "xpdnet"): xpdnet,
     ("cascade", "d5c5"): d5c5,
 }
