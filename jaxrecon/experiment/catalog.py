@@ -42,6 +42,7 @@ from ..training.optimizers import (
     UNetRMSprop,
     VarNetAdam,
 )
+from ..weights import D5C5 as PUBLISHED_D5C5
 from ..weights import (
     DEEP_JSENSE,
     E2E_VARNET,
@@ -244,6 +245,7 @@ CATALOG = catalog(
         _benchmark(CascadeConfig()),
         small=CascadeConfig(n_steps=3, features=16, layers=4),
         tiny=CascadeConfig(n_steps=2, features=2, layers=2, learn_consistency=True),
+        published=PUBLISHED_D5C5,
     ),
     Entry(
         "d5c5",

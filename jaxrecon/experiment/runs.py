@@ -15,7 +15,7 @@ from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
 from ..models import abstract_params, batched, build
 from ..problem import Problem, Target
-from ..strategies.configs import PGleam, StrategyConfig
+from ..strategies.configs import PGleam, StrategyConfig, stopped
 from ..strategies.update import Update
 from ..training import RunFolder, Scores, evaluator, fit, load_config, load_params, read_log
 from ..training.checkpoints import FOLDER
@@ -233,7 +233,8 @@ def prepare_training(
     if len(data.validation):
         examples = labelled(data.validation, preparation(experiment, use="validation"))
         model = build(experiment.model)
-        evaluate = evaluator(model.frozen or model, examples, variant=experiment.variant)
+        model = stopped(model.frozen or model, experiment.strategy)
+        evaluate = evaluator(model, examples, variant=experiment.variant)
     return TrainingPlan(experiment, out, data, mesh, strategy, feed, example, params, update, evaluate, key)
 
 

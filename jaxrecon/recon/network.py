@@ -16,6 +16,7 @@ from ..experiment.experiment import Experiment
 from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
 from ..sampling.named import MASKS, center_of
+from ..strategies import stopped
 from ..training import load_config, load_params
 from ..typing import Params
 
@@ -142,7 +143,8 @@ def load_network(path: str | Path, *, experiment: Experiment | None = None) -> N
     experiment = from_json(load_config(path), where=path, own=experiment)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
-    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model.frozen or model)
+    model = stopped(model.frozen or model, experiment.strategy)
+    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "every_step"))

@@ -1,5 +1,6 @@
 """Published weights, read without executing their files, to parameters of this library and back."""
 
+from .d5c5 import D5C5
 from .deep_jsense import DEEP_JSENSE, MODL_DEEP_JSENSE
 from .fastmri import E2E_VARNET, FASTMRI_UNET
 from .files import read, read_settings
@@ -11,6 +12,7 @@ from .tensorflow_bundle import read_bundle
 from .torch_state import read_torch
 
 __all__ = [
+    "D5C5",
     "DEEP_JSENSE",
     "E2E_VARNET",
     "FASTMRI_UNET",
