@@ -111,6 +111,8 @@ def cross_domain(
       without a refiner.
     """
     check_sizes(1, n_steps=n_steps)
+    if not 0 <= center <= 1:
+        raise UserError(f"center must be within 0 and 1, a part of k-space, not {center}")
     half, last = last_half or ("I", n_steps - 1)
     if not 0 <= last < n_steps:
         raise UserError(f"there is no step {last} to stop after: the network has steps 0 to {n_steps - 1}")
