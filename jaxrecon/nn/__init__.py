@@ -1,6 +1,7 @@
 """Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last; leading axes are examples."""
 
 from .activations import Activate, Activation, prelu
+from .benchmark_unet import BenchmarkUNet
 from .complex_convs import ComplexCNN
 from .conv import (
     Conv,
@@ -18,47 +19,82 @@ from .conv import (
     uniform_fan_in,
 )
 from .denoisers import (
+    DIDN_BIG,
+    DIDN_MEDIUM,
+    DIDN_SMALL,
     DNCNN_BIG,
     DNCNN_MEDIUM,
     DNCNN_SMALL,
+    FOCNET_BIG,
+    FOCNET_MEDIUM,
+    FOCNET_SMALL,
     MWCNN_BIG,
     MWCNN_MEDIUM,
     MWCNN_SMALL,
+    UNET_BIG,
+    UNET_MEDIUM,
+    UNET_MEDIUM_ATTENTION,
+    UNET_SMALL,
+    AnyDenoiser,
+    BenchmarkUNetConfig,
     Denoiser,
+    DIDNConfig,
     DnCNNConfig,
+    FocNetConfig,
     MWCNNConfig,
 )
-from .multiscale import MultiscaleComplex, multiscale_complex
+from .didn import DIDN
+from .focnet import FocNet
+from .multiscale import MultiscaleComplex, complex_unet, multiscale_complex
 from .mwcnn import MWCNN
 from .prompt_blocks import CAB, CABs, DecoderLevel, EncoderLevel, PromptBlock, PromptWeights, upsample_2x
 from .prompt_unet import NormPromptUnet, PromptUnet
 from .resampling import haar, inverse_haar
 from .resnet import CNN, BatchNorm, BiasFreeResNet, ResNet, axis_size
-from .sensitivity import SensitivityNet, calibration_mask, prompt_maps
+from .sensitivity import REFINER_BIG, REFINER_SMALL, SensitivityNet, SensitivityRefiner, calibration_mask, prompt_maps
 from .unet import NormUNet, UNet, normalize_parts, pad_to_multiple, standardize, unpad
 
 __all__ = [
     "CAB",
     "CNN",
+    "DIDN",
+    "DIDN_BIG",
+    "DIDN_MEDIUM",
+    "DIDN_SMALL",
     "DNCNN_BIG",
     "DNCNN_MEDIUM",
     "DNCNN_SMALL",
+    "FOCNET_BIG",
+    "FOCNET_MEDIUM",
+    "FOCNET_SMALL",
     "MWCNN",
     "MWCNN_BIG",
     "MWCNN_MEDIUM",
     "MWCNN_SMALL",
+    "REFINER_BIG",
+    "REFINER_SMALL",
+    "UNET_BIG",
+    "UNET_MEDIUM",
+    "UNET_MEDIUM_ATTENTION",
+    "UNET_SMALL",
     "Activate",
     "Activation",
+    "AnyDenoiser",
     "BatchNorm",
+    "BenchmarkUNet",
+    "BenchmarkUNetConfig",
     "BiasFreeResNet",
     "CABs",
     "ComplexCNN",
     "Conv",
     "ConvTranspose2x2",
+    "DIDNConfig",
     "DecoderLevel",
     "Denoiser",
     "DnCNNConfig",
     "EncoderLevel",
+    "FocNet",
+    "FocNetConfig",
     "MWCNNConfig",
     "MultiscaleComplex",
     "NormPromptUnet",
@@ -69,10 +105,12 @@ __all__ = [
     "PromptWeights",
     "ResNet",
     "SensitivityNet",
+    "SensitivityRefiner",
     "UNet",
     "average_pool_2x2",
     "axis_size",
     "calibration_mask",
+    "complex_unet",
     "conv",
     "conv_transpose_2x2",
     "glorot_conv",

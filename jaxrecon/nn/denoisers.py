@@ -5,8 +5,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from flax import linen
 
-from ..checks import UserError, check_sizes
+from ..checks import UserError, check_choices, check_sizes
+from .activations import Activation
+from .benchmark_unet import Attention, BenchmarkUNet
 from .conv import glorot_uniform
+from .didn import DIDN
+from .focnet import BLOCKS, FocNet
 from .mwcnn import MWCNN
 from .resnet import CNN
 
@@ -57,7 +61,7 @@ class DnCNNConfig:
         """1: any size will do."""
         return 1
 
-    def build(self, out_features: int, *, dtype: Any = None) -> linen.Module:
+    def build(self, out_features: int, *, dtype: Any = None) -> CNN:
         """A `CNN` of this configuration, as `Denoiser.build` says."""
         return CNN(
             self.features,
@@ -104,10 +108,124 @@ class MWCNNConfig:
         """2^(scales + 1), as published: twice what the network needs."""
         return 2 ** (len(self.features) + 1)
 
-    def build(self, out_features: int, *, dtype: Any = None) -> linen.Module:
+    def build(self, out_features: int, *, dtype: Any = None) -> MWCNN:
         """The `MWCNN` of this configuration, as `Denoiser.build` says."""
         return MWCNN(out_features, self.features, self.convs, self.first_features, self.first_convs, dtype=dtype)
 
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkUNetConfig:
+    """Configuration of `BenchmarkUNet`; the defaults are the medium size.
+
+    Attributes:
+      features: channels of each level, the finest first.
+      convs: convolutions of each level, on the way down and again on the way up.
+      activation: after each of them.
+      penultimate_activation: one after the first 1x1 convolution of the end.
+      attention: where there is channel attention: nowhere, at the top level and near the end, or at every level.
+      residual: as in Denoiser.
+
+    Raises:
+      ValueError: sizes that make no network, an unknown activation or attention.
+    """
+
+    features: tuple[int, ...] = (16, 32, 64, 128)
+    convs: int = 2
+    activation: Activation = "relu"
+    penultimate_activation: bool = True
+    attention: Attention = "none"
+    residual: bool = True
+
+    def __post_init__(self):
+        check_choices(self)
+        check_sizes(1, levels=len(self.features), features=self.features, convs=self.convs)
+
+    @property
+    def multiple(self) -> int:
+        """2^levels, as published: twice what the network needs."""
+        return 2 ** len(self.features)
+
+    def build(self, out_features: int, *, dtype: Any = None) -> BenchmarkUNet:
+        """The `BenchmarkUNet` of this configuration, as `Denoiser.build` says."""
+        return BenchmarkUNet(
+            out_features,
+            self.features,
+            self.convs,
+            self.activation,
+            self.penultimate_activation,
+            self.attention,
+            dtype=dtype,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DIDNConfig:
+    """Configuration of `DIDN`; the defaults are the medium size.
+
+    Attributes:
+      features: channels at half the size, a multiple of 4.
+      blocks: down-up blocks.
+      recon_convs: convolutions of the reconstruction block.
+      residual: as in Denoiser.
+
+    Raises:
+      ValueError: sizes that make no network.
+    """
+
+    features: int = 64
+    blocks: int = 2
+    recon_convs: int = 2
+    residual: bool = True
+
+    def __post_init__(self):
+        check_sizes(1, features=self.features, blocks=self.blocks, recon_convs=self.recon_convs)
+        if self.features % 4:
+            raise UserError(f"the features of a DIDN must be a multiple of 4, not {self.features}")
+
+    @property
+    def multiple(self) -> int:
+        """16, as published: twice what the network needs."""
+        return 16
+
+    def build(self, out_features: int, *, dtype: Any = None) -> DIDN:
+        """The `DIDN` of this configuration, as `Denoiser.build` says."""
+        return DIDN(out_features, self.features, self.blocks, self.recon_convs, dtype=dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class FocNetConfig:
+    """Configuration of `FocNet`; the defaults are the medium size.
+
+    Attributes:
+      features: channels inside.
+      scales: 1 to 4.
+      residual: as in Denoiser; False as published.
+
+    Raises:
+      ValueError: sizes that make no network.
+    """
+
+    features: int = 32
+    scales: int = 4
+    residual: bool = False
+
+    def __post_init__(self):
+        check_sizes(1, features=self.features, scales=self.scales)
+        if self.scales > len(BLOCKS):
+            raise UserError(f"a FocNet has at most {len(BLOCKS)} scales, not {self.scales}")
+
+    @property
+    def multiple(self) -> int:
+        """2^scales, as published: twice what the network needs."""
+        return 2**self.scales
+
+    def build(self, out_features: int, *, dtype: Any = None) -> FocNet:
+        """The `FocNet` of this configuration, as `Denoiser.build` says."""
+        return FocNet(out_features, self.features, self.scales, dtype=dtype)
+
+
+AnyDenoiser = DnCNNConfig | MWCNNConfig | BenchmarkUNetConfig | DIDNConfig | FocNetConfig
+"""The denoisers of this library: what the field of a model's configuration is annotated with."""
 
 DNCNN_SMALL = DnCNNConfig(16, 5)
 """10,154 parameters with 12 channels in and 10 out, as all counts here."""
@@ -121,3 +239,23 @@ MWCNN_MEDIUM = MWCNNConfig()
 """6,221,162 parameters: the denoiser of the XPDNet of the fastMRI challenge 2020."""
 MWCNN_BIG = MWCNNConfig((128, 256, 512), first_features=64, first_convs=3)
 """24,939,338 parameters."""
+UNET_SMALL = BenchmarkUNetConfig((16, 32, 64), 1)
+"""58,536 parameters."""
+UNET_MEDIUM = BenchmarkUNetConfig()
+"""483,592 parameters."""
+UNET_MEDIUM_ATTENTION = BenchmarkUNetConfig(attention="top")
+"""483,940 parameters."""
+UNET_BIG = BenchmarkUNetConfig((32, 64, 128, 256))
+"""1,928,600 parameters."""
+DIDN_SMALL = DIDNConfig(32)
+"""867,642 parameters."""
+DIDN_MEDIUM = DIDNConfig()
+"""3,455,594 parameters."""
+DIDN_BIG = DIDNConfig(128, 4)
+"""26,977,226 parameters."""
+FOCNET_SMALL = FocNetConfig(scales=3)
+"""455,674 parameters."""
+FOCNET_MEDIUM = FocNetConfig()
+"""621,698 parameters."""
+FOCNET_BIG = FocNetConfig(128)
+"""9,896,354 parameters."""

@@ -10,7 +10,7 @@ from flax import linen
 from jaxtyping import Array, Complex
 
 from ..complex_ops import pack_channels, unpack_channels
-from .denoisers import Denoiser
+from .denoisers import BenchmarkUNetConfig, Denoiser
 from .unet import pad_to_multiple, unpad
 
 
@@ -50,3 +50,15 @@ def multiscale_complex(denoiser: Denoiser, out_features: int, *, dtype: Any = No
     """
     net = denoiser.build(2 * out_features, dtype=dtype)
     return MultiscaleComplex(net, denoiser.multiple, denoiser.residual)
+
+
+def complex_unet(unet: BenchmarkUNetConfig, out_features: int, *, dtype: Any = None) -> MultiscaleComplex:
+    """The complex U-Net of UPDNet and of the refinement of maps: padded to 2^(levels - 1), not more.
+
+    Args:
+      unet: configuration of the U-Net.
+      out_features: complex channels of the result.
+      dtype: as in `multiscale_complex`.
+    """
+    net = unet.build(2 * out_features, dtype=dtype)
+    return MultiscaleComplex(net, 2 ** (len(unet.features) - 1), unet.residual)

@@ -1,9 +1,15 @@
 """Half and twice the size, channels last, by reshapes, sums and matrix products alone: fast on a CPU, gradients too."""
 
+from typing import Any
+
 import jax.numpy as jnp
+from flax import linen
+from jax import lax
 from jaxtyping import Array, Float
 
 from ..checks import UserError
+from .conv import glorot_uniform, parameter_dtype
+from .transposed import transposed
 
 Image = Float[Array, "*batch y x c"]
 
@@ -64,6 +70,89 @@ def inverse_haar(x: Image) -> Float[Array, "*batch 2*y 2*x c//4"]:
     left, right, falls, rises = ll - hl, ll + hl, lh - hh, lh + hh
     rows = [jnp.stack(row, -2) for row in ((left - falls, right - rises), (left + falls, right + rises))]
     return _join(jnp.stack(rows, -4))
+
+
+def depth_to_space(x: Image) -> Float[Array, "*batch 2*y 2*x c//4"]:
+    """Four blocks of channels as the pixels (0, 0), (0, 1), (1, 0), (1, 1) of a 2x2 block, as TensorFlow has them.
+
+    Args:
+      x: (..., y, x, channel).
+
+    Returns:
+      (..., 2 y, 2 x, channel / 4).
+    """
+    return _join(jnp.moveaxis(x.reshape(*x.shape[:-1], 2, 2, -1), -3, -4))
+
+
+def max_pool_2x2(x: Image) -> Float[Array, "*batch y//2 x//2 c"]:
+    """The largest of each 2x2 block; where several are the largest, they share the gradient.
+
+    Args:
+      x: (..., y, x, channel), y and x even.
+
+    Returns:
+      (..., y / 2, x / 2, channel).
+    """
+    *batch, height, width, channels = x.shape
+    return jnp.max(x.reshape(*batch, height // 2, 2, width // 2, 2, channels), (-4, -2))
+
+
+class UpConv(linen.Module):
+    """Nearest-neighbour upsampling to twice the size, then a convolution 2x2 with bias, the zeros behind the border.
+
+    out[m] = b + sum_q k[q] x[(m + q) // 2]: the products are made at the small size, a quarter of them.
+
+    Attributes:
+      features: output channels.
+      dtype: what to compute in and to return; None: the input's.
+    """
+
+    features: int
+    dtype: Any = None
+
+    @linen.compact
+    def __call__(self, x: Image) -> Float[Array, "*batch 2*y 2*x {self.features}"]:
+        """(..., y, x, in) to (..., 2 y, 2 x, features)."""
+        dtype = self.dtype or x.dtype
+        kernel = self.param("kernel", glorot_uniform, (2, 2, x.shape[-1], self.features), parameter_dtype(x))
+        bias = self.param("bias", linen.initializers.zeros, (self.features,), parameter_dtype(x)).astype(dtype)
+        columns = kernel.astype(dtype).transpose(2, 0, 1, 3).reshape(x.shape[-1], -1)
+        taps = jnp.tensordot(x.astype(dtype), columns, 1).reshape(*x.shape[:-1], 2, 2, -1)  # (..., y, x, q_y, q_x, out)
+        rows = _pairs(taps[..., 0, :, :], taps[..., 1, :, :], x.ndim - 3)  # (..., y, 2, x, q_x, out)
+        blocks = _pairs(rows[..., 0, :], rows[..., 1, :], x.ndim - 1)
+        return _join(blocks) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class ConvTranspose3x3(linen.Module):
+    """Transposed convolution 3x3 of stride 2 with bias, as TensorFlow's with padding SAME: out[2p + q] += k[q] x[p].
+
+    Attributes:
+      features: output channels.
+      dtype: what to compute in and to return; None: the input's.
+    """
+
+    features: int
+    dtype: Any = None
+
+    @linen.compact
+    def __call__(self, x: Image) -> Float[Array, "*batch 2*y 2*x {self.features}"]:
+        """(..., y, x, in) to (..., 2 y, 2 x, features)."""
+        dtype, (*batch, height, width, channels) = self.dtype or x.dtype, x.shape
+        # TensorFlow's shape, (y, x, out, in), which is that of the convolution whose transpose this is
+        kernel = self.param("kernel", glorot_uniform, (3, 3, self.features, channels), parameter_dtype(x))
+        bias = self.param("bias", linen.initializers.zeros, (self.features,), parameter_dtype(x)).astype(dtype)
+        full = (2 * height + 1, 2 * width + 1)
+        examples = x.astype(dtype).reshape(-1, height, width, channels)
+        y = transposed(examples, kernel.astype(dtype), stride=2, dilation=1, full=full)[:, :-1, :-1]
+        return y.reshape(*batch, *y.shape[1:]) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def _pairs(near, far, axis):
+    """Pixels 2m and 2m + 1 of the upsampled sum near[m // 2] + far[(m + 1) // 2], as a new axis behind `axis`."""
+    ends = [(0, 0)] * far.ndim
+    ends[axis] = (0, 1)
+    next_far = lax.slice_in_dim(jnp.pad(far, ends), 1, None, axis=axis)
+    return jnp.stack([near + far, near + next_far], axis + 1)
 
 
 def _join(blocks):

@@ -66,12 +66,19 @@ def test_stages_of_kiki():
     model, image = kiki_stage("K1")
     theta = jax.tree.map(lambda a: a[0], params["steps"])
     identity = jax.tree.map(jnp.zeros_like, theta["image_net"])  # a residual network of zeros
-    first = run(whole, {"start": {}, "steps": jax.tree.map(lambda a: a[None], {**theta, "image_net": identity})}, given, n_steps=1)
+    first = run(
+        whole,
+        {"start": {}, "steps": jax.tree.map(lambda a: a[None], {**theta, "image_net": identity})},
+        given,
+        n_steps=1,
+    )
     np.testing.assert_allclose(np.abs(image), first, rtol=1e-5, atol=1e-6)
     _, gradients = gradient("end_to_end", model)(params, given, target)
     learns = jax.tree.map(lambda a: np.any(np.asarray(a), tuple(range(1, a.ndim))).tolist(), gradients["steps"])
     assert jax.tree.leaves(learns["image_net"], is_leaf=lambda a: isinstance(a, list)) == [[False, False]] * 4
-    assert all(leaf == [True, False] for leaf in jax.tree.leaves(learns["kspace_net"], is_leaf=lambda a: isinstance(a, list)))
+    assert all(
+        leaf == [True, False] for leaf in jax.tree.leaves(learns["kspace_net"], is_leaf=lambda a: isinstance(a, list))
+    )
 
 
 @pytest.mark.parametrize("last", ["K3", "J1", "K0", "", "1"])
@@ -148,7 +155,9 @@ def test_consistency_is_learned_only_where_something_is_replaced():
         models.Domains(learn_consistency=True)
 
 
-@pytest.mark.parametrize(("config", "modules"), [(models.PDNET_BENCHMARK, 5), (models.XPDNetConfig(25), 5), (models.KIKIConfig(), 2)])
+@pytest.mark.parametrize(
+    ("config", "modules"), [(models.PDNET_BENCHMARK, 5), (models.XPDNetConfig(25), 5), (models.KIKIConfig(), 2)]
+)
 def test_modules_in_which_all_channels_learn(config, modules):
     assert modules_of(Gleam(), build(config)) == modules
 
