@@ -15,10 +15,13 @@ from ..models import (
     MODL_3D_GLEAM,
     PDNET_BENCHMARK,
     PGD_3D_CINE,
+    UPDNET_KNEE,
     VARNET_DEMO,
+    XPDNET_BRAIN_2020,
     CascadeConfig,
     DeepJSenseConfig,
     KIKIConfig,
+    MagnitudeUNetConfig,
     ModelConfig,
     MoDLConfig,
     MoDLDeepJSenseConfig,
@@ -28,7 +31,9 @@ from ..models import (
     PromptMRPlusConfig,
     PromptSizes,
     UNetConfig,
+    UPDNetConfig,
     VarNetConfig,
+    XPDNetConfig,
 )
 from ..strategies.configs import Checkpointed
 from ..training.fit import Every
@@ -39,6 +44,7 @@ from ..training.optimizers import (
     GleamAdam,
     MoDLAdam,
     PromptMRAdamW,
+    RamziRAdam,
     UNetRMSprop,
     VarNetAdam,
 )
@@ -123,6 +129,11 @@ def _benchmark(model: ModelConfig, **training: Any) -> Experiment:
     """The benchmark of Ramzi et al.: single-coil images."""
     recipe: dict[str, Any] = {"loss": "l1", "optimizer": BenchmarkAdam(), **training}
     return Experiment(model, simulated=SimulatedHeads(coils=1), **recipe)
+
+
+def _challenge(model: ModelConfig, mask: str) -> Experiment:
+    """The authors' entries in fastMRI's challenge and leaderboard, multi-coil, trained step by step in memory."""
+    return Experiment(model, Checkpointed(), RamziRAdam(), loss="l1_ssim", data=DataConfig(mask=mask))
 
 
 _CINE = DataConfig(mask="kt-variable-density", acceleration=10.0, scale="top_magnitude")
@@ -265,6 +276,26 @@ CATALOG = catalog(
         _benchmark(PDNET_BENCHMARK),
         small=PDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=12),
         tiny=PDNetConfig(n_steps=2, n_primal=2, n_dual=2, features=2, layers=2),
+    ),
+    Entry(
+        "magnitude-unet",
+        _benchmark(MagnitudeUNetConfig(), data=DataConfig(scale="instance_std")),
+        small=MagnitudeUNetConfig(features=(8, 16, 32), crop=None),
+        tiny=MagnitudeUNetConfig(features=(2, 3), convs=1, crop=None),
+    ),
+    Entry(
+        "updnet",
+        _challenge(UPDNET_KNEE, mask="random"),
+        small=UPDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=(6, 12), refiner="small", center=0.1),
+        tiny=UPDNetConfig(
+            n_steps=2, n_primal=2, n_dual=2, features=(2, 3), convs=1, activation="prelu", refiner="small", center=0.5
+        ),
+    ),
+    Entry(
+        "xpdnet",
+        _challenge(XPDNET_BRAIN_2020, mask="equispaced-fraction"),
+        small=XPDNetConfig(n_steps=3, n_primal=3, denoiser="unet-small", refiner="small", center=0.1),
+        tiny=XPDNetConfig(n_steps=2, n_primal=2, denoiser="dncnn-small", center=0.5, normalize=True),
     ),
 )
 """Name -> entry."""

@@ -5,6 +5,7 @@ from .configs import ModelConfig, abstract_params, build
 from .cross_domain import Domains, cross_domain
 from .deep_jsense import DeepJSenseConfig, deep_jsense, rss_kernels
 from .kiki import KIKIConfig, kiki
+from .magnitude_unet import MagnitudeUNetConfig, magnitude_unet
 from .modl import (
     MODL_2D_GLEAM,
     MODL_2D_GLEAM_R16,
@@ -37,8 +38,9 @@ from .unrolled import (
     unrolled,
     unstack_steps,
 )
+from .updnet import UPDNET_KNEE, UPDNetConfig, updnet
 from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
-from .xpdnet import DENOISERS, XPDNetConfig, xpdnet
+from .xpdnet import DENOISERS, XPDNET_BRAIN_2020, XPDNET_BRAIN_2020_SUBMITTED, XPDNetConfig, xpdnet
 
 __all__ = [
     "D5C5",
@@ -59,12 +61,16 @@ __all__ = [
     "PROMPTMR_PLUS_BASELINE_KNEE",
     "PROMPTMR_PLUS_KNEE",
     "UNET_LEADERBOARD",
+    "UPDNET_KNEE",
     "VARNET_DEEP_JSENSE",
     "VARNET_DEMO",
+    "XPDNET_BRAIN_2020",
+    "XPDNET_BRAIN_2020_SUBMITTED",
     "CascadeConfig",
     "DeepJSenseConfig",
     "Domains",
     "KIKIConfig",
+    "MagnitudeUNetConfig",
     "MoDLConfig",
     "MoDLDeepJSenseConfig",
     "ModelConfig",
@@ -74,6 +80,7 @@ __all__ = [
     "PromptMRPlusConfig",
     "PromptSizes",
     "UNetConfig",
+    "UPDNetConfig",
     "Unrolled",
     "VarNetConfig",
     "Wants",
@@ -86,6 +93,7 @@ __all__ = [
     "deep_jsense",
     "iterate_steps",
     "kiki",
+    "magnitude_unet",
     "modl",
     "modl_deep_jsense",
     "pdnet",
@@ -99,6 +107,7 @@ __all__ = [
     "unet",
     "unrolled",
     "unstack_steps",
+    "updnet",
     "varnet",
     "xpdnet",
 ]

@@ -18,10 +18,20 @@ from flax import linen
 from ..checks import UserError, check_same_coils, check_sizes
 from ..complex_ops import magnitude
 from ..fourier import ifftc
+from ..nn import REFINER_BIG, REFINER_SMALL, SensitivityRefiner
 from ..nn.sensitivity import unit_rss
 from ..operators import Sense
 from ..typing import KSpace
 from .unrolled import Unrolled, Wants, unrolled
+
+RefinerName = Literal["none", "small", "big"]
+"""Networks that refine coil maps: none, one of 7,458 and one of 120,790 parameters."""
+
+
+def maps_refiner(name: RefinerName, dtype: Any = None) -> SensitivityRefiner | None:
+    """The refiner of a name; dtype is what its convolutions compute in."""
+    sizes = {"small": REFINER_SMALL, "big": REFINER_BIG}
+    return None if name == "none" else SensitivityRefiner(sizes[name], dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +102,7 @@ def cross_domain(
       n_steps: steps, each with weights of its own.
       image_net: complex (channel, y, x) to (n_image, y, x); it adds what it begins with itself, if it is residual.
       kspace_net: complex (coil, channel, y, x) to (coil, n_kspace, y, x), each coil for itself; None: none.
-      refiner: complex (coil, 1, y, x) to the same, applied to the coil maps, which are brought to unit rss then; None: maps are
-        taken as they are.
+      refiner: coil maps (coil, y, x) to better ones, which all steps share; None: they are taken as they are.
       center: part of k-space along y and x, in its middle, that the coil maps are made of; 0: they are given.
       last_half: (half, step) to stop after: "K" or "I" of step 0 .. n_steps - 1, for training one net after the other; the
         image is complex after "K". None: all.
@@ -128,11 +137,11 @@ def cross_domain(
     def start(params, problem):
         op, measured = operator(problem), problem.kspace
         if refiner is not None:
-            op = op.replace(maps=refine_maps(refiner, params["refiner"], op.maps))
+            op = op.replace(maps=refiner.apply(params["refiner"], op.maps))
         zero_filled = op.adjoint(measured)  # (coil, y, x) -> (y, x)
         scale = peak(zero_filled) if domains.normalize else None
         if scale is not None:
-            measured, zero_filled = measured / scale, zero_filled / scale
+            measured, zero_filled = (over(a, scale) for a in (measured, zero_filled))
         first = 1.0 if domains.begin == "adjoint" else 0.0
         carry = {"image": jnp.stack([first * zero_filled] * domains.n_image)}
         if keeps_kspace:
@@ -145,7 +154,7 @@ def cross_domain(
     def init_start(key, problem):
         params: dict[str, Any] = {}
         if refiner is not None:
-            params["refiner"] = refiner.lazy_init(key, operator(problem).maps[:, None])
+            params["refiner"] = refiner.lazy_init(key, operator(problem).maps)
         if domains.learn_consistency:
             params["dc_weight"] = jnp.ones((), problem.kspace.real.dtype)
         return params
@@ -174,7 +183,7 @@ def cross_domain(
 
     def image_input(carry, arrived):
         if domains.normalize:
-            arrived = arrived / peak(arrived)
+            arrived = over(arrived, peak(arrived))
         return jnp.concatenate([carry["image"], arrived[None]]) if domains.image_buffer else arrived[None]
 
     def step(theta, carry, context, i):
@@ -278,11 +287,6 @@ def center_maps(kspace: KSpace, fraction: float) -> Any:
     return unit_rss(ifftc(jnp.where(window[None], kspace, 0)))
 
 
-def refine_maps(refiner: linen.Module, params: Any, maps: Any) -> Any:
-    """Coil maps (coil, y, x) by a network that sees each for itself, of unit rss; 0 where that is 0 (in the reference NaN)."""
-    return unit_rss(refiner.apply(params, maps[:, None])[:, 0])
-
-
 def unmasked(op: Sense) -> Sense:
     """The operator to all of k-space."""
     return op.replace(encoding=op.encoding.replace(mask=None))
@@ -304,6 +308,10 @@ def consistent(image: Any, context: Any) -> Any:
 
 
 def peak(image: Any) -> Any:
-    """Maximum of |x|; 1 where all of it is 0."""
-    largest = jnp.max(magnitude(image))
-    return jnp.where(largest > 0, largest, 1)
+    """Maximum of |x|, a number ()."""
+    return jnp.max(magnitude(image))
+
+
+def over(x: Any, peak: Any) -> Any:
+    """x / peak; x where that is 0, as it is then itself."""
+    return x / jnp.where(peak > 0, peak, 1)

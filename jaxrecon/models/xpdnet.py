@@ -7,35 +7,38 @@ Source: Ramzi et al. 2020, arXiv 2010.07290, and its code.
 """
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax.numpy as jnp
 
+from .. import nn
 from ..checks import check_choices, check_sizes
-from ..nn import (
-    DNCNN_BIG,
-    DNCNN_MEDIUM,
-    DNCNN_SMALL,
-    MWCNN_BIG,
-    MWCNN_MEDIUM,
-    MWCNN_SMALL,
-    ComplexCNN,
-    Denoiser,
-    multiscale_complex,
-)
-from .cross_domain import Domains, cross_domain
+from .cross_domain import Domains, RefinerName, cross_domain, maps_refiner
 from .unrolled import Unrolled
 
-DENOISERS: dict[str, Denoiser] = {
-    "dncnn-small": DNCNN_SMALL,
-    "dncnn-medium": DNCNN_MEDIUM,
-    "dncnn-big": DNCNN_BIG,
-    "mwcnn-small": MWCNN_SMALL,
-    "mwcnn-medium": MWCNN_MEDIUM,
-    "mwcnn-big": MWCNN_BIG,
+DENOISERS: dict[str, nn.Denoiser] = {
+    "dncnn-small": nn.DNCNN_SMALL,
+    "dncnn-medium": nn.DNCNN_MEDIUM,
+    "dncnn-big": nn.DNCNN_BIG,
+    "unet-small": nn.UNET_SMALL,
+    "unet-medium": nn.UNET_MEDIUM,
+    "unet-medium-attention": nn.UNET_MEDIUM_ATTENTION,
+    "unet-big": nn.UNET_BIG,
+    "mwcnn-small": nn.MWCNN_SMALL,
+    "mwcnn-medium": nn.MWCNN_MEDIUM,
+    "mwcnn-big": nn.MWCNN_BIG,
+    "didn-small": nn.DIDN_SMALL,
+    "didn-medium": nn.DIDN_MEDIUM,
+    "didn-big": nn.DIDN_BIG,
+    "focnet-small": nn.FOCNET_SMALL,
+    "focnet-medium": nn.FOCNET_MEDIUM,
+    "focnet-big": nn.FOCNET_BIG,
 }
-"""Name -> the published denoisers; any other is an argument of `xpdnet`."""
-DenoiserName = Literal["dncnn-small", "dncnn-medium", "dncnn-big", "mwcnn-small", "mwcnn-medium", "mwcnn-big"]
+"""Name -> a published denoiser; any other is an argument of `xpdnet`."""
+if TYPE_CHECKING:
+    DenoiserName = str
+else:
+    DenoiserName = Literal[tuple(DENOISERS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +49,12 @@ class XPDNetConfig:
       n_steps: iterations.
       n_primal: image channels.
       denoiser: the network in the image, a name of DENOISERS.
-      dual_net: the network in k-space: "none": the residual A x - y (primal-only); "cnn": three convolutions.
+      dual_net: the network in k-space: "none": the residual A x - y (primal-only); "cnn": three
+        convolutions; "didn": a DIDN of 32 features, 2 blocks and 3 convolutions of the reconstruction block.
       n_dual: k-space channels, where there is a network in k-space.
-      dual_features: channels of that network.
+      dual_features: channels of "cnn".
       consistency: "residual": the networks see what the samples leave over; "replacement": an image with the samples put in.
-      refiner: network that refines the coil maps: none, of 7,458 or of 120,790 parameters.
+      refiner: network that refines the coil maps, of 7,458 (small) or 120,790 (big) parameters.
       center: part of k-space along y and x, in its middle, that coil maps are made of before they are refined; 0: maps are given.
       normalize: divide by the maximum of A^H y, and by that of what comes from k-space in each step.
       bfloat16: convolutions in bfloat16.
@@ -59,10 +63,11 @@ class XPDNetConfig:
     n_steps: int = 10
     n_primal: int = 5
     denoiser: DenoiserName = "mwcnn-medium"
-    dual_net: Literal["none", "cnn"] = "none"
+    dual_net: Literal["none", "cnn", "didn"] = "none"
     n_dual: int = 1
     dual_features: int = 16
     consistency: Literal["residual", "replacement"] = "residual"
+    refiner: RefinerName = "none"
     center: float = 0.0
     normalize: bool = False
     bfloat16: bool = False
@@ -72,7 +77,13 @@ class XPDNetConfig:
         return xpdnet(self)
 
 
-def xpdnet(config: XPDNetConfig, *, denoiser: Denoiser | None = None) -> Unrolled:
+XPDNET_BRAIN_2020 = XPDNetConfig(n_steps=25, refiner="big", center=0.08)
+"""The released network of the fastMRI challenge 2020 for R = 4, second place: 155,649,840 parameters; for R = 8 center 0.04."""
+XPDNET_BRAIN_2020_SUBMITTED = dataclasses.replace(XPDNET_BRAIN_2020, refiner="small")
+"""The network of the submission: 155,536,508 parameters."""
+
+
+def xpdnet(config: XPDNetConfig, *, denoiser: nn.Denoiser | None = None) -> Unrolled:
     """Primal-dual steps whose image network is a denoiser, of several scales or not.
 
     X+ = X + D([X, A^H (A X_0 - y)]);  image = |X_0|
@@ -101,11 +112,16 @@ def xpdnet(config: XPDNetConfig, *, denoiser: Denoiser | None = None) -> Unrolle
         consistency=config.consistency,
         normalize=config.normalize,
     )
-    dual_net = ComplexCNN(config.n_dual, config.dual_features, 3, dtype=dtype) if config.dual_net == "cnn" else None
+    dual_net: Any = None
+    if config.dual_net == "cnn":
+        dual_net = nn.ComplexCNN(config.n_dual, config.dual_features, 3, dtype=dtype)
+    elif config.dual_net == "didn":
+        dual_net = nn.multiscale_complex(nn.DIDNConfig(32, 2, 3), config.n_dual, dtype=dtype)
     return cross_domain(
         domains,
         n_steps=config.n_steps,
-        image_net=multiscale_complex(denoiser or DENOISERS[config.denoiser], config.n_primal, dtype=dtype),
+        image_net=nn.multiscale_complex(denoiser or DENOISERS[config.denoiser], config.n_primal, dtype=dtype),
         kspace_net=dual_net,
+        refiner=maps_refiner(config.refiner, dtype),
         center=config.center,
     )

@@ -6,6 +6,7 @@ import numpy as np
 from golden_case import UnknownAlgorithmError
 from support.programs import run
 
+from golden_cases.cross_domain_denoisers import UNET, _renamed, _tree
 from jaxrecon import models
 from jaxrecon.fourier import fftc
 from jaxrecon.nn import MWCNNConfig
@@ -139,6 +140,14 @@ def mwcnn(case, config, i):
     return {"params": {"net": {own: layer(name) for name, own in names.items()}}}
 
 
+def refiner(case, config):
+    """Weights of the refiner of maps."""
+    expect(config, non_linearity="lrelu 0.1", residual=True, normalise="divide by rss over coils, no epsilon")
+    prefix = "smaps_refiner/"
+    weights = {name.removeprefix(prefix): a for name, a in case.weights.items() if name.startswith(prefix)}
+    return _tree(weights, lambda name: "unet/net/" + _renamed(name, UNET))
+
+
 def xpdnet(case):
     config = case.config
     expect(config, denoiser="mwcnn", residual=True, init="A^H y (primal), y (dual)")
@@ -156,11 +165,16 @@ def xpdnet(case):
         nets["kspace_net"] = lambda i: convolutions(case, f"kspace_net_{i}")
         dual = {"dual_net": "cnn", "dual_features": config["n_dual_filters"]}
         assert config["n_dual_convs"] == 2
+    start = {}
+    if config["refine_smaps"]:
+        dual["refiner"] = "big" if config["refine_big"] else "small"
+        start["refiner"] = refiner(case, config["refiner"])
     own = models.XPDNetConfig(n, config["n_primal"], n_dual=config["n_dual"], **dual)
     model = models.batched(models.xpdnet(own, denoiser=denoiser))
-    image, carry, context = run(model, {"start": {}, "steps": steps(n, **nets)}, problems(case), carry=True)
+    image, carry, context = run(model, {"start": start, "steps": steps(n, **nets)}, problems(case), carry=True)
     out = {"y": image[..., None], "y_f64": image[..., None], "primal_f64": channels_last(carry)}
     out["adjoint_init_f64"] = context["zero_filled"][..., None]
+    out["smaps_refined_f64"] = context["op"].maps
     return out
 
 

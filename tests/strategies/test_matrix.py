@@ -122,7 +122,7 @@ def test_the_rule_says_of_known_networks_what_is_known():
     known = {
         "separate weights": {
             "unet", "varnet", "modl-gleam", "modl-cine", "pgd", "pgd-cine", "promptmr", "promptmr-plus",
-            "deep-jsense, separate", "cascade", "d5c5", "kiki", "pdnet",
+            "deep-jsense, separate", "cascade", "d5c5", "kiki", "pdnet", "magnitude-unet", "updnet", "xpdnet",
         },
         "shared weights": {"modl", "modl, frozen", "pgd, shared", "deep-jsense", "modl-deep-jsense"},
     }  # fmt: skip
