@@ -55,8 +55,10 @@ from ..weights import (
     FASTMRI_UNET,
     MODL,
     MODL_DEEP_JSENSE,
+    PDNET,
     PROMPTMR,
     PROMPTMR_PLUS,
+    XPDNET,
     Published,
 )
 from .experiment import DataConfig, Experiment, SimulatedHeads
@@ -276,6 +278,7 @@ CATALOG = catalog(
         _benchmark(PDNET_BENCHMARK),
         small=PDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=12),
         tiny=PDNetConfig(n_steps=2, n_primal=2, n_dual=2, features=2, layers=2),
+        published=PDNET,
     ),
     Entry(
         "magnitude-unet",
@@ -288,7 +291,14 @@ CATALOG = catalog(
         _challenge(UPDNET_KNEE, mask="random"),
         small=UPDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=(6, 12), refiner="small", center=0.1),
         tiny=UPDNetConfig(
-            n_steps=2, n_primal=2, n_dual=2, features=(2, 3), convs=1, activation="prelu", refiner="small", center=0.5
+            n_steps=2,
+            n_primal=2,
+            features=(2, 3),
+            convs=1,
+            activation="prelu",
+            primal_only=True,
+            refiner="small",
+            center=0.5,
         ),
     ),
     Entry(
@@ -296,6 +306,7 @@ CATALOG = catalog(
         _challenge(XPDNET_BRAIN_2020, mask="equispaced-fraction"),
         small=XPDNetConfig(n_steps=3, n_primal=3, denoiser="unet-small", refiner="small", center=0.1),
         tiny=XPDNetConfig(n_steps=2, n_primal=2, denoiser="dncnn-small", center=0.5, normalize=True),
+        published=XPDNET,
     ),
 )
 """Name -> entry."""

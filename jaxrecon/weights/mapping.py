@@ -88,6 +88,8 @@ class Published:
       option: what it is called on the command line.
       untold: field of the configuration that names and shapes do not tell -> what it is, and what `infer` assumes.
       scale: what k-space was divided by in the training, as `Experiment` calls it.
+      named: arrays under generated names, in the order of their file -> the same under the names of the rules; None: the
+        names are published.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Published:
     option: str = ""
     untold: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Any = "none"
+    named: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def from_published(state: Mapping[str, Any], published: Published, *, config: Any = None) -> tuple[dict, Any]:
@@ -123,6 +126,8 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
       ((3, 2), (2, 3))
     """
     arrays = {name: np.asarray(value) for name, value in _strip(state, published).items()}
+    if published.named is not None:
+        arrays = published.named(arrays)
     shapes = {name: array.shape for name, array in arrays.items()}
     config = published.infer(shapes) if config is None else config
     rules = {rule.name: rule for rule in published.rules(config)}

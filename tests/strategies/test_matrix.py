@@ -37,7 +37,10 @@ ADMISSIBLE = [(name, kind) for name, kind, reason in PAIRS if reason is None]
 REFUSED = [pair for pair in PAIRS if pair[2]]
 THROUGHOUT = ("modl-gleam", "pgd")
 """Two models that are compared in numbers under every strategy."""
-VARIANTS = ("modl, frozen", "modl-cine", "pgd, shared", "pgd-cine", "deep-jsense", "d5c5")
+VARIANTS = (
+    *("modl, frozen", "modl-cine", "pgd, shared", "pgd-cine", "deep-jsense", "d5c5"),
+    *("magnitude-unet", "updnet"),
+)
 """Other configurations of models that are compared in numbers: their gradients have the same code, and here the shapes."""
 IN_NUMBERS = [
     (name, kind)
