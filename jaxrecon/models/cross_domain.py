@@ -174,7 +174,8 @@ def cross_domain(
         """(what comes from k-space, (y, x), the k-space channels (n_kspace, coil, y, x) or None)."""
         op = context["op"]
         if kspace_net is not None:
-            kspace = jnp.moveaxis(kspace_net.apply(theta["kspace_net"], kspace_input(carry, context)), 1, 0)
+            improved: Any = kspace_net.apply(theta["kspace_net"], kspace_input(carry, context))
+            kspace = jnp.moveaxis(improved, 1, 0)
             return (unmasked(op) if domains.replaces else op).adjoint(kspace[0]), kspace
         image = carry["image"][domains.forward_channel]
         if domains.replaces:
@@ -289,7 +290,7 @@ def center_maps(kspace: KSpace, fraction: float) -> Any:
 
 def unmasked(op: Sense) -> Sense:
     """The operator to all of k-space."""
-    return op.replace(encoding=op.encoding.replace(mask=None))
+    return dataclasses.replace(op, encoding=op.encoding.replace(mask=None))
 
 
 def replaced(kspace: KSpace, measured: KSpace, mask: Any, weight: Any = None) -> KSpace:

@@ -116,7 +116,7 @@ def _outputs(kernels: list[Kernel]) -> list[int]:
 def _unet(features: tuple[int, ...]) -> list[tuple[str, Kernel]]:
     """(own name, kernel) of the layers of a complex U-Net of one channel, two convolutions at each level."""
     last = len(features) - 1
-    layers = []
+    layers: list[tuple[str, Kernel]] = []
 
     def level(name, n_in, n_out):
         layers.append((f"{name}/conv_0", (3, 3, n_in, n_out)))
@@ -135,7 +135,9 @@ def _mwcnn(config: MWCNNConfig, n_in: int, n_out: int) -> list[tuple[str, Kernel
     first, n = config.first_features, config.first_convs
     widths = [n_in, *[first] * (2 * n - 1), n_out]
     names = [*(f"first_{i}" for i in range(n)), *(f"last_{i}" for i in range(n))]
-    layers = [(name, (3, 3, a, b)) for name, (a, b) in zip(names, itertools.pairwise(widths), strict=True)]
+    layers: list[tuple[str, Kernel]] = [
+        (name, (3, 3, a, b)) for name, (a, b) in zip(names, itertools.pairwise(widths), strict=True)
+    ]
     above = first
     for scale, (width, convs) in enumerate(zip(config.features, config.convs, strict=True)):
         widths = [4 * above, *[width] * (2 * convs - 1), 4 * above]
@@ -161,7 +163,7 @@ def _network_rules(kind: str, layers: list[tuple[str, Kernel]], path: str, step:
 
 def _of(shapes: Shapes, kind: str) -> list[Kernel]:
     """Kernels of the first network of a kind."""
-    found = []
+    found: list[Kernel] = []
     while (name := f"{kind}/0/{len(found)}/kernel") in shapes:
         found.append(shapes[name])
     return found
