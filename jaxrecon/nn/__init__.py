@@ -1,4 +1,4 @@
-"""Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last; leading axes are examples."""
+"""Networks: layers, U-Nets, residual networks, denoisers, sensitivity nets. Channels last; leading axes are examples."""
 
 from .activations import Activate, Activation, prelu
 from .benchmark_unet import BenchmarkUNet

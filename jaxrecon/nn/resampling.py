@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen
 from jax import lax
 from jaxtyping import Array, Float
 
 from ..checks import UserError
-from .conv import glorot_uniform, parameter_dtype
+from .conv import conv, glorot_uniform, parameter_dtype
 from .transposed import transposed
 
 Image = Float[Array, "*batch y x c"]
@@ -123,8 +124,39 @@ class UpConv(linen.Module):
         return _join(blocks) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+@jax.custom_vjp
+def conv_transpose(
+    x: Float[Array, "example y x i"], kernel: Float[Array, "ky kx o i"]
+) -> Float[Array, "example 2*y 2*x o"]:
+    """Transposed convolution of stride 2, as TensorFlow's with padding SAME: out[2p + q, o] += kernel[q, o, i] x[p, i].
+
+    Args:
+      x: (example, y, x, in).
+      kernel: (ky, kx, out, in), sizes 3: that of the convolution whose transpose this is.
+
+    Returns:
+      (example, 2 y, 2 x, out).
+    """
+    full = [2 * n + 1 for n in x.shape[1:3]]
+    return transposed(x, kernel, stride=2, dilation=1, full=full)[:, :-1, :-1]
+
+
+def _conv_transpose_forward(x, kernel):
+    return conv_transpose(x, kernel), (x, kernel)
+
+
+def _conv_transpose_backward(residuals, cotangent):
+    """By the strided convolution and its kernel's gradient: a fifth of the time of what autodiff makes of slices."""
+    x, kernel = residuals
+    of_x, of_kernel = jax.vjp(lambda kernel: conv(cotangent, kernel, padding="same", stride=2), kernel)
+    return of_x, *of_kernel(x)
+
+
+conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
+
+
 class ConvTranspose3x3(linen.Module):
-    """Transposed convolution 3x3 of stride 2 with bias, as TensorFlow's with padding SAME: out[2p + q] += k[q] x[p].
+    """`conv_transpose` with its parameters `kernel` (3, 3, out, in) and `bias` (out,).
 
     Attributes:
       features: output channels.
@@ -138,12 +170,9 @@ class ConvTranspose3x3(linen.Module):
     def __call__(self, x: Image) -> Float[Array, "*batch 2*y 2*x {self.features}"]:
         """(..., y, x, in) to (..., 2 y, 2 x, features)."""
         dtype, (*batch, height, width, channels) = self.dtype or x.dtype, x.shape
-        # TensorFlow's shape, (y, x, out, in), which is that of the convolution whose transpose this is
         kernel = self.param("kernel", glorot_uniform, (3, 3, self.features, channels), parameter_dtype(x))
         bias = self.param("bias", linen.initializers.zeros, (self.features,), parameter_dtype(x)).astype(dtype)
-        full = (2 * height + 1, 2 * width + 1)
-        examples = x.astype(dtype).reshape(-1, height, width, channels)
-        y = transposed(examples, kernel.astype(dtype), stride=2, dilation=1, full=full)[:, :-1, :-1]
+        y = conv_transpose(x.astype(dtype).reshape(-1, height, width, channels), kernel.astype(dtype))
         return y.reshape(*batch, *y.shape[1:]) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
