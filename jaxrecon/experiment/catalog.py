@@ -35,6 +35,7 @@ from ..models import (
     VarNetConfig,
     XPDNetConfig,
 )
+from ..nn import UNET_SMALL, MWCNNConfig
 from ..strategies.configs import Checkpointed
 from ..training.fit import Every
 from ..training.optimizers import (
@@ -291,21 +292,21 @@ CATALOG = catalog(
         _challenge(UPDNET_KNEE, mask="random"),
         small=UPDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=(6, 12), refiner="small", center=0.1),
         tiny=UPDNetConfig(
-            n_steps=2,
-            n_primal=2,
-            features=(2, 3),
-            convs=1,
-            activation="prelu",
-            primal_only=True,
-            refiner="small",
-            center=0.5,
+            n_steps=2, n_primal=2, features=(2, 3), convs=1, activation="prelu", primal_only=True, center=0.5
         ),
     ),
     Entry(
         "xpdnet",
         _challenge(XPDNET_BRAIN_2020, mask="equispaced-fraction"),
-        small=XPDNetConfig(n_steps=3, n_primal=3, denoiser="unet-small", refiner="small", center=0.1),
-        tiny=XPDNetConfig(n_steps=2, n_primal=2, denoiser="dncnn-small", center=0.5, normalize=True),
+        small=XPDNetConfig(n_steps=3, n_primal=3, denoiser=UNET_SMALL, refiner="small", center=0.1),
+        tiny=XPDNetConfig(
+            n_steps=2,
+            n_primal=2,
+            denoiser=MWCNNConfig((3, 4), (1, 1), 4, 1),
+            refiner="small",
+            center=0.5,
+            normalize=True,
+        ),
         published=XPDNET,
     ),
 )

@@ -40,11 +40,10 @@ from .unrolled import (
 )
 from .updnet import UPDNET_KNEE, UPDNetConfig, updnet
 from .varnet import VARNET_DEEP_JSENSE, VARNET_DEMO, VarNetConfig, varnet
-from .xpdnet import DENOISERS, XPDNET_BRAIN_2020, XPDNET_BRAIN_2020_SUBMITTED, XPDNetConfig, xpdnet
+from .xpdnet import XPDNET_BRAIN_2020, XPDNET_BRAIN_2020_SUBMITTED, XPDNetConfig, xpdnet
 
 __all__ = [
     "D5C5",
-    "DENOISERS",
     "MODL_2D_GLEAM",
     "MODL_2D_GLEAM_R16",
     "MODL_3D_GLEAM",

@@ -7,7 +7,7 @@ Source: Ramzi et al. 2020, arXiv 2010.07290, and its code.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
@@ -15,30 +15,6 @@ from .. import nn
 from ..checks import check_choices, check_sizes
 from .cross_domain import Domains, RefinerName, cross_domain, maps_refiner
 from .unrolled import Unrolled
-
-DENOISERS: dict[str, nn.Denoiser] = {
-    "dncnn-small": nn.DNCNN_SMALL,
-    "dncnn-medium": nn.DNCNN_MEDIUM,
-    "dncnn-big": nn.DNCNN_BIG,
-    "unet-small": nn.UNET_SMALL,
-    "unet-medium": nn.UNET_MEDIUM,
-    "unet-medium-attention": nn.UNET_MEDIUM_ATTENTION,
-    "unet-big": nn.UNET_BIG,
-    "mwcnn-small": nn.MWCNN_SMALL,
-    "mwcnn-medium": nn.MWCNN_MEDIUM,
-    "mwcnn-big": nn.MWCNN_BIG,
-    "didn-small": nn.DIDN_SMALL,
-    "didn-medium": nn.DIDN_MEDIUM,
-    "didn-big": nn.DIDN_BIG,
-    "focnet-small": nn.FOCNET_SMALL,
-    "focnet-medium": nn.FOCNET_MEDIUM,
-    "focnet-big": nn.FOCNET_BIG,
-}
-"""Name -> a published denoiser; any other is an argument of `xpdnet`."""
-if TYPE_CHECKING:
-    DenoiserName = str
-else:
-    DenoiserName = Literal[tuple(DENOISERS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +24,7 @@ class XPDNetConfig:
     Attributes:
       n_steps: iterations.
       n_primal: image channels.
-      denoiser: the network in the image, a name of DENOISERS.
+      denoiser: the configuration of the network in the image; any `nn.Denoiser` will do.
       dual_net: the network in k-space: "none": the residual A x - y (primal-only); "cnn": three
         convolutions; "didn": a DIDN of 32 features, 2 blocks and 3 convolutions of the reconstruction block.
       n_dual: k-space channels, where there is a network in k-space.
@@ -62,7 +38,7 @@ class XPDNetConfig:
 
     n_steps: int = 10
     n_primal: int = 5
-    denoiser: DenoiserName = "mwcnn-medium"
+    denoiser: nn.AnyDenoiser = nn.MWCNN_MEDIUM
     dual_net: Literal["none", "cnn", "didn"] = "none"
     n_dual: int = 1
     dual_features: int = 16
@@ -83,14 +59,13 @@ XPDNET_BRAIN_2020_SUBMITTED = dataclasses.replace(XPDNET_BRAIN_2020, refiner="sm
 """The network of the submission: 155,536,508 parameters."""
 
 
-def xpdnet(config: XPDNetConfig, *, denoiser: nn.Denoiser | None = None) -> Unrolled:
+def xpdnet(config: XPDNetConfig) -> Unrolled:
     """Primal-dual steps whose image network is a denoiser, of several scales or not.
 
     X+ = X + D([X, A^H (A X_0 - y)]);  image = |X_0|
 
     Args:
       config: sizes.
-      denoiser: the network in the image, in the place of the one that the configuration names.
 
     Returns:
       Model with carry {"image"} (n_primal, y, x) and, with a network in k-space, {"kspace"} (n_dual, coil, y, x), complex;
@@ -120,7 +95,7 @@ def xpdnet(config: XPDNetConfig, *, denoiser: nn.Denoiser | None = None) -> Unro
     return cross_domain(
         domains,
         n_steps=config.n_steps,
-        image_net=nn.multiscale_complex(denoiser or DENOISERS[config.denoiser], config.n_primal, dtype=dtype),
+        image_net=nn.multiscale_complex(config.denoiser, config.n_primal, dtype=dtype),
         kspace_net=dual_net,
         refiner=maps_refiner(config.refiner, dtype),
         center=config.center,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..checks import DataError, UserError
 from ..models.pdnet import PDNET_BENCHMARK, PDNetConfig
-from ..models.xpdnet import DENOISERS, XPDNET_BRAIN_2020, XPDNetConfig
+from ..models.xpdnet import XPDNET_BRAIN_2020, XPDNetConfig
 from ..nn import REFINER_BIG, REFINER_SMALL, MWCNNConfig
 from .mapping import Published, Rule, Shapes
 
@@ -147,6 +147,21 @@ def _mwcnn(config: MWCNNConfig, n_in: int, n_out: int) -> list[tuple[str, Kernel
     return layers
 
 
+def _mwcnn_config(kernels: list[Kernel]) -> MWCNNConfig:
+    """The sizes of an MWCNN of these kernels, if it is one."""
+    n_first = len(_outputs(kernels))  # the scales begin with four times the channels
+    first, rest, features, convs = kernels[0][3], kernels[n_first:], [], []
+    above = first
+    while rest:
+        found = [n for n, out in enumerate(_outputs(rest)) if n and out == 4 * above] or [0]
+        features.append(rest[0][3])
+        convs.append(max((found[0] + 1) // 2, 1))
+        above, rest = rest[0][3], rest[found[0] + 1 :]
+    if not features:
+        return MWCNNConfig()
+    return MWCNNConfig(tuple(features), tuple(convs), first, n_first // 2)
+
+
 def _plain(n_in: int, n_out: int, features: int, layers: int) -> list[tuple[str, Kernel]]:
     widths = [n_in, *[features] * (layers - 1), n_out]
     return [(f"conv_{j}", (3, 3, a, b)) for j, (a, b) in enumerate(itertools.pairwise(widths))]
@@ -209,22 +224,13 @@ def _xpdnet_config(shapes: Shapes) -> XPDNetConfig:
     if not image:
         return XPDNET_BRAIN_2020
     n_primal = image[0][2] // 2 - 1
-    names = [
-        name
-        for name, denoiser in DENOISERS.items()
-        if isinstance(denoiser, MWCNNConfig)
-        and [kernel for _, kernel in _mwcnn(denoiser, 2 * n_primal + 2, 2 * n_primal)] == image
-    ]
-    if not names:
-        known = ", ".join(name for name, denoiser in DENOISERS.items() if isinstance(denoiser, MWCNNConfig))
-        raise DataError(
-            f"these are no weights of XPDNet: its network in the image has kernels {image}, which are none of {known}, those of "
-            "which files of Keras are read"
-        )
+    denoiser = _mwcnn_config(image)
+    if image != [kernel for _, kernel in _mwcnn(denoiser, 2 * n_primal + 2, 2 * n_primal)]:
+        raise DataError(f"these are no weights of XPDNet with an MWCNN: its network in the image has kernels {image}")
     return XPDNetConfig(
         n_steps=_n_steps(shapes, XPDNetConfig.n_steps),
         n_primal=n_primal,
-        denoiser=names[0],
+        denoiser=denoiser,
         dual_net="cnn" if kspace else "none",
         n_dual=kspace[-1][3] // 2 if kspace else XPDNetConfig.n_dual,
         dual_features=kspace[0][3] if kspace else XPDNetConfig.dual_features,
@@ -234,8 +240,8 @@ def _xpdnet_config(shapes: Shapes) -> XPDNetConfig:
 
 
 def _xpdnet_rules(config: XPDNetConfig) -> list[Rule]:
-    denoiser = DENOISERS[config.denoiser]
-    if not isinstance(denoiser, MWCNNConfig) or config.dual_net == "didn":
+    denoiser = config.denoiser
+    if not isinstance(denoiser, MWCNNConfig) or denoiser.first_convs < 1 or config.dual_net == "didn":
         raise UserError(
             "published weights of XPDNet are those of networks with an MWCNN, and with none or a plain one in k-space"
         )

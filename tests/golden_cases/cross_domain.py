@@ -169,9 +169,8 @@ def xpdnet(case):
     if config["refine_smaps"]:
         dual["refiner"] = "big" if config["refine_big"] else "small"
         start["refiner"] = refiner(case, config["refiner"])
-    own = models.XPDNetConfig(n, config["n_primal"], n_dual=config["n_dual"], **dual)
-    model = models.batched(models.xpdnet(own, denoiser=denoiser))
-    image, carry, context = run(model, {"start": start, "steps": steps(n, **nets)}, problems(case), carry=True)
+    own = models.XPDNetConfig(n, config["n_primal"], denoiser, n_dual=config["n_dual"], **dual)
+    image, carry, context = evaluate(case, own, {"start": start, "steps": steps(n, **nets)})
     out = {"y": image[..., None], "y_f64": image[..., None], "primal_f64": channels_last(carry)}
     out["adjoint_init_f64"] = context["zero_filled"][..., None]
     out["smaps_refined_f64"] = context["op"].maps

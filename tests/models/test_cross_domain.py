@@ -148,7 +148,7 @@ def test_problems_that_are_refused():
         (models.PDNetConfig, {"forward_channel": 5}, "forward_channel 5: there are image channels 0 to 4"),
         (models.UPDNetConfig, {"features": ()}, "levels must be 1 or more"),
         (models.MagnitudeUNetConfig, {"features": (4, 0)}, "features must be 1 or more"),
-        (models.XPDNetConfig, {"denoiser": "gan"}, "denoiser must be one of dncnn-small"),
+        (models.XPDNetConfig, {"dual_net": "gan"}, "dual_net must be one of none, cnn, didn"),
         (models.XPDNetConfig, {"center": -0.1}, "center must be within 0 and 1"),
     ],
 )
