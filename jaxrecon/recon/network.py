@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from pathlib import Path
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
+from ..checks import DataWarning
 from ..data import remove_oversampling
 from ..data.recipes import SCALES
 from ..experiment.as_json import OWN, from_json, kind_of
@@ -19,6 +21,9 @@ from ..sampling.named import MASKS, center_of
 from ..strategies import stopped
 from ..training import load_config, load_params
 from ..typing import Params
+
+FARTHER = 1.5
+"""How many times the R of the training a scan may have without a word."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +79,23 @@ class Network:
         if of_lines or of.mask is None or MASKS[of.mask].kind != "plane":
             return None
         return center_of(of.mask, shape, acceleration=of.acceleration, acs=of.acs)
+
+    def warn_of_acceleration(self, mask: Bool[np.ndarray, "..."], name: str) -> None:
+        """Warn where a mask has fewer samples by far than those of the training: R = 8 for weights of R = 4.
+
+        Args:
+          mask: of a scan, of any shape.
+          name: what the message calls the scan.
+        """
+        of = self.experiment.data
+        trained, own = np.max(of.acceleration), 1 / max(np.mean(mask), 1 / mask.size)
+        if of.mask is not None and own > FARTHER * trained:
+            warnings.warn(
+                f"{name}: one sample of {own:.3g} is measured, and {self.path} was trained with R = {trained:g}: at so much less it "
+                "may leave aliasing, or make up what is not there. Use weights of this acceleration",
+                DataWarning,
+                stacklevel=2,
+            )
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
         """Rows y of its images: as many as in its training where the scan has more and none is missing, as along a readout.

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+import warnings
 
 import h5py
 import jax
@@ -12,6 +13,8 @@ from support.keras_files import write_keras
 
 import jaxrecon as jr
 from jaxrecon import DataError, weights
+from jaxrecon.checks import DataWarning
+from jaxrecon.experiment import DataConfig
 from jaxrecon.experiment.convert import import_weights
 from jaxrecon.models import (
     D5C5,
@@ -168,6 +171,28 @@ def test_damaged_keras_files_are_refused(tmp_path):
         file["kspace"] = np.zeros(3)
     with pytest.raises(DataError, match="these are no weights of Keras"):
         weights.read(path)
+
+
+def test_what_a_network_says_of_a_scan_that_is_unlike_its_training(tmp_path):
+    """A zero frequency at index 0, as the public code of D5C5 has it, and twice the acceleration; once for a scan."""
+    config = dataclasses.replace(D5C5, n_steps=1, features=2, layers=2)
+    arrays = weights.to_published(drawn(config), weights.D5C5, config).values()
+    np.savez(tmp_path / "d5c5.npz", *arrays)
+    trained = DataConfig(acceleration=2.0)
+    experiment = dataclasses.replace(
+        import_weights(tmp_path / "d5c5.npz", tmp_path / "run", model="d5c5").experiment, data=trained
+    )
+    network = dataclasses.replace(jr.load_network(tmp_path / "run"), experiment=experiment)
+    kspace = np.fft.fftshift(np.fft.fft2(np.ones((32, 24))) + 0.1).astype(np.complex64)[None, None]
+    every = lambda n: np.broadcast_to(np.arange(24) % n == 0, (32, 24))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jr.reconstruct(kspace, network=network, mask=every(2))
+    with pytest.warns(DataWarning, match="one sample of 4 is measured, and .* was trained with R = 2") as told:
+        jr.reconstruct(np.concatenate([kspace] * 2), network=network, mask=every(4))
+    assert len(told) == 1
+    with pytest.warns(DataWarning, match="is the array not centred"):
+        jr.reconstruct(np.fft.ifftshift(kspace, (-2, -1)), network=network)
 
 
 def test_the_list_of_d5c5(tmp_path):
