@@ -4,6 +4,7 @@ The objects are hence real, and their k-space is symmetric. Slices come from sim
 """
 
 import functools
+import itertools
 from pathlib import Path
 
 import jax
@@ -33,7 +34,7 @@ def magnitude_data(heads: SimulatedHeads, seed: int, folder: Path | None) -> Tra
     """
     ends = np.cumsum([0, heads.heads, heads.validation_heads, TEST_HEADS])
     if folder is None:
-        parts = [simulated(heads, range(a, b), seed) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        parts = [simulated(heads, range(a, b), seed) for a, b in itertools.pairwise(ends)]
         words = f"magnitude slices of {heads.heads}, {heads.validation_heads} and {TEST_HEADS} simulated heads"
         return TrainingData(*parts[:2], words, {"training": words}, parts[2])
     found = persons(folder, heads.shape)

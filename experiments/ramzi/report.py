@@ -35,8 +35,9 @@ def main() -> None:
     text = [
         "# Ramzi's benchmark",
         "",
-        f"Written by report.py from the JSON files beside it. **The paper's values are of measured knees and of OASIS; ours are {described(results)}.** "
-        "PSNR in dB and SSIM, means over volumes, the range of each its maximum less its minimum; +-: standard deviation over seeds, the "
+        "Written by report.py from the JSON files beside it. **The paper's values are of measured knees and of OASIS; ours are "
+        f"{described(results)}.** PSNR in dB and SSIM, means over volumes, the range of each its maximum less its "
+        "minimum; +-: standard deviation over seeds, the "
         "paper's (in brackets) over volumes.",
     ]
     text += table(results) + order(results) + trainings(results, folder) + depth(results, folder) + challenge()
@@ -72,8 +73,8 @@ def described(results: Results) -> str:
     test, config = run["test"], run["config"]
     _, y, x = test["shape"]
     seeds = len({run["seed"] for run in runs})
-    sizes = f"{test['slices']} slices of {len(test['scans'])} others for the test, {y} x {x}, R measured {test['acceleration']:.2f}; {seeds} seed"
-    sizes += "s" if seeds > 1 else ""
+    sizes = f"{test['slices']} slices of {len(test['scans'])} others for the test, {y} x {x}"
+    sizes += f", R measured {test['acceleration']:.2f}; {seeds} seed" + ("s" if seeds > 1 else "")
     if not run["small"]:
         return f"of your files, {sizes}"
     trained = f"{run['n_updates']} updates of one slice, a quarter of the features" if "n_updates" in run else ""

@@ -19,6 +19,7 @@ given again. Scores: means over volumes, variant ramzi; the best weights by vali
 import argparse
 import dataclasses
 import functools
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -155,9 +156,7 @@ def scored(
     """Scores of the test slices, the time of one, and its image in the run folder."""
     examples = examples_of(experiment, data)
     scores = rows.score(reconstruct, experiment.variant, examples)
-    for i, (_, _, problem, target) in enumerate(examples):
-        if i == SHOWN:
-            break
+    _, _, problem, target = next(itertools.islice(examples, SHOWN, None))
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
