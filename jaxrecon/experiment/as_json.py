@@ -125,6 +125,7 @@ def _fill(kind, values, prefix, wrong, own, **given):
     for name, value in values.items() if isinstance(values, Mapping) else ():
         hint, of_own = hints.get(name), getattr(own, name, None)
         value = _of_json(value, hint)
+        hint = _alternative(hint, value, of_own)
         if name not in hints or name in given:
             wrong.append(f"unknown field {prefix}{name}")
         elif dataclasses.is_dataclass(hint):
@@ -146,6 +147,15 @@ def _hints(kind):
         return typing.get_type_hints(kind)
     except NameError:  # of a user's file, whose names are not known here
         return {field.name: Any for field in dataclasses.fields(kind)}
+
+
+def _alternative(hint, value, own):
+    """Of several dataclasses that a part can be the one with the fields that JSON has of it; else what was asked."""
+    kinds = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one)]
+    if not isinstance(value, Mapping) or (dataclasses.is_dataclass(own) and type(own) not in kinds):
+        return hint
+    fitting = [kind for kind in kinds if value.keys() <= {field.name for field in dataclasses.fields(kind)}]
+    return fitting[0] if len(fitting) == 1 else hint
 
 
 def _of_json(value, hint):

@@ -1,5 +1,7 @@
-"""Networks: layers, U-Nets, residual networks, sensitivity nets. Channels last; leading axes are examples."""
+"""Networks: layers, U-Nets, residual networks, denoisers, sensitivity nets. Channels last; leading axes are examples."""
 
+from .activations import Activate, Activation, prelu
+from .benchmark_unet import BenchmarkUNet
 from .conv import (
     Conv,
     ConvTranspose2x2,
@@ -7,6 +9,7 @@ from .conv import (
     average_pool_2x2,
     conv,
     conv_transpose_2x2,
+    glorot_conv,
     glorot_uniform,
     instance_norm,
     leaky_relu,
@@ -14,22 +17,84 @@ from .conv import (
     parameter_dtype,
     uniform_fan_in,
 )
-from .prompt_blocks import CAB, CABs, DecoderLevel, EncoderLevel, PromptBlock, PromptWeights, prelu, upsample_2x
+from .denoisers import (
+    DIDN_BIG,
+    DIDN_MEDIUM,
+    DIDN_SMALL,
+    DNCNN_BIG,
+    DNCNN_MEDIUM,
+    DNCNN_SMALL,
+    FOCNET_BIG,
+    FOCNET_MEDIUM,
+    FOCNET_SMALL,
+    MWCNN_BIG,
+    MWCNN_MEDIUM,
+    MWCNN_SMALL,
+    UNET_BIG,
+    UNET_MEDIUM,
+    UNET_MEDIUM_ATTENTION,
+    UNET_SMALL,
+    AnyDenoiser,
+    BenchmarkUNetConfig,
+    Denoiser,
+    DIDNConfig,
+    DnCNNConfig,
+    FocNetConfig,
+    MWCNNConfig,
+)
+from .didn import DIDN
+from .focnet import FocNet
+from .multiscale import MultiscaleComplex, complex_unet, multiscale_complex
+from .mwcnn import MWCNN
+from .prompt_blocks import CAB, CABs, DecoderLevel, EncoderLevel, PromptBlock, PromptWeights, upsample_2x
 from .prompt_unet import NormPromptUnet, PromptUnet
+from .resampling import haar, inverse_haar
 from .resnet import CNN, BatchNorm, BiasFreeResNet, ResNet, axis_size
-from .sensitivity import SensitivityNet, calibration_mask, prompt_maps
+from .sensitivity import REFINER_BIG, REFINER_SMALL, SensitivityNet, SensitivityRefiner, calibration_mask, prompt_maps
 from .unet import NormUNet, UNet, normalize_parts, pad_to_multiple, standardize, unpad
 
 __all__ = [
     "CAB",
     "CNN",
+    "DIDN",
+    "DIDN_BIG",
+    "DIDN_MEDIUM",
+    "DIDN_SMALL",
+    "DNCNN_BIG",
+    "DNCNN_MEDIUM",
+    "DNCNN_SMALL",
+    "FOCNET_BIG",
+    "FOCNET_MEDIUM",
+    "FOCNET_SMALL",
+    "MWCNN",
+    "MWCNN_BIG",
+    "MWCNN_MEDIUM",
+    "MWCNN_SMALL",
+    "REFINER_BIG",
+    "REFINER_SMALL",
+    "UNET_BIG",
+    "UNET_MEDIUM",
+    "UNET_MEDIUM_ATTENTION",
+    "UNET_SMALL",
+    "Activate",
+    "Activation",
+    "AnyDenoiser",
     "BatchNorm",
+    "BenchmarkUNet",
+    "BenchmarkUNetConfig",
     "BiasFreeResNet",
     "CABs",
     "Conv",
     "ConvTranspose2x2",
+    "DIDNConfig",
     "DecoderLevel",
+    "Denoiser",
+    "DnCNNConfig",
     "EncoderLevel",
+    "FocNet",
+    "FocNetConfig",
+    "MWCNNConfig",
+    "MultiscaleComplex",
     "NormPromptUnet",
     "NormUNet",
     "Padding",
@@ -38,16 +103,22 @@ __all__ = [
     "PromptWeights",
     "ResNet",
     "SensitivityNet",
+    "SensitivityRefiner",
     "UNet",
     "average_pool_2x2",
     "axis_size",
     "calibration_mask",
+    "complex_unet",
     "conv",
     "conv_transpose_2x2",
+    "glorot_conv",
     "glorot_uniform",
+    "haar",
     "instance_norm",
+    "inverse_haar",
     "leaky_relu",
     "lecun_normal",
+    "multiscale_complex",
     "normalize_parts",
     "pad_to_multiple",
     "parameter_dtype",

@@ -26,6 +26,7 @@ from flax import linen
 from jax import lax
 from jaxtyping import Array, Float
 
+from .activations import prelu
 from .conv import Conv, conv, parameter_dtype, uniform_fan_in
 
 Features = Float[Array, "*batch y x c"]
@@ -33,19 +34,6 @@ Slope = Float[Array, ""]
 
 INITIAL_SLOPE = 0.25
 """The slope with which all PReLUs begin."""
-
-
-def prelu(x: Features, slope: Slope) -> Features:
-    """x where positive, slope x elsewhere.
-
-    Args:
-      x: any shape.
-      slope: a number (), learned.
-
-    Returns:
-      The shape and dtype of x.
-    """
-    return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
 
 def upsample_2x(x: Features) -> Float[Array, "*batch 2*y 2*x c"]:

@@ -149,7 +149,9 @@ class CNN(linen.Module):
       norm: "none"; "frozen": batch norm with the moving averages of the collection "batch_stats"; "batch": with the
         statistics of the batch, and the moving averages updated (a mutable collection).
       batch_axis: name of the mapped axis of examples over which "batch" takes its statistics, where there is one.
-      kernel_init: initializer of the convolutions.
+      kernel_init: initializer of the kernels.
+      bias_init: of the biases, as in Conv.
+      out_features: output channels; None: as many as the input has.
       dtype: what the convolutions compute in; the result has the input's dtype, statistics have at least float32.
     """
 
@@ -161,20 +163,23 @@ class CNN(linen.Module):
     norm: Literal["none", "frozen", "batch"] = "none"
     batch_axis: str | None = None
     kernel_init: Initializer = uniform_fan_in
+    bias_init: Initializer | None = None
+    out_features: int | None = None
     dtype: Any = None
 
     @linen.compact
-    def __call__(self, x: Float[Array, "*batch y x c"]) -> Float[Array, "*batch y x c"]:
-        """(y, x, channel) to the same shape; (frame, y, x, channel) in 3D."""
+    def __call__(self, x: Float[Array, "*batch y x i"]) -> Float[Array, "*batch y x o"]:
+        """(..., y, x, channel) to (..., y, x, out_features or channel); (frame, y, x, channel) in 3D."""
         h = x
         for i in range(self.layers):
             last = i == self.layers - 1
             h = Conv(
-                x.shape[-1] if last else self.features,
+                (self.out_features or x.shape[-1]) if last else self.features,
                 ndim=self.ndim,
                 padding=self.padding,
                 bias=self.bias,
                 kernel_init=self.kernel_init,
+                bias_init=self.bias_init,
                 dtype=self.dtype,
                 name=f"conv_{i}",
             )(h)

@@ -1,7 +1,7 @@
 """Networks that estimate coil sensitivity maps from the calibration region.
 
-Parameter tree of SensitivityNet: norm_unet/unet/... as in unet.py; fastMRI's names have the prefix
-sens_net.norm_unet.unet.
+Parameter trees. SensitivityNet: norm_unet/unet/... as in unet.py; fastMRI's names have the prefix sens_net.norm_unet.unet.
+SensitivityRefiner: unet/net/... as in benchmark_unet.py.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,14 @@ from ..complex_ops import rss
 from ..fourier import ifftc
 from ..sampling.acs import acs_from_mask
 from ..typing import KSpace, Maps, Mask
+from .denoisers import BenchmarkUNetConfig
+from .multiscale import complex_unet
 from .unet import NormUNet
+
+REFINER_SMALL = (4, 8, 16)
+"""Features of the small `SensitivityRefiner`: 7,458 parameters."""
+REFINER_BIG = (8, 16, 32, 64)
+"""Features of the big one: 120,790 parameters."""
 
 
 class SensitivityNet(linen.Module):
@@ -40,6 +47,31 @@ class SensitivityNet(linen.Module):
         """K-space (coil, y, x) of the calibration region, zero elsewhere, to maps (coil, y, x) of unit rss."""
         images = ifftc(calibration)[:, None]  # (coil, 1, y, x): each coil is an example
         return unit_rss(NormUNet(self.features, self.pools, self.dtype, name="norm_unet")(images)[:, 0])
+
+
+class SensitivityRefiner(linen.Module):
+    """Better maps from given ones, each coil by the same complex U-Net.
+
+    S' = V / rss(V),  V_c = S_c + UNet(S_c)
+
+    Source: XPDNet, Ramzi et al. 2020, arXiv 2010.07290, and its code; where rss is 0 the maps are 0 (there NaN).
+
+    Attributes:
+      features: channels of each level of the U-Net, the finest first.
+      dtype: what its convolutions compute in.
+    """
+
+    features: tuple[int, ...] = REFINER_SMALL
+    dtype: Any = None
+
+    def setup(self):
+        """The U-Net."""
+        self.unet = complex_unet(BenchmarkUNetConfig(self.features, activation="leaky_relu"), 1, dtype=self.dtype)
+
+    def __call__(self, maps: Maps) -> Maps:
+        """(..., coil, y, x) to the same shape, of unit rss over the coils."""
+        refined = self.unet(jnp.asarray(maps)[..., None, :, :])
+        return unit_rss(refined[..., 0, :, :])
 
 
 def prompt_maps(

@@ -160,12 +160,15 @@ def _merge(parts):
     return parts.reshape(*parts.shape[:-4], -1, *parts.shape[-2:])
 
 
-def pad_to_multiple(x: Float[Array, "*batch y x c"], multiple: int = 16) -> Float[Array, "*batch Y X c"]:
-    """Zeros around an image up to the next multiple in y and x: the smaller half in front; undone by `unpad`.
+def pad_to_multiple(
+    x: Float[Array, "*batch y x c"], multiple: int = 16, *, more_in_front: bool = False
+) -> Float[Array, "*batch Y X c"]:
+    """Zeros around an image up to the next multiple in y and x, half of them in front; undone by `unpad`.
 
     Args:
       x: (..., y, x, channel).
       multiple: what the new sizes are multiples of.
+      more_in_front: where the zeros are odd in number, the larger half is in front; else behind.
 
     Returns:
       (..., Y, X, channel).
@@ -175,19 +178,24 @@ def pad_to_multiple(x: Float[Array, "*batch y x c"], multiple: int = 16) -> Floa
       (32, 48, 2)
     """
     extra = [-n % multiple for n in x.shape[-3:-1]]
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(e // 2, e - e // 2) for e in extra] + [(0, 0)])
+    front = [(e + more_in_front) // 2 for e in extra]
+    pads = [(f, e - f) for e, f in zip(extra, front, strict=True)]
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)])
 
 
-def unpad(x: Float[Array, "*batch Y X c"], height: int, width: int) -> Float[Array, "*batch {height} {width} c"]:
+def unpad(
+    x: Float[Array, "*batch Y X c"], height: int, width: int, *, more_in_front: bool = False
+) -> Float[Array, "*batch {height} {width} c"]:
     """The inverse of `pad_to_multiple`.
 
     Args:
       x: (..., Y, X, channel).
       height: the size y before padding.
       width: the size x before padding.
+      more_in_front: as in `pad_to_multiple`.
 
     Returns:
       (..., y, x, channel).
     """
-    top, left = (x.shape[-3] - height) // 2, (x.shape[-2] - width) // 2
+    top, left = (x.shape[-3] - height + more_in_front) // 2, (x.shape[-2] - width + more_in_front) // 2
     return x[..., top : top + height, left : left + width, :]

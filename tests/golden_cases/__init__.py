@@ -3,6 +3,7 @@
 from . import (
     classical,
     coils,
+    cross_domain_denoisers,
     data,
     deep_jsense,
     gleam,
@@ -20,6 +21,7 @@ HANDLERS = {}
 for _module in (
     classical,
     coils,
+    cross_domain_denoisers,
     data,
     deep_jsense,
     gleam,
