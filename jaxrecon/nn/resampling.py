@@ -137,8 +137,7 @@ def conv_transpose(
     Returns:
       (example, 2 y, 2 x, out).
     """
-    full = [2 * n + 1 for n in x.shape[1:3]]
-    return transposed(x, kernel, stride=2, dilation=1, full=full)[:, :-1, :-1]
+    return transposed(x, kernel, stride=2, dilation=1, first=(0, 0), full=[2 * n for n in x.shape[1:3]])
 
 
 def _conv_transpose_forward(x, kernel):

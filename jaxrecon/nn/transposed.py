@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -13,9 +14,10 @@ def transposed(
     *,
     stride: int,
     dilation: int,
+    first: Sequence[int],
     full: Sequence[int],
 ) -> Float[Array, "example *full i"]:
-    """y[stride p + dilation q, i] = sum over p, q, o of kernel[q, i, o] x[p, o]: the transpose of a strided convolution.
+    """y[stride p + dilation q - first, i] = sum over p, q, o of kernel[q, i, o] x[p, o]: a strided convolution's transpose.
 
     Pixels of y whose distance is a multiple of the stride make a phase, and each tap belongs to one phase: nothing is
     multiplied by zeros, as it would be by a convolution of x with zeros between its pixels (stride^2 times the products).
@@ -25,45 +27,49 @@ def transposed(
       kernel: (*sizes, in, out).
       stride: distance in y between the pixels of x.
       dilation: distance in y between the taps of the kernel.
-      full: the sizes of y; all that x reaches must lie within.
+      first: for each axis how many pixels in front of y are left out, as many as the convolution has zeros in front.
+      full: the sizes of y; what lies behind is left out too.
 
     Returns:
       (example, *full, in).
     """
     *sizes, channels, out = kernel.shape
     last = len(sizes) - 1
-    # the small image once with zeros around it: each shifted copy is then a plain slice, four times as fast on a CPU
-    ends = [
-        (dilation * (k - 1) // stride, -(-f // stride) - n, 0)
-        for k, f, n in zip(sizes, full, x.shape[1:], strict=False)
-    ]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
+    # tap -> (by how many pixels of x it is shifted, its phase)
+    places = [[divmod(dilation * tap - f, stride) for tap in range(k)] for k, f in zip(sizes, first, strict=True)]
+    shifts = [[shift for shift, _ in of_axis] for of_axis in places]
+    fronts = [max(*of_axis, 0) for of_axis in shifts]
+    # the small image once with zeros around it: each shifted copy is then a plain slice, three times as fast on a CPU
+    ends = [-(-f // stride) - n - min(s) for f, n, s in zip(full, x.shape[1:], shifts, strict=False)]
+    borders = [(0, 0, 0), *((front, end, 0) for front, end in zip(fronts, ends, strict=True)), (0, 0, 0)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), borders)
 
-    def summed(axis, later):
-        """The sums along the axes up to this one, for the taps `later` of those behind but the last, whose taps are kept."""
-        if axis < 0:
-            z = jnp.tensordot(x, kernel[later].transpose(2, 0, 1).reshape(out, -1), 1)
-            return z.reshape(*x.shape[:-1], sizes[last], channels)
-        parts = [summed(axis - 1, (tap, *later)) for tap in range(sizes[axis])]
-        return _overlap_add(parts, axis + 1, stride, dilation, full[axis])
+    def in_phase(parts, axis, phase):
+        """The sum of those of the parts, one for each tap along an axis, that belong to a phase; each at its place."""
+        n, at = -(-full[axis] // stride), axis + 1
+        part = lambda tap, start: lax.slice_in_dim(parts[tap], start, start + n, axis=at)
+        shifted = [part(tap, fronts[axis] - s) for tap, (s, of_tap) in enumerate(places[axis]) if of_tap == phase]
+        return sum(shifted[1:], shifted[0]) if shifted else jnp.zeros_like(part(0, 0))
 
-    z = summed(last - 1, ())
-    return _overlap_add([z[..., tap, :] for tap in range(sizes[last])], last + 1, stride, dilation, full[last])
+    def joined(axis, parts):
+        """From the products for all taps along the axes from this one on, by tuples of taps, the pixels along these axes."""
+        behind = list(np.ndindex(*sizes[axis + 1 : last]))
+        phases = []
+        for phase in range(stride):
+            if axis == last:
+                taps = [parts[()][..., tap, :] for tap in range(sizes[last])]
+                phases.append(in_phase(taps, axis, phase))
+            else:
+                of = {rest: in_phase([parts[tap, *rest] for tap in range(sizes[axis])], axis, phase) for rest in behind}
+                phases.append(joined(axis + 1, of))
+        at = axis + 1
+        y = jnp.stack(phases, at + 1)
+        y = y.reshape(*y.shape[:at], -1, *y.shape[at + 2 :])
+        return lax.slice_in_dim(y, 0, full[axis], axis=at)
 
+    def product(taps):
+        """Those with the kernel at some taps of all axes but the last, whose taps come along: (example, *space, tap, in)."""
+        z = jnp.tensordot(x, kernel[taps].transpose(2, 0, 1).reshape(out, -1), 1)
+        return z.reshape(*x.shape[:-1], sizes[last], channels)
 
-def _overlap_add(parts, axis, stride, dilation, full):
-    """y[stride p + dilation q] = sum_p,q parts[q][p] along one axis, where zeros stand in front of what is shifted."""
-    n, reach = -(-full // stride), dilation * (len(parts) - 1) // stride
-    phases: list = [jnp.zeros_like(lax.slice_in_dim(parts[0], 0, n, axis=axis))] * stride
-    for phase in range(stride):
-        starts = [(tap, reach - (dilation * tap - phase) // stride) for tap in range(len(parts))]
-        shifted = [
-            lax.slice_in_dim(parts[tap], start, start + n, axis=axis)
-            for tap, start in starts
-            if dilation * tap % stride == phase
-        ]
-        if shifted:
-            phases[phase] = sum(shifted[1:], shifted[0])
-    y = jnp.stack(phases, axis + 1)
-    y = y.reshape(*y.shape[:axis], n * stride, *y.shape[axis + 2 :])
-    return lax.slice_in_dim(y, 0, full, axis=axis)
+    return joined(0, {taps: product(taps) for taps in np.ndindex(*sizes[:last])})
