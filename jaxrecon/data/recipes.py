@@ -8,6 +8,7 @@ import numpy as np
 from .preparation import (
     Example,
     combined_target,
+    constant,
     file_target,
     instance_std,
     kspace_maximum,
@@ -49,5 +50,6 @@ SCALES: dict[str, Callable[[Example], float] | None] = {
     "kspace_maximum": kspace_maximum,
     "top_magnitude": top_magnitude,
     "instance_std": instance_std,
+    "1e-6": constant(1e-6),
 }
 """Name -> what the data of an example are divided by; None: nothing."""

@@ -10,40 +10,56 @@ from typing import Any
 
 from ..checks import UserError
 from ..models import (
+    D5C5,
     MODL_2D_GLEAM,
     MODL_3D_GLEAM,
+    PDNET_BENCHMARK,
     PGD_3D_CINE,
+    UPDNET_KNEE,
     VARNET_DEMO,
+    XPDNET_BRAIN_2020,
+    CascadeConfig,
     DeepJSenseConfig,
+    KIKIConfig,
+    MagnitudeUNetConfig,
     ModelConfig,
     MoDLConfig,
     MoDLDeepJSenseConfig,
+    PDNetConfig,
     PGDConfig,
     PromptMRConfig,
     PromptMRPlusConfig,
     PromptSizes,
     UNetConfig,
+    UPDNetConfig,
     VarNetConfig,
+    XPDNetConfig,
 )
+from ..nn import UNET_SMALL, MWCNNConfig
 from ..strategies.configs import Checkpointed
 from ..training.fit import Every
 from ..training.optimizers import (
     Adam,
+    BenchmarkAdam,
     DeepJSenseAdam,
     GleamAdam,
     MoDLAdam,
     PromptMRAdamW,
+    RamziRAdam,
     UNetRMSprop,
     VarNetAdam,
 )
+from ..weights import D5C5 as PUBLISHED_D5C5
 from ..weights import (
     DEEP_JSENSE,
     E2E_VARNET,
     FASTMRI_UNET,
     MODL,
     MODL_DEEP_JSENSE,
+    PDNET,
     PROMPTMR,
     PROMPTMR_PLUS,
+    XPDNET,
     Published,
 )
 from .experiment import DataConfig, Experiment, SimulatedHeads
@@ -84,7 +100,9 @@ def small(experiment: Experiment, model: ModelConfig) -> Experiment:
         batch_size=1,
         data=dataclasses.replace(experiment.data, n_masks=8),
         every=Every(evaluate=100, checkpoint=100, log=10),
-        simulated=SimulatedHeads(heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=4),
+        simulated=SimulatedHeads(
+            heads=12, validation_heads=2, slices=2, frames=8, shape=(96, 80), coils=min(experiment.simulated.coils, 4)
+        ),
     )
 
 
@@ -115,6 +133,17 @@ def _deep_jsense(model: ModelConfig) -> Experiment:
 
 def _prompts(model: ModelConfig) -> Experiment:
     return Experiment(model, Checkpointed(), PromptMRAdamW(), loss="ssim", data=DataConfig(scale="none"))
+
+
+def _benchmark(model: ModelConfig, **training: Any) -> Experiment:
+    """The benchmark of Ramzi et al.: single-coil images."""
+    recipe: dict[str, Any] = {"loss": "l1", "optimizer": BenchmarkAdam(), **training}
+    return Experiment(model, simulated=SimulatedHeads(coils=1), **recipe)
+
+
+def _challenge(model: ModelConfig, mask: str) -> Experiment:
+    """The authors' entries in fastMRI's challenge and leaderboard, multi-coil, trained step by step in memory."""
+    return Experiment(model, Checkpointed(), RamziRAdam(), loss="l1_ssim", data=DataConfig(mask=mask))
 
 
 _CINE = DataConfig(mask="kt-variable-density", acceleration=10.0, scale="top_magnitude")
@@ -231,6 +260,61 @@ CATALOG = catalog(
         small=PromptMRPlusConfig(n_steps=4, n_adjacent=3, n_history=3, sizes=_SMALL_PROMPTS),
         tiny=PromptMRPlusConfig(n_steps=2, n_adjacent=3, n_history=1, sizes=_TINY_PROMPTS),
         published=PROMPTMR_PLUS,
+    ),
+    Entry(
+        "cascade",
+        _benchmark(CascadeConfig()),
+        small=CascadeConfig(n_steps=3, features=16, layers=4),
+        tiny=CascadeConfig(n_steps=2, features=2, layers=2, learn_consistency=True),
+        published=PUBLISHED_D5C5,
+    ),
+    Entry(
+        "d5c5",
+        _benchmark(D5C5, loss="mse", optimizer=Adam(1e-3)),
+        small=dataclasses.replace(D5C5, n_steps=3, features=16, layers=4),
+        tiny=dataclasses.replace(D5C5, n_steps=2, features=2, layers=2),
+    ),
+    Entry(
+        "kiki",
+        _benchmark(KIKIConfig(), optimizer=BenchmarkAdam(in_thirds=True)),
+        small=KIKIConfig(features=12, layers=5),
+        tiny=KIKIConfig(features=2, layers=2),
+    ),
+    # with gleam or p_gleam: modules of two iterations, else all channels but the first never learn
+    Entry(
+        "pdnet",
+        _benchmark(PDNET_BENCHMARK),
+        small=PDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=12),
+        tiny=PDNetConfig(n_steps=2, n_primal=2, n_dual=2, features=2, layers=2),
+        published=PDNET,
+    ),
+    Entry(
+        "magnitude-unet",
+        _benchmark(MagnitudeUNetConfig(), data=DataConfig(scale="instance_std")),
+        small=MagnitudeUNetConfig(features=(8, 16, 32), crop=None),
+        tiny=MagnitudeUNetConfig(features=(2, 3), convs=1, crop=None),
+    ),
+    Entry(
+        "updnet",
+        _challenge(UPDNET_KNEE, mask="random"),
+        small=UPDNetConfig(n_steps=4, n_primal=3, n_dual=3, features=(6, 12), refiner="small", center=0.1),
+        tiny=UPDNetConfig(
+            n_steps=2, n_primal=2, features=(2, 3), convs=1, activation="prelu", primal_only=True, center=0.5
+        ),
+    ),
+    Entry(
+        "xpdnet",
+        _challenge(XPDNET_BRAIN_2020, mask="equispaced-fraction"),
+        small=XPDNetConfig(n_steps=3, n_primal=3, denoiser=UNET_SMALL, refiner="small", center=0.1),
+        tiny=XPDNetConfig(
+            n_steps=2,
+            n_primal=2,
+            denoiser=MWCNNConfig((3, 4), (1, 1), 4, 1),
+            refiner="small",
+            center=0.5,
+            normalize=True,
+        ),
+        published=XPDNET,
     ),
 )
 """Name -> entry."""

@@ -75,7 +75,8 @@ class DataConfig:
       target: file: the file's reference; rss, combined: from full k-space, the root of sum of squares or the
         combination with maps; auto: combined for networks with a complex image, else the file's, or rss.
       scale: what k-space is divided by: 1, the maximum of the zero-filled image, the maximum of k-space, the image's 95th
-        percentile (GLEAM; where there are frames, that of their average), its standard deviation (fastMRI's U-Net).
+        percentile (GLEAM; where there are frames, that of their average), its standard deviation (fastMRI's U-Net), 1e-6 (Ramzi et
+        al.: for fastMRI's units).
       data_range: the range for SSIM: "volume": the volume's maximum where it is known, else the slice's; "slice": always the
         slice's.
       shape: (y, x) that all slices are cropped or padded to; None: as they are.

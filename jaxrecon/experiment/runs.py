@@ -18,7 +18,7 @@ from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
 from ..models import abstract_params, batched, build
 from ..problem import Problem, Target
-from ..strategies.configs import PGleam, StrategyConfig
+from ..strategies.configs import PGleam, StrategyConfig, stopped
 from ..strategies.update import Update
 from ..training import RunFolder, Scores, evaluator, fit, load_params, read_log
 from ..trees import is_named, leaves_by_name
@@ -271,7 +271,7 @@ def prepare_training(
     if len(data.validation):
         examples = {name: labelled(data.validation, preparation(one, use="validation")) for name, one in every.items()}
         one = build(experiment.model)
-        evaluate = evaluator(one.frozen or one, examples, variant=experiment.variant)
+        evaluate = evaluator(stopped(one.frozen or one, experiment.strategy), examples, variant=experiment.variant)
     elif given is None:
         warnings.warn(
             f"there is no validation ({data.described}): no scores tell which weights are the best, the last ones are used; give "

@@ -6,6 +6,7 @@ Source: Zbontar et al. 2018, arXiv 1811.08839, and the code of fastMRI.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,18 +67,8 @@ def unet(config: UNetConfig) -> Unrolled:
       deviation and clamped too; `unet_normalization` gives both.
     """
     check_sizes(1, features=config.features)
-    check_sizes(0, pools=config.pools, crop=config.crop or ())
+    check_sizes(0, pools=config.pools)
     net = UNet(1, config.features, config.pools, config.drop_rate, jnp.bfloat16 if config.bfloat16 else None)
-
-    def start(_, problem):
-        image = zero_filled_magnitude(problem)
-        if config.crop is not None:
-            height, width = config.crop
-            square = (image.shape[-1],) * 2
-            image = center_crop(image, square if image.shape[-1] < width else (height, width))
-        mean, std = unet_normalization(image)
-        normalised = jnp.clip((image - mean) / jnp.where(std > 0, std, 1), -config.clamp, config.clamp)
-        return normalised, (mean, std, problem.key)
 
     def init_step(key, image, context):
         return net.lazy_init(key, image[..., None])
@@ -86,6 +77,42 @@ def unet(config: UNetConfig) -> Unrolled:
         key = context[2]
         out: Any = net.apply(theta, image[..., None], rngs=None if key is None else {"dropout": key})
         return out[..., 0]
+
+    return magnitude_network(
+        init_step=init_step, step=step, crop=config.crop, clamp=config.clamp, least_size=2**config.pools
+    )
+
+
+def magnitude_network(
+    *,
+    init_step: Callable[..., Any],
+    step: Callable[..., Any],
+    crop: tuple[int, int] | None,
+    least_size: int,
+    clamp: float | None = None,
+) -> Unrolled:
+    """A model of one step on the normalised zero-filled magnitude image (y, x), real; its context is (mean, std, key).
+
+    Args:
+      init_step: as for `unrolled`.
+      step: as for `unrolled`.
+      crop: size (y, x) that the input is cropped to, a square of its width where it is narrower; None: no crop.
+      least_size: pixels along y and x that the network needs.
+      clamp: normalised values beyond +-clamp are cut; None: none.
+
+    Source: Zbontar et al. 2018; Ramzi et al. 2020.
+    """
+    check_sizes(0, crop=crop or ())
+
+    def start(_, problem):
+        image = zero_filled_magnitude(problem)
+        if crop is not None:
+            height, width = crop
+            square = (image.shape[-1],) * 2
+            image = center_crop(image, square if image.shape[-1] < width else (height, width))
+        mean, std = unet_normalization(image)
+        image = (image - mean) / jnp.where(std > 0, std, 1)
+        return image if clamp is None else jnp.clip(image, -clamp, clamp), (mean, std, problem.key)
 
     def finish(image, context):
         mean, std, _ = context
@@ -98,7 +125,7 @@ def unet(config: UNetConfig) -> Unrolled:
         start=start,
         step=step,
         finish=finish,
-        wants=Wants(maps="none", image="magnitude", example_size=max(64, 2**config.pools), uses_index=False),
+        wants=Wants(maps="none", image="magnitude", example_size=max(64, least_size), uses_index=False),
     )
 
 

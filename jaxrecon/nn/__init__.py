@@ -2,6 +2,7 @@
 
 from .activations import Activate, Activation, prelu
 from .benchmark_unet import BenchmarkUNet
+from .complex_convs import ComplexCNN
 from .conv import (
     Conv,
     ConvTranspose2x2,
@@ -84,6 +85,7 @@ __all__ = [
     "BenchmarkUNetConfig",
     "BiasFreeResNet",
     "CABs",
+    "ComplexCNN",
     "Conv",
     "ConvTranspose2x2",
     "DIDNConfig",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Inexact
 
 from .. import struct
+from ..checks import DataWarning
 from ..data import remove_oversampling
 from ..data.recipes import SCALES
 from ..experiment.as_json import OWN, from_json, kind_of
@@ -19,8 +21,12 @@ from ..experiment.samplings import samplings
 from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
 from ..sampling.named import MASKS, center_of
+from ..strategies import stopped
 from ..training import load_config, load_params
 from ..typing import Params
+
+FARTHER = 1.5
+"""How many times the R of the training a scan may have without a word."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,6 +88,24 @@ class Network:
             return None
         of = min(drawn, key=lambda of: abs(of.acceleration - mask.size / max(mask.sum(), 1)))
         return center_of(of.mask, shape, acceleration=of.acceleration, acs=of.acs)
+
+    def warn_of_acceleration(self, mask: Bool[np.ndarray, "..."], name: str) -> None:
+        """Warn where a mask has fewer samples by far than those of the training: R = 8 for weights of R = 4.
+
+        Args:
+          mask: of a scan, of any shape.
+          name: what the message calls the scan.
+        """
+        drawn: list[Any] = [one.data for one in samplings(self.experiment).values()]
+        trained = max((of.acceleration for of in drawn if of.mask in MASKS), default=np.inf)
+        own = 1 / max(np.mean(mask), 1 / mask.size)
+        if own > FARTHER * trained:
+            warnings.warn(
+                f"{name}: one sample of {own:.3g} is measured, and {self.path} was trained with R = {trained:g}: at so much less it "
+                "may leave aliasing, or make up what is not there. Use weights of this acceleration",
+                DataWarning,
+                stacklevel=2,
+            )
 
     def rows(self, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."]) -> int:
         """Rows y of its images: as many as in its training where the scan has more and none is missing, as along a readout.
@@ -151,7 +175,8 @@ def load_network(path: str | Path, *, experiment: Experiment | None = None) -> N
     experiment = from_json(load_config(path), where=path, own=experiment)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
-    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model.frozen or model)
+    model = stopped(model.frozen or model, experiment.strategy)
+    return Network(path, experiment, jax.tree.map(jnp.asarray, params), model)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "every_step"))

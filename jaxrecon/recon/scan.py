@@ -157,6 +157,8 @@ def reconstruct(
         raise UserError(f"{scan.path}: expected a signal, found none in any of {len(results)} slices")
     middle = results[len(results) // 2]
     warn_off_center(middle.part, f"{scan.path}, slice {middle.index}")
+    if settings.network is not None:
+        settings.network.warn_of_acceleration(middle.mask, f"{scan.path}, slice {middle.index}")
     known = [result.maps for result in results if result.maps is not None]
     maps_used = (
         [np.zeros_like(known[0]) if result.maps is None else result.maps for result in results] if known else None

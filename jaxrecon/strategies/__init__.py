@@ -19,8 +19,10 @@ Example:
   0.015625 [-4.0, -1.0, -0.25, -0.0625]
 """
 
+from .blockwise import blockwise
 from .configs import (
     STRATEGIES,
+    Blockwise,
     Checkpointed,
     DeepSupervision,
     EndToEnd,
@@ -29,6 +31,7 @@ from .configs import (
     Invertible,
     PGleam,
     StrategyConfig,
+    stopped,
 )
 from .devices import data_parallel, join_hosts, module_mesh
 from .end_to_end import checkpointed, deep_supervision, end_to_end
@@ -42,6 +45,7 @@ from .update import UpdateStrategy
 
 __all__ = [
     "STRATEGIES",
+    "Blockwise",
     "Checkpointed",
     "DeepSupervision",
     "EndToEnd",
@@ -55,6 +59,7 @@ __all__ = [
     "Strategy",
     "StrategyConfig",
     "UpdateStrategy",
+    "blockwise",
     "checkpointed",
     "data_parallel",
     "deep_supervision",
@@ -66,4 +71,5 @@ __all__ = [
     "module_mesh",
     "p_gleam",
     "per_module",
+    "stopped",
 ]

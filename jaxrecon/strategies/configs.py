@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from ..models.unrolled import Unrolled
+from .blockwise import blockwise, only_block
 from .devices import MODULE, data_parallel
 from .end_to_end import checkpointed, deep_supervision, end_to_end
 from .gleam import gleam
@@ -130,6 +131,37 @@ class DeepSupervision(_Config):
 
 
 @dataclasses.dataclass(frozen=True)
+class Blockwise(_Config):
+    """Some neighbouring steps learn, and the network stops behind them: see `blockwise`.
+
+    Reconstructions by its run stop there too (`stopped`).
+
+    Attributes:
+      first: number of the first step that learns, from 0.
+      last: number of the last one; None: that of the network.
+      checkpoint: keep the carries between the steps only, and compute the rest again.
+    """
+
+    first: int = 0
+    last: int | None = None
+    checkpoint: bool = False
+
+    def _update(self, model, loss, tx, ema_decay):
+        first, last = self.block(model)
+        tx = only_block(tx, first, last)
+        return _by_gradient(blockwise(first, last, checkpoint=self.checkpoint), model, loss, tx, ema_decay)
+
+    def block(self, model: Unrolled) -> tuple[int, int]:
+        """The numbers of the first and of the last step that learn."""
+        return self.first, model.n_steps - 1 if self.last is None else self.last
+
+    def label(self, model: Unrolled) -> str:
+        """The strategy in a few words."""
+        first, last = self.block(model)
+        return f"blockwise, steps {first} to {last}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Gleam(_Config):
     """Greedy learning of modules, each with a state of the optimizer of its own: see `gleam` and `per_module`.
 
@@ -229,6 +261,7 @@ STRATEGIES: dict[str, type] = {
     "end_to_end": EndToEnd,
     "checkpointed": Checkpointed,
     "invertible": Invertible,
+    "blockwise": Blockwise,
     "gleam": Gleam,
     "gleam_shared": GleamShared,
     "p_gleam": PGleam,
@@ -245,6 +278,13 @@ def modules_of(strategy: StrategyConfig, model: Unrolled) -> int:
         return strategy.n_modules
     n_steps, least = model.n_steps, model.wants.steps_per_module
     return max((m for m in range(1, n_steps + 1) if n_steps % m == 0 and n_steps // m >= least), default=1)
+
+
+def stopped(model: Unrolled, strategy: StrategyConfig) -> Unrolled:
+    """The network as a strategy leaves it: of one that trains blockwise, the steps up to its last."""
+    if not isinstance(strategy, Blockwise):
+        return model
+    return dataclasses.replace(model, n_steps=strategy.block(model)[1] + 1)  # `run` leaves further weights out
 
 
 def _by_gradient(

@@ -7,17 +7,18 @@ import numpy as np
 from ..checks import DataError
 from ..files import check_file
 from .binary import opened_archive
+from .keras_h5 import SIGNATURE, read_keras
 from .npz import read_npz
 from .tensorflow_bundle import is_bundle, read_bundle
 from .torch_state import read_torch, read_torch_settings
 
 
 def read(path: str | Path, *, part: str | None = None) -> dict[str, np.ndarray]:
-    """Arrays under their published names from a PyTorch, TensorFlow or npz file, of which nothing is executed.
+    """Arrays under their published names from a PyTorch, TensorFlow, Keras or npz file, of which nothing is executed.
 
     Args:
       path: a .pt, .pth or .ckpt file of torch.save in either of its forms, alone or as a training checkpoint; a
-        TensorFlow checkpoint by its prefix (`model-100`) or one of its files; an npz.
+        TensorFlow checkpoint by its prefix (`model-100`) or one of its files; an HDF5 file of Keras; an npz.
       part: which dict of tensors is wanted, where a PyTorch checkpoint holds several.
 
     Returns:
@@ -34,10 +35,13 @@ def read(path: str | Path, *, part: str | None = None) -> dict[str, np.ndarray]:
     head = _head(path)
     if head.startswith(b"PK"):
         return read_npz(path)
+    if head == SIGNATURE:
+        return read_keras(path)
     raise DataError(
         "these are no weights in a form that is read",
         file=path,
-        expected="a file of torch.save, a TensorFlow checkpoint (its prefix, .index or .data file) or an npz archive",
+        expected="a file of torch.save, a TensorFlow checkpoint (its prefix, .index or .data file), an HDF5 file of Keras or an npz "
+        "archive",
         found=f"a file that begins with {head!r}",
     )
 

@@ -90,6 +90,8 @@ class Published:
       option: what it is called on the command line.
       untold: field of the configuration that names and shapes do not tell -> what it is, and what `infer` assumes.
       scale: what k-space was divided by in the training, as `Experiment` calls it.
+      named: arrays under generated names, in the order of their file -> the same under the names of the rules; None: the
+        names are published.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Published:
     option: str = ""
     untold: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Any = "none"
+    named: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def from_published(state: Mapping[str, Any], published: Published, *, config: Any = None) -> tuple[dict, Any]:
@@ -125,7 +128,10 @@ def from_published(state: Mapping[str, Any], published: Published, *, config: An
       >>> params["steps"]["kernel"].shape, to_published(params, layer, config)["w"].shape
       ((3, 2), (2, 3))
     """
-    found = _under_published_names({name: np.asarray(value) for name, value in state.items()}, published, config)
+    given = {name: np.asarray(value) for name, value in state.items()}
+    if published.named is not None:
+        given = published.named(given)
+    found = _under_published_names(given, published, config)
     arrays, config, rules = found.arrays, found.config, found.rules
     shapes = {name: array.shape for name, array in arrays.items()}
     if not found.n_known:

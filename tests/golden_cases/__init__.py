@@ -3,6 +3,7 @@
 from . import (
     classical,
     coils,
+    cross_domain,
     cross_domain_denoisers,
     data,
     deep_jsense,
@@ -21,6 +22,7 @@ HANDLERS = {}
 for _module in (
     classical,
     coils,
+    cross_domain,
     cross_domain_denoisers,
     data,
     deep_jsense,

@@ -12,7 +12,9 @@ from support.programs import run
 from jaxrecon.models import build
 
 
-@pytest.mark.parametrize("name", ["varnet", "pgd", "deep-jsense", "deep-jsense, separate", "promptmr", "promptmr-plus"])
+@pytest.mark.parametrize(
+    "name", ["varnet", "pgd", "deep-jsense", "deep-jsense, separate", "promptmr", "promptmr-plus", "pdnet"]
+)
 def test_scan_loop_one_step_and_batch(name):
     """Odd sizes; the examples of the batch have calibration regions of their own."""
     model = build(MODELS[name])

@@ -18,7 +18,7 @@ from support.programs import all_finite, gradient, mean_error, relative, strateg
 from jaxrecon.models import build
 
 NETWORKS = {name: build(config) for name, config in MODELS.items()}
-STRATEGIES = ("end_to_end loop", "checkpointed", "deep_supervision", "gleam 1", "gleam N", "invertible")
+STRATEGIES = ("end_to_end loop", "checkpointed", "deep_supervision", "blockwise", "gleam 1", "gleam N", "invertible")
 
 
 def reason_against(model, kind):
@@ -27,7 +27,7 @@ def reason_against(model, kind):
         return "inverse"
     if model.absorb and kind not in ("end_to_end loop", "checkpointed"):
         return "batch norm"
-    if kind.startswith("gleam") and model.shared:
+    if kind.startswith(("gleam", "blockwise")) and model.shared:
         return "separate weights"
     return None
 
@@ -37,7 +37,10 @@ ADMISSIBLE = [(name, kind) for name, kind, reason in PAIRS if reason is None]
 REFUSED = [pair for pair in PAIRS if pair[2]]
 THROUGHOUT = ("modl-gleam", "pgd")
 """Two models that are compared in numbers under every strategy."""
-VARIANTS = ("modl, frozen", "modl-cine", "pgd, shared", "pgd-cine", "deep-jsense")
+VARIANTS = (
+    *("modl, frozen", "modl-cine", "pgd, shared", "pgd-cine", "deep-jsense", "d5c5"),
+    *("magnitude-unet", "updnet"),
+)
 """Other configurations of models that are compared in numbers: their gradients have the same code, and here the shapes."""
 IN_NUMBERS = [
     (name, kind)
@@ -84,6 +87,13 @@ def test_equals_end_to_end(name, kind):
         first = lambda tree: jax.tree.map(lambda a: a[0], tree["steps"])
         assert relative(last(own), last(gradients)) < 1e-4
         assert relative(first(own), first(gradients)) > 1e-3
+    elif kind == "blockwise":
+        # the second half of the steps learns what it learns end to end, the first nothing
+        half = model.n_steps // 2
+        expected = jax.tree.map(
+            lambda a: np.where(np.arange(len(a)).reshape(-1, *[1] * (a.ndim - 1)) < half, 0, a), gradients
+        )
+        assert relative(own["steps"], expected["steps"]) < 2e-5 and not np.any(jax.tree.leaves(own["start"]))
     else:
         # remat and loops reorder sums only; inversion adds the round trip of 40 fixed-point iterations in single precision
         assert relative(own, gradients) < (2e-3 if kind == "invertible" else 2e-5)
@@ -115,12 +125,12 @@ def test_the_rule_says_of_known_networks_what_is_known():
     known = {
         "separate weights": {
             "unet", "varnet", "modl-gleam", "modl-cine", "pgd", "pgd-cine", "promptmr", "promptmr-plus",
-            "deep-jsense, separate",
+            "deep-jsense, separate", "cascade", "d5c5", "kiki", "pdnet", "magnitude-unet", "updnet", "xpdnet",
         },
         "shared weights": {"modl", "modl, frozen", "pgd, shared", "deep-jsense", "modl-deep-jsense"},
     }  # fmt: skip
     of = lambda kind: {name for name, own in ADMISSIBLE if own == kind} & set.union(*known.values())
-    assert of("gleam 1") == of("gleam N") == known["separate weights"]
+    assert of("blockwise") == of("gleam 1") == of("gleam N") == known["separate weights"]
     assert of("end_to_end loop") == of("checkpointed") == set.union(*known.values())
     assert of("deep_supervision") == of("checkpointed") - {"modl"}
     assert of("invertible") == {"modl-gleam", "modl-cine"}

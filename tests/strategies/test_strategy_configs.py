@@ -3,22 +3,25 @@
 import dataclasses
 
 import jax
+import numpy as np
 import optax
 import pytest
 from support.models import batched
 from support.problems import batch as make_batch
 from support.problems import random_params
-from support.programs import assert_trees_close
+from support.programs import assert_trees_close, run
 from support.toy import N, mean_square, toy
 
 from jaxrecon.strategies import (
     STRATEGIES,
+    Blockwise,
     Checkpointed,
     EndToEnd,
     Gleam,
     GleamShared,
     Invertible,
     PGleam,
+    blockwise,
     checkpointed,
     deep_supervision,
     end_to_end,
@@ -27,6 +30,7 @@ from jaxrecon.strategies import (
     invertible,
     module_mesh,
     per_module,
+    stopped,
 )
 from jaxrecon.strategies.configs import DeepSupervision, modules_of
 from jaxrecon.training import from_grad_fn
@@ -37,6 +41,7 @@ FUNCTIONS = {
     Checkpointed(2): (checkpointed(every=2), TX),
     Invertible(1): (invertible(1), TX),
     DeepSupervision(): (deep_supervision([1 / N] * N), TX),
+    Blockwise(1, 2): (blockwise(1, 2, checkpoint=True), TX),
     Gleam(2): (gleam(2), per_module(TX, 2)),
     # on one device it is gleam
     PGleam(2): (gleam(2), per_module(TX, 2)),
@@ -96,6 +101,7 @@ def test_labels():
         Checkpointed(2): "checkpointed, every 2 steps",
         Invertible(0): "invertible, all steps",
         Invertible(1): "invertible, 1 checkpoints",
+        Blockwise(1): "blockwise, steps 1 to 3",
         Gleam(): "gleam, 4 modules",
         GleamShared(2): "gleam_shared, 2 modules",
         PGleam(2): "p_gleam, 2 modules",
@@ -107,8 +113,27 @@ def test_labels():
 def test_models_that_a_strategy_cannot_train_are_refused():
     model = batched(toy())
     absorbing = dataclasses.replace(model, absorb=lambda params, carry: params)
-    for config in (Invertible(), Gleam(), PGleam(), DeepSupervision()):
+    for config in (Invertible(), Gleam(), PGleam(), DeepSupervision(), Blockwise()):
         with pytest.raises(ValueError, match="cannot train batch norm"):
             config.build(absorbing, mean_square, TX)
+    for block in ((2, 1), (-1, 1), (0, 4)):
+        with pytest.raises(ValueError, match="blockwise: there are no steps"):
+            Blockwise(*block).build(model, mean_square, TX)
+    with pytest.raises(ValueError, match="separate weights"):
+        Blockwise().build(batched(toy(shared=True)), mean_square, TX)
     with pytest.raises(ValueError, match="shared weights"):
         GleamShared(2).build(model, mean_square, TX)
+
+
+def test_a_block_learns_alone_and_the_network_stops_behind_it(batch):
+    """Weight decay moves weights without a gradient, of other steps too."""
+    model, config = batched(toy()), Blockwise(1, 2)
+    params = jax.device_get(random_params(model, batch[0]))
+    decaying = optax.adamw(1e-2, weight_decay=0.1)
+    update = config.build(model, mean_square, decaying)
+    state, metrics = update(update.init(params, jax.random.key(1)), *batch)
+    for own, begun in zip(*map(jax.tree.leaves, (state.params, params)), strict=True):
+        assert (np.asarray(own) != begun).tolist() == [False, True, True, False]
+    image = run(stopped(model, config), params, batch[0])
+    np.testing.assert_allclose(metrics["loss"], mean_square(image, batch[1]), rtol=1e-6)
+    assert stopped(model, Gleam()) is model

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrecon import models
 from jaxrecon.complex_ops import magnitude
-from jaxrecon.strategies import checkpointed, deep_supervision, end_to_end, gleam, invertible
+from jaxrecon.strategies import blockwise, checkpointed, deep_supervision, end_to_end, gleam, invertible
 
 run = jax.jit(models.run, static_argnames=("model", "n_steps", "every_step", "loop", "carry"))
 
@@ -26,6 +26,7 @@ def strategy(name, n_steps):
         "end_to_end loop": lambda: end_to_end(loop=True),
         "checkpointed": checkpointed,
         "deep_supervision": lambda: deep_supervision((0.0,) * (n_steps - 1) + (1.0,), underneath=checkpointed()),
+        "blockwise": lambda: blockwise(n_steps // 2, n_steps - 1),
         "gleam 1": lambda: gleam(1),
         "gleam N": lambda: gleam(n_steps),
         "invertible": lambda: invertible(0),
