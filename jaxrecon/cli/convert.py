@@ -42,8 +42,8 @@ Untold: Any = _untold()
 class Options:
     """Convert published weights to a run folder, or a run folder to weights under their published names.
 
-    Reads files of PyTorch (.pt, .pth, .ckpt), checkpoints of TensorFlow (by their prefix) and .npz; none of them is
-    executed, and neither PyTorch nor TensorFlow is needed. The sizes of the network are seen from the weights. PromptMR and
+    Reads files of PyTorch (.pt, .pth, .ckpt), checkpoints of TensorFlow (by their prefix), files of Keras (.h5) and .npz;
+    none of them is executed, and neither PyTorch nor TensorFlow is needed. The sizes of the network are seen from the weights. PromptMR and
     the baseline of PromptMR+ have the same: a checkpoint that states its model_version is held to it. An .npz written here
     keeps the whole configuration too, and comes back as the network that it was.
 
@@ -51,6 +51,7 @@ class Options:
       jaxrecon convert knee_leaderboard_state_dict.pt --model e2e-varnet --out runs/varnet
       jaxrecon recon scan.h5 --checkpoint runs/varnet --out recon.h5
       jaxrecon convert calgary.ckpt --model promptmr-plus --mask calgary-poisson --acs 18 --out runs/calgary
+      jaxrecon convert d5_c5.npz --model d5c5 --out runs/d5c5
       jaxrecon convert runs/varnet --out weights.npz
     """
 

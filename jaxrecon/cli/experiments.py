@@ -73,8 +73,6 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     # the place of the configuration file takes any word, such as a second value of the option before it
     if read.config is not None and (file is None or read.config != Path(file)):
         raise UserError(f"'{read.config}' belongs to no option, and is no configuration file, whose name ends in .py")
-    if file and read.config is None:
-        raise UserError(f"{file} is taken for the value of an option: put the configuration file first")
     return read
 
 

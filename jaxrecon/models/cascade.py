@@ -59,7 +59,7 @@ def cascade(config: CascadeConfig) -> Unrolled:
 
     Returns:
       Model with carry {"image"} (1, y, x), complex; reconstruction (y, x). Several coils are combined by their maps, and their
-      data consistency is x + A^H (y - A x).
+      data consistency is S^H S x + A^H (y - A x).
 
     Raises:
       ValueError: sizes that make no network; see `cross_domain` for the problem.

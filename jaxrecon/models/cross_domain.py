@@ -16,7 +16,7 @@ import numpy as np
 from flax import linen
 
 from ..checks import UserError, check_same_coils, check_sizes
-from ..complex_ops import magnitude
+from ..complex_ops import abs2, magnitude
 from ..fourier import ifftc
 from ..nn import REFINER_BIG, REFINER_SMALL, SensitivityRefiner
 from ..nn.sensitivity import unit_rss
@@ -149,6 +149,8 @@ def cross_domain(
         context = {"op": op, "zero_filled": zero_filled, "weight": params.get("dc_weight"), "scale": scale}
         if kspace_net is not None:
             context["kspace"] = measured
+        if domains.replaces:
+            context["support"] = jnp.sum(abs2(op.maps), -3)  # S^H S
         return carry, context
 
     def init_start(key, problem):
@@ -303,9 +305,12 @@ def replaced(kspace: KSpace, measured: KSpace, mask: Any, weight: Any = None) ->
 
 
 def consistent(image: Any, context: Any) -> Any:
-    """An image (y, x) with the measured samples: S^H F^-1 of `replaced`, by the normal operator: x + w (A^H y - A^H A x)."""
+    """An image (y, x) with the measured samples: S^H F^-1 of `replaced`, by the normal operator, 0 where the maps are.
+
+    S^H S x + w (A^H y - A^H A x)
+    """
     correction = context["zero_filled"] - context["op"].normal(image)
-    return image + (correction if context["weight"] is None else context["weight"] * correction)
+    return context["support"] * image + (correction if context["weight"] is None else context["weight"] * correction)
 
 
 def peak(image: Any) -> Any:

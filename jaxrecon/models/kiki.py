@@ -47,14 +47,22 @@ class KIKIConfig:
 
 
 def kiki(config: KIKIConfig) -> Unrolled:
-    """Networks in k-space and in the image in turn.
+    r"""Networks in k-space and in the image in turn.
 
     x_0 = F^-1 y;  k = K_i((1 - M) F x_i + y),  x_{i+1} = F^-1 k + I_i(F^-1 k)
 
-    Trained one network after the other, as published: with `last` "K1", then "I1", "K2", "I2", each from the weights of the
-    one before, and only the last network learns: steps by the strategy `blockwise`, and within its step the other network by
-    `--freeze`. What `finish` gives is what its target needs: the complex image after a network in k-space, whose k-space is to
-    be the full one (unitary: the squared error is the same in both), else the magnitude.
+    Trained one network after the other, as published, in four runs, each from the weights of the one before, with a rate that falls
+    to a tenth after each third. Steps are chosen by the strategy `blockwise`, the other network of the step keeps its values:
+
+      jaxrecon train --model kiki --data DATA --out K1 --model.last K1 --loss complex_l1
+      jaxrecon train --model kiki --data DATA --out I1 --model.last I1 --weights K1 --freeze steps/kspace_net
+      jaxrecon train --model kiki --data DATA --out K2 --model.last K2 --weights I1 --strategy blockwise --strategy.first 1 \
+          --freeze steps/image_net --loss complex_l1
+      jaxrecon train --model kiki --data DATA --out I2 --model.last I2 --weights K2 --strategy blockwise --strategy.first 1 \
+          --freeze steps/kspace_net
+
+    What `finish` gives is what the target of the last network needs: the complex image after a network in k-space, whose k-space
+    is to be the full one (the transform is unitary: the squared error is the same in both), else the magnitude.
 
     Args:
       config: sizes.

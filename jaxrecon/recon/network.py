@@ -96,9 +96,10 @@ class Network:
           mask: of a scan, of any shape.
           name: what the message calls the scan.
         """
-        of = self.experiment.data
-        trained, own = np.max(of.acceleration), 1 / max(np.mean(mask), 1 / mask.size)
-        if of.mask is not None and own > FARTHER * trained:
+        drawn: list[Any] = [one.data for one in samplings(self.experiment).values()]
+        trained = max((of.acceleration for of in drawn if of.mask in MASKS), default=np.inf)
+        own = 1 / max(np.mean(mask), 1 / mask.size)
+        if own > FARTHER * trained:
             warnings.warn(
                 f"{name}: one sample of {own:.3g} is measured, and {self.path} was trained with R = {trained:g}: at so much less it "
                 "may leave aliasing, or make up what is not there. Use weights of this acceleration",

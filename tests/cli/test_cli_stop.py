@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from support.hosts import free_address, start, weights
+from support.hosts import HEARS_CTRL_C, free_address, start, weights
 from support.scans import TRAIN, measured
 
 from jaxrecon.cli import main
@@ -40,9 +40,12 @@ def latest(out):
 def stopped(command, out, number):
     """The exit code of a training that is sent a signal, the step that it keeps, and what it says of that."""
     process = start(*command, *ENDLESS, "--out", str(out))
-    wait_for_updates(process, out)
-    process.send_signal(number)
-    text, errors = process.communicate(timeout=120)
+    try:
+        wait_for_updates(process, out)
+        process.send_signal(number)
+        text, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()  # an endless training must not outlive its test
     reached = latest(out)
     assert f"{number.name}: stopping after this update, with a checkpoint; a second one stops at once\n" in errors
     assert f"{out}: stopped at step {reached} of 1000000; started again, it goes on from there\n" in text
@@ -68,7 +71,7 @@ def test_after_sigterm_a_run_goes_on_as_if_nothing_had_been(command, tmp_path):
 
 def test_a_second_signal_stops_at_once():
     """Also where Python gets no chance to run a handler, as in a compilation: here while it makes a key of a password."""
-    code = """
+    code = f"""{HEARS_CTRL_C}
 import hashlib
 from jaxrecon.cli.stopping import stopping
 with stopping("stopping in order") as wish:
@@ -78,15 +81,18 @@ with stopping("stopping in order") as wish:
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    # the terminal's signal comes twice where a launcher hands it on
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    time.sleep(1.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=5)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        # the terminal's signal comes twice where a launcher hands it on
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(1.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors == "SIGTERM: stopping in order; a second one stops at once\nSIGINT: stopped at once\n"
 
@@ -140,9 +146,13 @@ def test_hosts_stop_at_one_step(command, tmp_path):
     hosts = ["--processes", "2", "--coordinator", free_address(), "--strategy.n-batches", "1"]
     words = [*command[: command.index("--strategy")], "--data", command[-1], "--out", str(out)]
     running = [start(*words, *ENDLESS, "--strategy", "p_gleam", *hosts, "--process", str(i)) for i in range(2)]
-    wait_for_updates(running[0], out)
-    running[1].send_signal(signal.SIGTERM)
-    texts = [process.communicate(timeout=120) for process in running]
+    try:
+        wait_for_updates(running[0], out)
+        running[1].send_signal(signal.SIGTERM)
+        texts = [process.communicate(timeout=120) for process in running]
+    finally:
+        for process in running:
+            process.kill()
     assert [process.returncode for process in running] == [143, 143], texts
     reached = latest(out)
     assert f"stopped at step {reached} of 1000000" in texts[0][0] and read_log(out)[-1]["step"] == reached

@@ -103,6 +103,15 @@ def test_coils_with_constant_maps_are_one_coil():
     np.testing.assert_allclose(run(model, params, two), run(model, params, one), rtol=1e-5, atol=1e-6)
 
 
+def test_an_image_is_zero_where_the_maps_are():
+    """Whatever the biases of the networks are."""
+    given, _ = problem()
+    given = given.replace(op=given.op.replace(maps=given.op.maps.at[:, 2:5].set(0)))
+    model = build(MODELS["cascade"])
+    image = np.asarray(run(model, random_params(model, given), given))
+    assert not image[2:5].any() and image[:2].all() and image[5:].all()
+
+
 def test_maps_of_the_middle_of_kspace():
     """An eighth along y of 20 are 2 samples, a third along x of 12 are 4; where there is no signal they are 0."""
     rng = np.random.default_rng(0)

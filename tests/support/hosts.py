@@ -11,6 +11,9 @@ from jaxrecon.experiment.as_json import from_json
 from jaxrecon.models import abstract_params
 from jaxrecon.training import load_config, load_params
 
+HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""A process of a job in the background ignores Ctrl-C, as then do those that it starts."""
+
 
 def start(*options):
     """The command in a process of its own."""
@@ -20,7 +23,7 @@ def start(*options):
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
-    code = "from jaxrecon.cli import main; raise SystemExit(main())"
+    code = HEARS_CTRL_C + "from jaxrecon.cli import main; raise SystemExit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", code, *options],
         env=environment,

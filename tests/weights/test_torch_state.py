@@ -357,7 +357,9 @@ def test_damage_is_one_error_or_harmless(tmp_path, source, rng):
 
 
 def test_other_files_are_told_apart(tmp_path):
-    for data in (b"\x89HDF\r\n\x1a\n" + bytes(100), b"ustar", b"\x80\x05K\x01."):
+    with pytest.raises(DataError, match="expected an HDF5 file"):
+        read(write(tmp_path / "other.pt", b"\x89HDF\r\n\x1a\n" + bytes(100)))
+    for data in (b"ustar", b"\x80\x05K\x01."):
         with pytest.raises(DataError, match=r"torch\.save"):
             read(write(tmp_path / "other.pt", data))
     with pytest.raises(DataError, match="no such file"):
