@@ -17,6 +17,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from paper import BENCHMARK, CHALLENGE
+from ramzi_settings import SMALL_UPDATES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import reports
@@ -77,8 +78,11 @@ def described(results: Results) -> str:
     sizes += f", R measured {test['acceleration']:.2f}; {seeds} seed" + ("s" if seeds > 1 else "")
     if not run["small"]:
         return f"of your files, {sizes}"
-    trained = f"{run['n_updates']} updates of one slice, a quarter of the features" if "n_updates" in run else ""
-    return f"of small networks on magnitude slices of {config['simulated']['heads']} simulated heads for training, {sizes}; {trained}"
+    trained = ""
+    if "n_updates" in run:
+        short = f" (the setting has {SMALL_UPDATES})" if run["n_updates"] < SMALL_UPDATES else ""
+        trained = f"; {run['n_updates']} updates of one slice{short}, a quarter of the features"
+    return f"of small networks on magnitude slices of {config['simulated']['heads']} simulated heads for training, {sizes}{trained}"
 
 
 def table(results: Results) -> list[str]:
