@@ -143,7 +143,7 @@ def _benchmark(model: ModelConfig, **training: Any) -> Experiment:
 
 def _challenge(model: ModelConfig, mask: str) -> Experiment:
     """The authors' entries in fastMRI's challenge and leaderboard, multi-coil, trained step by step in memory."""
-    return Experiment(model, Checkpointed(), RamziRAdam(), loss="l1_ssim", data=DataConfig(mask=mask))
+    return Experiment(model, Checkpointed(), RamziRAdam(), loss="l1_ms_ssim", data=DataConfig(mask=mask))
 
 
 _CINE = DataConfig(mask="kt-variable-density", acceleration=10.0, scale="top_magnitude")

@@ -21,6 +21,7 @@ from ..problem import Problem, Target
 from ..strategies.configs import PGleam, StrategyConfig, stopped
 from ..strategies.update import Update
 from ..training import RunFolder, Scores, evaluator, fit, load_params, read_log
+from ..training.fit import check_due
 from ..trees import is_named, leaves_by_name
 from ..typing import Key, Params
 from .as_json import to_json
@@ -244,6 +245,7 @@ def prepare_training(
       ValueError: settings or data that do not fit each other, or a folder with another run: the differences are listed.
     """
     out = Path(out)
+    check_due(experiment.n_updates, experiment.every)
     frozen = (*experiment.freeze, *([freeze] if isinstance(freeze, str) else freeze))
     experiment = dataclasses.replace(experiment, freeze=tuple(dict.fromkeys(frozen)))
     every = samplings(experiment)

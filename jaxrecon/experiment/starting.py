@@ -16,7 +16,7 @@ from ..typing import Params
 from ..weights import from_published, read
 from .as_json import kind_of, to_json
 from .catalog import entry_of
-from .convert import WEIGHTS, check_version, differences, exported_experiment, is_run
+from .convert import WEIGHTS, check_version, differences, experiment_of, exported_experiment, is_run
 from .experiment import Experiment
 from .old_forms import renewed
 
@@ -85,11 +85,12 @@ def _of_file(experiment, source):
         )
     state, wrote = read(source), exported_experiment(source)
     remark = "" if wrote else check_version(source, entry.published)
-    there = _different(experiment, to_json(wrote)) if wrote else []
+    # published weights have learned for the units of their works, which their files do not tell
+    there = _different(experiment, to_json(wrote or experiment_of(entry.published, experiment.model)))
     try:
         params, _ = from_published(state, entry.published, config=experiment.model)
     except DataError as error:
-        if not there:
+        if not wrote or not there:
             there = _seen(state, entry.published, experiment)
         raise DataError(f"{source}: {error}{_of_another(there)}") from error
     return params, there, remark

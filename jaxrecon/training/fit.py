@@ -49,6 +49,12 @@ class Every:
     log: int = 50
 
 
+def check_due(n_updates: int, every: Every) -> None:
+    """Raise ValueError for a training of no updates, or with something that is never due."""
+    if min(n_updates, *dataclasses.astuple(every)) < 1:
+        raise UserError("n_updates and the numbers of `every` must be 1 or more")
+
+
 def fit(
     update_fn: UpdateFn,
     start: Params | TrainState,
@@ -103,8 +109,7 @@ def fit(
       OSError: the folder cannot be written, or has no space for the checkpoints: found before training starts.
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
-    if min(n_updates, *dataclasses.astuple(every)) < 1:
-        raise UserError("n_updates and the numbers of `every` must be 1 or more")
+    check_due(n_updates, every)
     if folder.best is not None and evaluate is None:
         raise UserError(
             f"the best checkpoint by {folder.best[0]} is wanted, but there is no evaluation: give evaluate="

@@ -11,6 +11,7 @@ from support.files import write_fastmri
 from support.scans import line_mask, measured
 from support.torch_files import Global, storage, stream, tensor
 
+from jaxrecon.checks import DataWarning
 from jaxrecon.cli import main
 from jaxrecon.models import (
     DeepJSenseConfig,
@@ -192,7 +193,8 @@ def test_what_is_converted_is_trained_on_from_another_folder(tmp_path, capsys):
     assert main([*train, "--out", run]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"start from them as weights (--weights {run})" in error
-    assert main([*train, "--out", str(tmp_path / "own"), "--weights", run, "--freeze", "start", "steps/net"]) == 0
+    with pytest.warns(DataWarning, match="there is no validation"):
+        assert main([*train, "--out", str(tmp_path / "own"), "--weights", run, "--freeze", "start", "steps/net"]) == 0
     assert "model.norm frozen, not batch" in capsys.readouterr().out
     # but for the weight of the data, all is as published
     assert main(["convert", str(tmp_path / "own"), "--out", str(tmp_path / "back.npz")]) == 0
@@ -219,7 +221,7 @@ def test_the_recipe_of_fine_tuning_does_what_it_says(tmp_path, monkeypatch):
     lightning(Path("knee_leaderboard_state_dict.pt"), state)
     (tmp_path / "own").mkdir()
     for i in range(2):
-        write_fastmri(tmp_path / "own" / f"file{i}.h5", measured(shape=(40, 80))[0][None])
+        write_fastmri(tmp_path / "own" / f"file{i}.h5", (1 + i) * measured(shape=(40, 80))[0][None])
     write_fastmri("scan.h5", measured()[0][None])
     for line in commands.replace("/data/own", "own").splitlines():
         words = line.split("#")[0].split()

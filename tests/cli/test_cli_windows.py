@@ -88,9 +88,9 @@ def test_frames_without_signal(tmp_path, capsys):
     full = measured(4, SIMULATED)[0].swapaxes(-1, -2)
     kspace = np.array([[(1 + f + s) * full for s in range(2)] for f in range(3)])  # (frame, slice, coil, ky, kx)
     kspace[1, 0] = kspace[:, 1] = 0
-    for patient in ("P001", "P002"):
+    for brightness, patient in enumerate(("P001", "P002"), 1):
         (tmp_path / "data" / patient).mkdir(parents=True)
-        write_matlab(tmp_path / "data" / patient / "cine_sax.mat", kspace_full=kspace)
+        write_matlab(tmp_path / "data" / patient / "cine_sax.mat", kspace_full=brightness * kspace)
     (tmp_path / "data" / "P077").mkdir()
     write_matlab(tmp_path / "data" / "P077" / "aorta_sag.mat", kspace_full=kspace)  # known to be damaged
     with jaxrecon.data.open(tmp_path / "data" / "P001" / "cine_sax.mat") as scan:

@@ -10,8 +10,10 @@ import pytest
 from support.toy_run import slices
 from support.type_check import as_user
 
+from jaxrecon.checks import UserError
 from jaxrecon.experiment import DataConfig, Every, Experiment, TrainingData, import_weights, prepare_training, train
 from jaxrecon.experiment.resume import check_resume
+from jaxrecon.experiment.starting import starting_weights
 from jaxrecon.models import UNetConfig, VarNetConfig, abstract_params
 from jaxrecon.strategies import Gleam
 from jaxrecon.training import load_config, load_params
@@ -118,6 +120,19 @@ def test_what_differs_is_said(published, tmp_path):
     assert plan.start.described.endswith("there data.scale none, not maximum")
     own, _ = from_published(dict(np.load(published[0])), E2E_VARNET)
     jax.tree.map(np.testing.assert_array_equal, plan.params, own)
+
+
+def test_a_file_of_weights_tells_of_the_scale_what_its_run_folder_does(published, tmp_path):
+    other = dataclasses.replace(TUNED, data=dataclasses.replace(TUNED.data, scale="maximum"))
+    for source in (published[0], published[2]):
+        assert starting_weights(other, source).described == f"{source}; there data.scale none, not maximum"
+        assert starting_weights(TUNED, source).described == str(source)
+
+
+@pytest.mark.parametrize("wrong", [{"n_updates": 0}, {"every": Every(evaluate=0)}])
+def test_a_length_of_zero_is_refused_before_anything_is_read(wrong, tmp_path):
+    with pytest.raises(UserError, match="n_updates and the numbers of `every` must be 1 or more"):
+        prepare_training(dataclasses.replace(TUNED, **wrong), data=tmp_path / "nowhere", out=tmp_path)
 
 
 def test_a_rate_that_falls_over_the_run_does_not_jump(tuned, tmp_path):
