@@ -136,7 +136,7 @@ class TrainingPlan:
           progress: show a progress bar; a function takes what is to be said line by line.
 
         Raises:
-          ValueError: another training is at work in the folder, or its newest checkpoint is damaged.
+          ValueError: another training is at work in the folder, or its newest or its best checkpoint is damaged.
           TrainingError: the training cannot go on; the message says why.
           OSError: the folder cannot be written.
         """

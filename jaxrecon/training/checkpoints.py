@@ -18,9 +18,10 @@ import numpy as np
 
 from ..checks import UserError
 from ..strategies.update import TrainState
-from ..trees import leaf_name
+from ..trees import leaf_name, leaves_by_name
 from ..typing import Params
 from .damage import Damaged, read_or_damaged
+from .leaves import check_same_leaves, in_double, signature
 from .state import evaluation_params
 
 T = TypeVar("T")
@@ -141,16 +142,16 @@ class Checkpoints:
         args = self._ocp.args
         weights = evaluation_params(state)
         items = args.Composite(
-            state=args.StandardSave(_flat(state)),
-            weights=args.StandardSave(_flat(weights)),
+            state=args.StandardSave(leaves_by_name(state)),
+            weights=args.StandardSave(leaves_by_name(weights)),
             about=args.JsonSave(
                 {
                     "data": data,
                     "config": as_json(config),
                     "best": self._best,
                     "metrics": None if metrics is None else dict(metrics),
-                    "state": _signature(state),
-                    "weights": _signature(weights),
+                    "state": signature(state),
+                    "weights": signature(weights),
                     "jaxrecon": importlib.metadata.version("jaxrecon"),
                 }
             ),
@@ -177,7 +178,7 @@ class Checkpoints:
 
         def read(step):
             about = self._about(step)
-            check_same_leaves(about["state"], _signature(like), where=f"checkpoint {self.path(step)}")
+            check_same_leaves(about["state"], signature(like), where=f"checkpoint {self.path(step)}")
             return Restored(step, self._tree("state", step, like), about["data"], about["config"])
 
         return self._read(read, self._existing(step))
@@ -200,11 +201,25 @@ class Checkpoints:
 
         def read(step):
             stored = self._about(step)["weights"]
-            own = jax.tree_util.tree_map_with_path(lambda path, leaf: _double(leaf, stored.get(leaf_name(path))), like)
-            check_same_leaves(stored, _signature(own), where=f"checkpoint {self.path(step)}")
+            own = jax.tree_util.tree_map_with_path(
+                lambda path, leaf: in_double(leaf, stored.get(leaf_name(path))), like
+            )
+            check_same_leaves(stored, signature(own), where=f"checkpoint {self.path(step)}")
             return self._tree("weights", step, own)
 
         return self._read(read, self._existing(self._best_step() if step is None else step))
+
+    def check_weights(self, like: Params) -> None:
+        """Refuse a run whose newest or best weights cannot be read.
+
+        Args:
+          like: parameters of the model, as for `weights`.
+
+        Raises:
+          ValueError: as of `weights`.
+        """
+        for step in {self._existing(None), self._existing(self._best_step())}:
+            self.weights(like, step=step)
 
     def config(self, *, step: int | None = None) -> Any:
         """The configuration in a checkpoint, as JSON holds it.
@@ -265,7 +280,7 @@ class Checkpoints:
                 return np.empty(leaf.shape, leaf.dtype)
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
 
-        flat = {name: wanted(leaf) for name, leaf in _flat(like).items()}
+        flat = {name: wanted(leaf) for name, leaf in leaves_by_name(like).items()}
         stored = self._item(item, step, self._ocp.args.StandardRestore(flat))
         return jax.tree.unflatten(jax.tree.structure(like), [stored[name] for name in flat])
 
@@ -338,24 +353,6 @@ def check_length(out: str | Path, made: int, n_updates: int) -> None:
         raise UserError(f"{out} has {made} updates already, {n_updates} asked: ask for more, or choose another folder")
 
 
-def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, where: str) -> None:
-    """Raise one ValueError that lists all leaves that are missing, unknown or of another shape or type."""
-    lines = [f"missing {name} {wanted[name]}" for name in wanted if name not in found]
-    lines += [f"unknown {name} {found[name]}" for name in found if name not in wanted]
-    lines += [
-        f"{name} is {found[name]}, wanted {wanted[name]}"
-        for name in wanted
-        if name in found and found[name] != wanted[name]
-    ]
-    if lines:
-        shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
-        raise UserError(
-            f"{where} is of another model or optimizer ({len(found)} leaves there, {len(wanted)} here): "
-            + "; ".join(shown)
-            + ". Choose another folder, or the configuration that it was made with"
-        )
-
-
 def as_json(config: Any) -> Any:
     """A configuration as JSON holds it: dataclasses as dicts, functions and types by their names.
 
@@ -379,17 +376,3 @@ def as_json(config: Any) -> Any:
     except TypeError as error:
         raise UserError(f"a configuration must be fit for JSON, but it holds {config!r}") from error
     return config
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-    return {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _double(leaf: Any, stored: str | None) -> Any:
-    """In double precision where a leaf of the same shape is stored so and single is wanted."""
-    double = jax.ShapeDtypeStruct(leaf.shape, np.float64)
-    return double if leaf.dtype == np.float32 and stored == _signature({"": double})[""] else leaf
-
-
-def _signature(tree: Any) -> dict[str, str]:
-    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in _flat(tree).items()}

@@ -105,7 +105,7 @@ def fit(
       TrainingError: a loss or gradient is not finite, the data end or cannot be read any more; the last good checkpoint is
         named and kept.
       ValueError: the folder holds a run of another model (the differences are listed) or of more updates, another training is
-        at work in it, its newest checkpoint is damaged (which is whole is named), or options that do not fit.
+        at work in it, its newest checkpoint or the best is damaged (which is whole is named), or options that do not fit.
       OSError: the folder cannot be written, or has no space for the checkpoints: found before training starts.
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
@@ -128,6 +128,8 @@ def fit(
         if checkpoints.latest is not None:
             check_length(path, checkpoints.latest, n_updates)
             first, state, position, _ = checkpoints.restore(state)
+            # of a run that is done they are all that is used
+            checkpoints.check_weights(evaluation_params(state))
             feed.seek(position, first)
         if (n_updates - first) % n_batches:
             raise UserError(

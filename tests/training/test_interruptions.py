@@ -16,7 +16,7 @@ from support.files import write_fastmri
 from support.scans import measured
 from support.toy_run import PREPARATION, slices, toy, train, training_step
 
-from jaxrecon.checks import DataError
+from jaxrecon.checks import DataError, UserError
 from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import batches, labelled
 from jaxrecon.data.preparation import Preparation, rss_target
@@ -114,6 +114,8 @@ def cut_off(pattern):
         (cut_off("state/d/*"), "state"),
         (delete("about"), "about"),
         (cut_off("about/metadata"), "about"),
+        (delete("weights"), "weights"),
+        (delete("weights/d"), "weights"),
     ],
 )
 def test_a_damaged_newest_checkpoint(whole_run, damage, hits, tmp_path, capfd):
@@ -144,6 +146,19 @@ def test_damaged_weights_and_the_only_checkpoint(whole_run, tmp_path):
         shutil.rmtree(path / "weights", ignore_errors=True)
     with pytest.raises(ValueError, match="no whole one beside it: choose another run folder"):
         load_params(tmp_path, like)
+
+
+@pytest.mark.parametrize("step", ["the best", "the newest"])
+def test_damaged_weights_of_a_run_that_is_done(step, tmp_path):
+    state = train(tmp_path, N_UPDATES)
+    best = max(evaluations(tmp_path), key=lambda pair: pair[1])[0]
+    damaged = tmp_path / "checkpoints" / str(best if step == "the best" else N_UPDATES)
+    for path in (damaged / "weights" / "d").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=rf"{damaged} is damaged \(weights: .*newest whole one is"):
+        train(tmp_path, N_UPDATES)
+    damaged.rename(tmp_path / "elsewhere")
+    jax.tree.map(np.testing.assert_array_equal, train(tmp_path, N_UPDATES).params, state.params)
 
 
 def test_the_best_is_known_without_orbax_record_of_it(tmp_path):
