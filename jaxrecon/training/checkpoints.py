@@ -113,6 +113,17 @@ class Checkpoints:
         """Step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Step and metrics of the evaluation whose weights are the best of those that are here: see `load_best`."""
+        rule = self._read(self._about, self._existing(None))["best"]
+        if rule is None:
+            return None
+        name, mode = rule
+        evaluated = {step: self._metrics(step) for step in self._manager.all_steps()}
+        known = [{"step": step, **metrics} for step, metrics in evaluated.items() if metrics and name in metrics]
+        return (min if mode == "min" else max)(known, key=lambda one: one[name], default=None)
+
     def path(self, step: int) -> Path:
         """The folder of one checkpoint."""
         return self.folder / str(step)
@@ -207,7 +218,7 @@ class Checkpoints:
             check_same_leaves(stored, signature(own), where=f"checkpoint {self.path(step)}")
             return self._tree("weights", step, own)
 
-        return self._read(read, self._existing(self._best_step() if step is None else step))
+        return self._read(read, self._existing(self._best_step if step is None else step))
 
     def check_weights(self, like: Params) -> None:
         """Refuse a run whose newest or best weights cannot be read.
@@ -218,7 +229,7 @@ class Checkpoints:
         Raises:
           ValueError: as of `weights`.
         """
-        for step in {self._existing(None), self._existing(self._best_step())}:
+        for step in {self._existing(None), self._existing(self._best_step)}:
             self.weights(like, step=step)
 
     def config(self, *, step: int | None = None) -> Any:
@@ -248,17 +259,10 @@ class Checkpoints:
             raise UserError(f"{self.folder} does not hold {wanted}; there are {steps or 'none'}")
         return steps[-1] if step is None else step
 
+    @property
     def _best_step(self):
-        best = self._read(self._about, self._existing(None))["best"]
-        if best is None:
-            return None
-        name, mode = best
-        scores: dict[int, float] = {}
-        for step in self._manager.all_steps():
-            metrics = self._metrics(step)
-            if metrics and name in metrics:
-                scores[step] = metrics[name]
-        return (min if mode == "min" else max)(scores, key=lambda step: scores[step]) if scores else None
+        best = self.best
+        return None if best is None else best["step"]
 
     def _metrics(self, step):
         """Of its evaluation, or None; a kill may have left an old one half deleted, which must not stand in the way."""
@@ -306,6 +310,22 @@ def load_params(out: str | Path, like: Params, *, step: int | None = None) -> Pa
     """
     with _existing_folder(out) as checkpoints:
         return checkpoints.weights(like, step=step)
+
+
+def load_best(out: str | Path) -> dict[str, Any] | None:
+    """The evaluation whose weights are the best of a run folder, as the checkpoints themselves tell: what `load_params` gives.
+
+    Args:
+      out: the run folder; its log may be lost.
+
+    Returns:
+      The metrics by name, and the step; None: there were no evaluations.
+
+    Raises:
+      ValueError: it is no run folder, or its newest checkpoint is damaged.
+    """
+    with _existing_folder(out) as checkpoints:
+        return checkpoints.best
 
 
 def load_config(out: str | Path, *, step: int | None = None) -> Any:

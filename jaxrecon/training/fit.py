@@ -166,6 +166,12 @@ class _Run:
         """Say from where the run goes on; a new one finds out whether its evaluation works."""
         if first:
             self.log.message(f"{self.folder.path}: going on from step {first}")
+            if self.log.known < first:
+                lost = f"{self.log.known + 1} to {first}"
+                self.log.message(
+                    f"{self.log.path} holds nothing of the updates {lost}: their losses and evaluations are not known; which "
+                    "weights are the best, the checkpoints tell"
+                )
         elif self.evaluate is not None:
             one = self.evaluate.of_the_first() if isinstance(self.evaluate, Evaluator) else self.evaluate
             with self.log.waiting("trying the evaluation, which is compiled"):

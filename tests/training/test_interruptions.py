@@ -21,7 +21,18 @@ from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import batches, labelled
 from jaxrecon.data.preparation import Preparation, rss_target
 from jaxrecon.strategies.update import create_state
-from jaxrecon.training import Every, RunFolder, Scores, TrainingError, evaluator, fit, load_params, log, read_log
+from jaxrecon.training import (
+    Every,
+    RunFolder,
+    Scores,
+    TrainingError,
+    evaluator,
+    fit,
+    load_best,
+    load_params,
+    log,
+    read_log,
+)
 from jaxrecon.training.lock import locked
 
 N_UPDATES = 14
@@ -169,6 +180,24 @@ def test_the_best_is_known_without_orbax_record_of_it(tmp_path):
         path.unlink()
     (tmp_path / "checkpoints" / "1").mkdir()
     jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path, state.params), best)
+
+
+def test_a_lost_log_does_not_change_the_best(tmp_path):
+    """And it is said from where on there are records."""
+    lines = []
+    train(tmp_path, N_UPDATES - 1)
+    before = load_best(tmp_path)
+    assert (before["step"], before["a"]) == max(evaluations(tmp_path), key=lambda pair: pair[1])
+    (tmp_path / "log.jsonl").unlink()
+    train(tmp_path, N_UPDATES, progress=lines.append)
+    assert load_best(tmp_path)["a"] >= before["a"]
+    assert lines[1] == (
+        f"{tmp_path / 'log.jsonl'} holds nothing of the updates 1 to {N_UPDATES - 1}: their losses and evaluations are "
+        "not known; which weights are the best, the checkpoints tell"
+    )
+    lines.clear()
+    train(tmp_path, N_UPDATES, progress=lines.append)
+    assert len(lines) == 1
 
 
 def toy_data(n=6):
