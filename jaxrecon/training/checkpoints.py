@@ -183,13 +183,15 @@ class Checkpoints:
           step: which checkpoint; None: the newest.
 
         Raises:
-          ValueError: there is none, it is damaged (which are whole is said), or of another model or optimizer; the
-            differences are listed.
+          ValueError: there is none, it is damaged (which are whole is said), or of another model or optimizer: some of
+            the differences are listed.
         """
 
         def read(step):
             about = self._about(step)
-            check_same_leaves(about["state"], signature(like), where=f"checkpoint {self.path(step)}")
+            what = f"checkpoint {self.path(step)} is of another model or optimizer"
+            cure = "Choose another folder, or the configuration that it was made with"
+            check_same_leaves(about["state"], signature(like), what=what, cure=cure)
             return Restored(step, self._tree("state", step, like), about["data"], about["config"])
 
         return self._read(read, self._existing(step))
@@ -206,8 +208,8 @@ class Checkpoints:
           Arrays as `like`; those stored in double precision, as published weights may be, come back in it.
 
         Raises:
-          ValueError: there is none, it is damaged (which are whole is said), or of another model; the differences are
-            listed.
+          ValueError: there is none, it is damaged (which are whole is said), or of another model: some of the
+            differences are listed.
         """
 
         def read(step):
@@ -215,7 +217,9 @@ class Checkpoints:
             own = jax.tree_util.tree_map_with_path(
                 lambda path, leaf: in_double(leaf, stored.get(leaf_name(path))), like
             )
-            check_same_leaves(stored, signature(own), where=f"checkpoint {self.path(step)}")
+            what = f"The weights of {self.path(step)} are of another model"
+            cure = "Make the network as the weights have it, or give other weights"
+            check_same_leaves(stored, signature(own), what=what, cure=cure)
             return self._tree("weights", step, own)
 
         return self._read(read, self._existing(self._best_step if step is None else step))
@@ -306,7 +310,7 @@ def load_params(out: str | Path, like: Params, *, step: int | None = None) -> Pa
       Arrays as `like`.
 
     Raises:
-      ValueError: it is no run folder, or one of another model; the differences are listed.
+      ValueError: it is no run folder, or one of another model: some of the differences are listed.
     """
     with _existing_folder(out) as checkpoints:
         return checkpoints.weights(like, step=step)

@@ -1,5 +1,6 @@
 """Names, shapes and types of the leaves of a checkpoint beside those of the tree that they are wanted for."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,19 +27,33 @@ def in_double(leaf: Any, stored: str | None) -> Any:
     return double if leaf.dtype == np.float32 and stored == signature({"": double})[""] else leaf
 
 
-def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, where: str) -> None:
-    """Raise one ValueError that lists all leaves that are missing, unknown or of another shape or type."""
-    lines = [f"missing {name} {wanted[name]}" for name in wanted if name not in found]
-    lines += [f"unknown {name} {found[name]}" for name in found if name not in wanted]
-    lines += [
-        f"{name} is {found[name]}, wanted {wanted[name]}"
-        for name in wanted
-        if name in found and found[name] != wanted[name]
-    ]
+class OtherLeaves(UserError):
+    """Names, shapes or types are those of another tree."""
+
+
+def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, what: str, cure: str) -> None:
+    """Refuse leaves that are missing, unknown or of another shape or type.
+
+    Args:
+      found: what there is, as of `signature`.
+      wanted: what is to be there.
+      what: what is refused, for the message: "the checkpoint runs/a/checkpoints/3 is of another model".
+      cure: what to do, for the message.
+
+    Raises:
+      OtherLeaves: three of them are listed, of each kind where there are several, and how many more there are.
+    """
+    kinds = (
+        [f"missing {name} {wanted[name]}" for name in wanted if name not in found],
+        [f"unknown {name} {found[name]}" for name in found if name not in wanted],
+        [
+            f"{name} is {found[name]}, wanted {wanted[name]}"
+            for name in wanted
+            if name in found and found[name] != wanted[name]
+        ],
+    )
+    lines = [line for row in itertools.zip_longest(*kinds) for line in row if line]
     if lines:
-        shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
-        raise UserError(
-            f"{where} is of another model or optimizer ({len(found)} leaves there, {len(wanted)} here): "
-            + "; ".join(shown)
-            + ". Choose another folder, or the configuration that it was made with"
-        )
+        more = [f"and {len(lines) - 3} more"] if len(lines) > 3 else []
+        count = f"{len(found)} leaves there, {len(wanted)} here"
+        raise OtherLeaves(f"{what} ({count}): {'; '.join([*lines[:3], *more])}. {cure}")

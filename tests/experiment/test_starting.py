@@ -99,8 +99,16 @@ def test_weights_of_another_network_are_told(published, tmp_path):
         return str(error.value)
 
     wider = dataclasses.replace(NETWORK, n_steps=3, sens_pools=2)
-    for text in (refused(wider, folder), refused(wider, file)):
-        assert "missing" in text and "model.n_steps 2, not 3; model.sens_pools 1, not 2" in text
+    for source in (folder, file):
+        text = refused(wider, source)
+        assert text.startswith(f"{source}: its own network has model.n_steps 2, not 3; model.sens_pools 1, not 2. ")
+        assert "missing" in text
+    wider = dataclasses.replace(NETWORK, features=3)
+    text = refused(wider, folder)
+    assert text.startswith(f"{folder}: its own network has model.features 2, not 3. The weights of ")
+    assert text.count(", wanted float32") == 3 and text.endswith(
+        " more. Make the network as the weights have it, or give other weights"
+    )
     text = refused(UNetConfig(features=2, pools=1), folder)
     assert "missing steps/params/" in text and "unknown start/params/norm_unet" in text
     assert "none: there is no such file" in refused(NETWORK, tmp_path / "none")
