@@ -15,7 +15,7 @@ from jaxrecon.experiment import DataConfig, Every, Experiment, TrainingData, imp
 from jaxrecon.experiment.resume import check_resume
 from jaxrecon.experiment.starting import starting_weights
 from jaxrecon.models import UNetConfig, VarNetConfig, abstract_params
-from jaxrecon.strategies import Gleam
+from jaxrecon.strategies import Checkpointed, Gleam
 from jaxrecon.training import load_config, load_params
 from jaxrecon.training.optimizers import AdamCosine, GleamAdam
 from jaxrecon.trees import leaves_by_name
@@ -88,6 +88,12 @@ def test_a_folder_that_holds_a_run_is_not_started_in(published, tuned, tmp_path)
         tune(published[2], published[2])
     with pytest.raises(ValueError, match="2 updates already, 1 asked"):
         tune(tuned.out, None, dataclasses.replace(TUNED, n_updates=1))
+
+
+def test_of_another_strategy_the_kind_is_told_first(tuned):
+    other = dataclasses.replace(TUNED, freeze=KEPT, strategy=Checkpointed())
+    with pytest.raises(ValueError, match=r"other data: strategy\.kind gleam, now checkpointed; strategy\.every None, now 1\."):
+        check_resume(other, tuned.out, data=DATA.named)
 
 
 def test_weights_of_another_network_are_told(published, tmp_path):
