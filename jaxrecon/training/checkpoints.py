@@ -6,6 +6,7 @@ leaves, and the library's version. Trees are stored flat, leaves by name: readin
 told leaf by leaf.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -20,7 +21,7 @@ from ..checks import UserError
 from ..strategies.update import TrainState
 from ..trees import leaf_name, leaves_by_name
 from ..typing import Params
-from .damage import Damaged, read_or_damaged
+from .damage import Damaged, harmless_left_out, read_or_damaged
 from .leaves import check_same_leaves, in_double, signature
 from .state import evaluation_params
 
@@ -100,13 +101,16 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(rules), enable_async_checkpointing=False
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(harmless_left_out())
+            self._manager = opened.enter_context(ocp.CheckpointManager(self.folder, options=options))
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        self._opened.close()
 
     @property
     def latest(self) -> int | None:
@@ -354,12 +358,6 @@ def _existing_folder(out):
     if not (Path(out) / FOLDER).is_dir():
         raise UserError(f"{out} is no run folder: it has no folder '{FOLDER}'")
     return Checkpoints(out)
-
-
-def state_bytes(state: TrainState) -> int:
-    """Bytes of one checkpoint on disk, without compression."""
-    leaves = jax.tree.leaves((state, evaluation_params(state)))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def check_length(out: str | Path, made: int, n_updates: int) -> None:

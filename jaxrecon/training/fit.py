@@ -19,11 +19,11 @@ from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
 from ..typing import Params
-from .checkpoints import Checkpoints, RunFolder, check_length, state_bytes
+from .checkpoints import Checkpoints, RunFolder, check_length
 from .evaluate import Evaluator, Scores
 from .lock import locked
 from .log import RunLog
-from .state import evaluation_params
+from .state import evaluation_params, state_bytes
 from .stop import StopRequest
 
 

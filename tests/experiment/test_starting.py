@@ -92,7 +92,9 @@ def test_a_folder_that_holds_a_run_is_not_started_in(published, tuned, tmp_path)
 
 def test_of_another_strategy_the_kind_is_told_first(tuned):
     other = dataclasses.replace(TUNED, freeze=KEPT, strategy=Checkpointed())
-    with pytest.raises(ValueError, match=r"other data: strategy\.kind gleam, now checkpointed; strategy\.every None, now 1\."):
+    with pytest.raises(
+        ValueError, match=r"other data: strategy\.kind gleam, now checkpointed; strategy\.every None, now 1\."
+    ):
         check_resume(other, tuned.out, data=DATA.named)
 
 

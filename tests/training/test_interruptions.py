@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import absl.logging
 import jax
 import numpy as np
 import optax
@@ -22,6 +23,7 @@ from jaxrecon.data.pipeline import batches, labelled
 from jaxrecon.data.preparation import Preparation, rss_target
 from jaxrecon.strategies.update import create_state
 from jaxrecon.training import (
+    Checkpoints,
     Every,
     RunFolder,
     Scores,
@@ -198,6 +200,21 @@ def test_a_lost_log_does_not_change_the_best(tmp_path):
     lines.clear()
     train(tmp_path, N_UPDATES, progress=lines.append)
     assert len(lines) == 1
+
+
+def test_what_a_kill_leaves_behind_is_passed_over_in_silence(tmp_path, caplog):
+    """The folder of a checkpoint that was being written, and one half deleted; other warnings of orbax are not held back."""
+    train(tmp_path, 9)
+    (tmp_path / "checkpoints" / "12.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "checkpoints" / "6" / "_CHECKPOINT_METADATA").unlink()
+    caplog.clear()
+    state = train(tmp_path, N_UPDATES)
+    load_params(tmp_path, state.params)
+    assert [record.getMessage() for record in caplog.records if record.name == "absl"] == []
+    with Checkpoints(tmp_path):
+        absl.logging.warning("%s is read only", tmp_path)
+    absl.logging.warning("Metadata file does not exist: %s", "that of another program")
+    assert len(caplog.records) == 2
 
 
 def toy_data(n=6):
