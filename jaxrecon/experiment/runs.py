@@ -61,7 +61,7 @@ class Trained:
 
     @functools.cached_property
     def best(self) -> dict[str, Any] | None:
-        """Step and metrics of the evaluation whose weights are the best; None: there were none. The log has no part in it."""
+        """Step and metrics of the evaluation whose weights are the best, as the checkpoints tell; None: there were none."""
         return load_best(self.out)
 
 
