@@ -1,6 +1,8 @@
 """Names in PyTrees of parameters."""
 
+import difflib
 import fnmatch
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,15 +44,32 @@ def check_frozen(tree: Any, patterns: Sequence[str]) -> None:
       patterns: as of `is_named`.
 
     Raises:
-      ValueError: a pattern names no leaf, and the names that there are; or no leaf is left to learn.
+      ValueError: a pattern names no leaf, and the nearest names of leaves and folders; or no leaf is left to learn.
     """
     names = list(leaves_by_name(tree))
     wrong = [pattern for pattern in patterns if not any(is_named(name, [pattern]) for name in names)]
     if wrong:
         raise UserError(
-            f"no parameter is called {', '.join(wrong)}, which is to be frozen; there are {', '.join(names)}"
+            f"no parameter is called {', '.join(wrong)}, which is to be frozen; there are {_nearest(names, wrong)}"
         )
     if all(is_named(name, patterns) for name in names):
         raise UserError(
             f"{', '.join(patterns)} to be frozen are all parameters that there are: nothing is left to train"
         )
+
+
+def _nearest(names: Sequence[str], patterns: Sequence[str], n: int = 12) -> str:
+    """The first of the names of leaves and folders, those most like a pattern first, and how many more there are."""
+    folders = {f"{folder}/" for name in names for folder in itertools.accumulate(name.split("/")[:-1], "{}/{}".format)}
+    texts = [pattern.replace("*", "").strip("/") for pattern in patterns]
+
+    def likeness(name):
+        """A text is like a name as a whole, or like the last part of it."""
+        name = name.rstrip("/")
+        return max(
+            difflib.SequenceMatcher(None, part, text).ratio() for part in (name, name.split("/")[-1]) for text in texts
+        )
+
+    ordered = sorted([*names, *folders], key=lambda name: (-likeness(name), name))
+    more = f" and {len(ordered) - n} more" if len(ordered) > n else ""
+    return ", ".join(ordered[:n]) + more

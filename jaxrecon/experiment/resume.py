@@ -78,7 +78,8 @@ def check_resume(
         )
     recorded, data = _comparable(learned_from, data)
     before, after = _flat(to_json(stored, learned_from=recorded)), _flat(to_json(experiment, learned_from=data))
-    names = sorted(before.keys() | after.keys())
+    # another kind explains the fields that differ with it
+    names = sorted(before.keys() | after.keys(), key=lambda name: (not name.endswith(".kind"), name))
     different = [
         f"{name} {before.get(name)}, now {after.get(name)}"
         for name in names

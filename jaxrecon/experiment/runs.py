@@ -20,7 +20,7 @@ from ..models import abstract_params, batched, build
 from ..problem import Problem, Target
 from ..strategies.configs import PGleam, StrategyConfig, stopped
 from ..strategies.update import Update
-from ..training import RunFolder, Scores, evaluator, fit, load_params, read_log
+from ..training import RunFolder, Scores, evaluator, fit, load_best, load_params, read_log
 from ..training.fit import check_due
 from ..trees import is_named, leaves_by_name
 from ..typing import Key, Params
@@ -59,13 +59,10 @@ class Trained:
         """The records of the log: see `jaxrecon.training.read_log`."""
         return read_log(self.out)
 
-    @property
+    @functools.cached_property
     def best(self) -> dict[str, Any] | None:
-        """The record of the evaluation whose weights are the best; None: there were no evaluations."""
-        evaluations = [record for record in self.records if record["event"] == "evaluation"]
-        name, mode = rank_by(self.experiment.variant)
-        choose = min if mode == "min" else max
-        return choose(evaluations, key=lambda record: record[name]) if evaluations else None
+        """Step and metrics of the evaluation whose weights are the best, as the checkpoints tell; None: there were none."""
+        return load_best(self.out)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +133,7 @@ class TrainingPlan:
           progress: show a progress bar; a function takes what is to be said line by line.
 
         Raises:
-          ValueError: another training is at work in the folder, or its newest checkpoint is damaged.
+          ValueError: another training is at work in the folder, or its newest or its best checkpoint is damaged.
           TrainingError: the training cannot go on; the message says why.
           OSError: the folder cannot be written.
         """

@@ -11,6 +11,7 @@ from ..checks import DataError, UserError
 from ..models import abstract_params
 from ..training import load_config, load_params
 from ..training.checkpoints import FOLDER
+from ..training.leaves import OtherLeaves
 from ..trees import leaves_by_name
 from ..typing import Params
 from ..weights import from_published, read
@@ -70,8 +71,8 @@ def _of_run(experiment, source):
     there = _different(experiment, renewed(stored)) if isinstance(stored, dict) else []
     try:
         params = load_params(source, abstract_params(experiment.model))
-    except UserError as error:
-        raise UserError(f"{error}{_of_another(there)}") from error
+    except OtherLeaves as error:
+        raise UserError(f"{source}: {_of_another(there)}{error}") from error
     return jax.device_get(params), there, ""
 
 
@@ -92,7 +93,7 @@ def _of_file(experiment, source):
     except DataError as error:
         if not wrote or not there:
             there = _seen(state, entry.published, experiment)
-        raise DataError(f"{source}: {error}{_of_another(there)}") from error
+        raise DataError(f"{source}: {_of_another(there)}{error}") from error
     return params, there, remark
 
 
@@ -109,7 +110,7 @@ def _seen(state, published, experiment):
 
 
 def _of_another(there):
-    return f". Its own network has {'; '.join(there)}" if there else ""
+    return f"its own network has {'; '.join(there)}. " if there else ""
 
 
 def _different(experiment: Experiment, stored: Any) -> list[str]:

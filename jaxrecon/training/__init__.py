@@ -4,7 +4,7 @@ from .. import losses
 from ..strategies.freeze import freeze
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, create_state, from_grad_fn
 from . import optimizers
-from .checkpoints import Checkpoints, RunFolder, load_config, load_params
+from .checkpoints import Checkpoints, RunFolder, load_best, load_config, load_params
 from .evaluate import Scores, evaluate, evaluator
 from .fit import Every, TrainingError, fit
 from .log import read_log
@@ -33,6 +33,7 @@ __all__ = [
     "format_memory",
     "freeze",
     "from_grad_fn",
+    "load_best",
     "load_config",
     "load_params",
     "lookahead",

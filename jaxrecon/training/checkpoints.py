@@ -6,6 +6,7 @@ leaves, and the library's version. Trees are stored flat, leaves by name: readin
 told leaf by leaf.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -18,9 +19,10 @@ import numpy as np
 
 from ..checks import UserError
 from ..strategies.update import TrainState
-from ..trees import leaf_name
+from ..trees import leaf_name, leaves_by_name
 from ..typing import Params
-from .damage import Damaged, read_or_damaged
+from .damage import Damaged, harmless_left_out, read_or_damaged
+from .leaves import check_same_leaves, in_double, signature
 from .state import evaluation_params
 
 T = TypeVar("T")
@@ -99,18 +101,32 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(rules), enable_async_checkpointing=False
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(harmless_left_out())
+            self._manager = opened.enter_context(ocp.CheckpointManager(self.folder, options=options))
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        self._opened.close()
 
     @property
     def latest(self) -> int | None:
         """Step of the newest checkpoint, or None."""
         return self._manager.latest_step()
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Step and metrics of the evaluation whose weights are the best of those that are here: see `load_best`."""
+        rule = self._read(self._about, self._existing(None))["best"]
+        if rule is None:
+            return None
+        name, mode = rule
+        evaluated = {step: self._metrics(step) for step in self._manager.all_steps()}
+        known = [{"step": step, **metrics} for step, metrics in evaluated.items() if metrics and name in metrics]
+        return (min if mode == "min" else max)(known, key=lambda one: one[name], default=None)
 
     def path(self, step: int) -> Path:
         """The folder of one checkpoint."""
@@ -141,16 +157,16 @@ class Checkpoints:
         args = self._ocp.args
         weights = evaluation_params(state)
         items = args.Composite(
-            state=args.StandardSave(_flat(state)),
-            weights=args.StandardSave(_flat(weights)),
+            state=args.StandardSave(leaves_by_name(state)),
+            weights=args.StandardSave(leaves_by_name(weights)),
             about=args.JsonSave(
                 {
                     "data": data,
                     "config": as_json(config),
                     "best": self._best,
                     "metrics": None if metrics is None else dict(metrics),
-                    "state": _signature(state),
-                    "weights": _signature(weights),
+                    "state": signature(state),
+                    "weights": signature(weights),
                     "jaxrecon": importlib.metadata.version("jaxrecon"),
                 }
             ),
@@ -171,13 +187,15 @@ class Checkpoints:
           step: which checkpoint; None: the newest.
 
         Raises:
-          ValueError: there is none, it is damaged (which are whole is said), or of another model or optimizer; the
-            differences are listed.
+          ValueError: there is none, it is damaged (which are whole is said), or of another model or optimizer: some of
+            the differences are listed.
         """
 
         def read(step):
             about = self._about(step)
-            check_same_leaves(about["state"], _signature(like), where=f"checkpoint {self.path(step)}")
+            what = f"checkpoint {self.path(step)} is of another model or optimizer"
+            cure = "Choose another folder, or the configuration that it was made with"
+            check_same_leaves(about["state"], signature(like), what=what, cure=cure)
             return Restored(step, self._tree("state", step, like), about["data"], about["config"])
 
         return self._read(read, self._existing(step))
@@ -194,17 +212,33 @@ class Checkpoints:
           Arrays as `like`; those stored in double precision, as published weights may be, come back in it.
 
         Raises:
-          ValueError: there is none, it is damaged (which are whole is said), or of another model; the differences are
-            listed.
+          ValueError: there is none, it is damaged (which are whole is said), or of another model: some of the
+            differences are listed.
         """
 
         def read(step):
             stored = self._about(step)["weights"]
-            own = jax.tree_util.tree_map_with_path(lambda path, leaf: _double(leaf, stored.get(leaf_name(path))), like)
-            check_same_leaves(stored, _signature(own), where=f"checkpoint {self.path(step)}")
+            own = jax.tree_util.tree_map_with_path(
+                lambda path, leaf: in_double(leaf, stored.get(leaf_name(path))), like
+            )
+            what = f"The weights of {self.path(step)} are of another model"
+            cure = "Make the network as the weights have it, or give other weights"
+            check_same_leaves(stored, signature(own), what=what, cure=cure)
             return self._tree("weights", step, own)
 
-        return self._read(read, self._existing(self._best_step() if step is None else step))
+        return self._read(read, self._existing(self._best_step if step is None else step))
+
+    def check_weights(self, like: Params) -> None:
+        """Refuse a run whose newest or best weights cannot be read.
+
+        Args:
+          like: parameters of the model, as for `weights`.
+
+        Raises:
+          ValueError: as of `weights`.
+        """
+        for step in {self._existing(None), self._existing(self._best_step)}:
+            self.weights(like, step=step)
 
     def config(self, *, step: int | None = None) -> Any:
         """The configuration in a checkpoint, as JSON holds it.
@@ -233,17 +267,10 @@ class Checkpoints:
             raise UserError(f"{self.folder} does not hold {wanted}; there are {steps or 'none'}")
         return steps[-1] if step is None else step
 
+    @property
     def _best_step(self):
-        best = self._read(self._about, self._existing(None))["best"]
-        if best is None:
-            return None
-        name, mode = best
-        scores: dict[int, float] = {}
-        for step in self._manager.all_steps():
-            metrics = self._metrics(step)
-            if metrics and name in metrics:
-                scores[step] = metrics[name]
-        return (min if mode == "min" else max)(scores, key=lambda step: scores[step]) if scores else None
+        best = self.best
+        return None if best is None else best["step"]
 
     def _metrics(self, step):
         """Of its evaluation, or None; a kill may have left an old one half deleted, which must not stand in the way."""
@@ -265,7 +292,7 @@ class Checkpoints:
                 return np.empty(leaf.shape, leaf.dtype)
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
 
-        flat = {name: wanted(leaf) for name, leaf in _flat(like).items()}
+        flat = {name: wanted(leaf) for name, leaf in leaves_by_name(like).items()}
         stored = self._item(item, step, self._ocp.args.StandardRestore(flat))
         return jax.tree.unflatten(jax.tree.structure(like), [stored[name] for name in flat])
 
@@ -287,10 +314,26 @@ def load_params(out: str | Path, like: Params, *, step: int | None = None) -> Pa
       Arrays as `like`.
 
     Raises:
-      ValueError: it is no run folder, or one of another model; the differences are listed.
+      ValueError: it is no run folder, or one of another model: some of the differences are listed.
     """
     with _existing_folder(out) as checkpoints:
         return checkpoints.weights(like, step=step)
+
+
+def load_best(out: str | Path) -> dict[str, Any] | None:
+    """The evaluation whose weights are the best of a run folder, as the checkpoints themselves tell: what `load_params` gives.
+
+    Args:
+      out: the run folder; its log may be lost.
+
+    Returns:
+      The metrics by name, and the step; None: there were no evaluations.
+
+    Raises:
+      ValueError: it is no run folder, or its newest checkpoint is damaged.
+    """
+    with _existing_folder(out) as checkpoints:
+        return checkpoints.best
 
 
 def load_config(out: str | Path, *, step: int | None = None) -> Any:
@@ -317,12 +360,6 @@ def _existing_folder(out):
     return Checkpoints(out)
 
 
-def state_bytes(state: TrainState) -> int:
-    """Bytes of one checkpoint on disk, without compression."""
-    leaves = jax.tree.leaves((state, evaluation_params(state)))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
 def check_length(out: str | Path, made: int, n_updates: int) -> None:
     """Refuse a run that has made more updates than it is to have.
 
@@ -336,24 +373,6 @@ def check_length(out: str | Path, made: int, n_updates: int) -> None:
     """
     if made > n_updates:
         raise UserError(f"{out} has {made} updates already, {n_updates} asked: ask for more, or choose another folder")
-
-
-def check_same_leaves(found: Mapping[str, str], wanted: Mapping[str, str], *, where: str) -> None:
-    """Raise one ValueError that lists all leaves that are missing, unknown or of another shape or type."""
-    lines = [f"missing {name} {wanted[name]}" for name in wanted if name not in found]
-    lines += [f"unknown {name} {found[name]}" for name in found if name not in wanted]
-    lines += [
-        f"{name} is {found[name]}, wanted {wanted[name]}"
-        for name in wanted
-        if name in found and found[name] != wanted[name]
-    ]
-    if lines:
-        shown = lines[:20] + ([f"and {len(lines) - 20} more"] if len(lines) > 20 else [])
-        raise UserError(
-            f"{where} is of another model or optimizer ({len(found)} leaves there, {len(wanted)} here): "
-            + "; ".join(shown)
-            + ". Choose another folder, or the configuration that it was made with"
-        )
 
 
 def as_json(config: Any) -> Any:
@@ -379,17 +398,3 @@ def as_json(config: Any) -> Any:
     except TypeError as error:
         raise UserError(f"a configuration must be fit for JSON, but it holds {config!r}") from error
     return config
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-    return {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _double(leaf: Any, stored: str | None) -> Any:
-    """In double precision where a leaf of the same shape is stored so and single is wanted."""
-    double = jax.ShapeDtypeStruct(leaf.shape, np.float64)
-    return double if leaf.dtype == np.float32 and stored == _signature({"": double})[""] else leaf
-
-
-def _signature(tree: Any) -> dict[str, str]:
-    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in _flat(tree).items()}

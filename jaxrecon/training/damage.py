@@ -11,6 +11,12 @@ import jax
 
 T = TypeVar("T")
 
+HARMLESS = (
+    "Attempted to create temporary directory",  # that of a checkpoint that a kill cut short: it is taken away
+    "Metadata file does not exist",  # nothing of it is needed to read a checkpoint, whose own damage is told
+)
+"""How these warnings begin."""
+
 
 class Damaged(Exception):
     """A part of a checkpoint cannot be read; who knows where it is makes a UserError of it."""
@@ -35,6 +41,18 @@ def read_or_damaged(part: str, read: Callable[[], T]) -> T:
             damage = f"{part}: {type(error).__name__}: {error}".splitlines()[0][:200]
         gc.collect()  # reads that were given up complain when they go
     raise Damaged(damage)
+
+
+@contextlib.contextmanager
+def harmless_left_out() -> Iterator[None]:
+    """Leave out those warnings of orbax that ask nothing of the user; all others are shown."""
+    shown = lambda record: not str(record.msg).startswith(HARMLESS)
+    log = logging.getLogger("absl")
+    log.addFilter(shown)
+    try:
+        yield
+    finally:
+        log.removeFilter(shown)
 
 
 @contextlib.contextmanager

@@ -19,11 +19,11 @@ from ..problem import Problem, Target
 from ..strategies.devices import gather
 from ..strategies.update import Metrics, TrainState, Update, UpdateFn, copy_state, nonfinite_names
 from ..typing import Params
-from .checkpoints import Checkpoints, RunFolder, check_length, state_bytes
+from .checkpoints import Checkpoints, RunFolder, check_length
 from .evaluate import Evaluator, Scores
 from .lock import locked
 from .log import RunLog
-from .state import evaluation_params
+from .state import evaluation_params, state_bytes
 from .stop import StopRequest
 
 
@@ -105,7 +105,7 @@ def fit(
       TrainingError: a loss or gradient is not finite, the data end or cannot be read any more; the last good checkpoint is
         named and kept.
       ValueError: the folder holds a run of another model (the differences are listed) or of more updates, another training is
-        at work in it, its newest checkpoint is damaged (which is whole is named), or options that do not fit.
+        at work in it, its newest checkpoint or the best is damaged (which is whole is named), or options that do not fit.
       OSError: the folder cannot be written, or has no space for the checkpoints: found before training starts.
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
@@ -128,6 +128,8 @@ def fit(
         if checkpoints.latest is not None:
             check_length(path, checkpoints.latest, n_updates)
             first, state, position, _ = checkpoints.restore(state)
+            # of a run that is done they are all that is used
+            checkpoints.check_weights(evaluation_params(state))
             feed.seek(position, first)
         if (n_updates - first) % n_batches:
             raise UserError(
@@ -164,6 +166,12 @@ class _Run:
         """Say from where the run goes on; a new one finds out whether its evaluation works."""
         if first:
             self.log.message(f"{self.folder.path}: going on from step {first}")
+            if self.log.known < first:
+                lost = f"{self.log.known + 1} to {first}"
+                self.log.message(
+                    f"{self.log.path} holds nothing of the updates {lost}: their losses and evaluations are not known; which "
+                    "weights are the best, the checkpoints tell"
+                )
         elif self.evaluate is not None:
             one = self.evaluate.of_the_first() if isinstance(self.evaluate, Evaluator) else self.evaluate
             with self.log.waiting("trying the evaluation, which is compiled"):

@@ -48,6 +48,10 @@ def waiting(what: str, say: Callable[[str], None]) -> Iterator[None]:
 class RunLog:
     """Writes what happens in a run; a context manager.
 
+    Attributes:
+      path: its file.
+      known: the step of the last record of the updates made before; below `start` where records were lost.
+
     Args:
       out: the run folder.
       start: updates made before: records beyond them, which a run left that was killed, are dropped.
@@ -62,6 +66,9 @@ class RunLog:
         writes = jax.process_index() == 0
         if writes:
             _drop_after(out / FILE, start)
+        self.path, self.known = out / FILE, start
+        if writes:
+            self.known = max((record["step"] for record in read_log(out)), default=0)
         self._file = open(out / FILE if writes else os.devnull, "a", encoding="utf-8")
         self._board = _tensorboard(out, start) if writes else None
         columns = (

@@ -1,4 +1,4 @@
-"""The weights of a training state to reconstruct with.
+"""The weights of a training state to reconstruct with, and its size.
 
 The state itself and the training step are in jaxrecon.strategies.update, as strategies may own their order of updates.
 """
@@ -26,6 +26,12 @@ def evaluation_params(state: TrainState) -> Params:
     if isinstance(state.opt_state, dict):  # as `per_module` keeps it: start and steps have states of their own
         return {part: _of_optimizer(state.opt_state[part], state.params[part]) for part in state.params}
     return _of_optimizer(state.opt_state, state.params)
+
+
+def state_bytes(state: TrainState) -> int:
+    """Bytes of one checkpoint on disk, without compression."""
+    leaves = jax.tree.leaves((state, evaluation_params(state)))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def _of_optimizer(opt_state, params):

@@ -82,7 +82,7 @@ def test_train_from_the_weights_of_a_run(trained, prepared, tmp_path, capsys):
     assert "holds a run already" in refused(*data, *start, "--out", trained.path)
     assert "4 updates already, 2 asked" in refused(*data, "--out", trained.path)
     error = refused(*data, *start, "--out", tmp_path / "no", "--model.features", "5")
-    assert "model.features 4, not 5" in error and "wanted float32" in error
+    assert "its own network has model.features 4, not 5. " in error and error.count("wanted float32") == 3
     assert main(["train", "--model", "pgd", "--out", str(tmp_path / "no")]) == 2
     assert "needs --data" in capsys.readouterr().err
     # what a list is can be told too

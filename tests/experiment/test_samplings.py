@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 
 import h5py
 import jax
@@ -178,6 +179,13 @@ def test_scores_of_each_acceleration_and_their_mean(whole):
     for metric in ("psnr", "ssim", "nmse"):
         each = [best[f"{metric}_{name}"] for name in ("r2", "r4")]
         assert best[metric] == pytest.approx(np.mean(each)) and each[0] != each[1]
+
+
+def test_the_best_is_told_without_the_log(whole, tmp_path):
+    shutil.copytree(whole.out, tmp_path / "run")
+    (tmp_path / "run" / "log.jsonl").unlink()
+    best = dataclasses.replace(whole, out=tmp_path / "run").best
+    assert best == whole.best and best["step"] == TINY.n_updates
 
 
 def test_numbers_stay_numbers_in_json(whole):

@@ -15,7 +15,7 @@ from jaxrecon.experiment import DataConfig, Every, Experiment, TrainingData, imp
 from jaxrecon.experiment.resume import check_resume
 from jaxrecon.experiment.starting import starting_weights
 from jaxrecon.models import UNetConfig, VarNetConfig, abstract_params
-from jaxrecon.strategies import Gleam
+from jaxrecon.strategies import Checkpointed, Gleam
 from jaxrecon.training import load_config, load_params
 from jaxrecon.training.optimizers import AdamCosine, GleamAdam
 from jaxrecon.trees import leaves_by_name
@@ -90,6 +90,14 @@ def test_a_folder_that_holds_a_run_is_not_started_in(published, tuned, tmp_path)
         tune(tuned.out, None, dataclasses.replace(TUNED, n_updates=1))
 
 
+def test_of_another_strategy_the_kind_is_told_first(tuned):
+    other = dataclasses.replace(TUNED, freeze=KEPT, strategy=Checkpointed())
+    with pytest.raises(
+        ValueError, match=r"other data: strategy\.kind gleam, now checkpointed; strategy\.every None, now 1\."
+    ):
+        check_resume(other, tuned.out, data=DATA.named)
+
+
 def test_weights_of_another_network_are_told(published, tmp_path):
     file, _, folder = published
 
@@ -99,8 +107,16 @@ def test_weights_of_another_network_are_told(published, tmp_path):
         return str(error.value)
 
     wider = dataclasses.replace(NETWORK, n_steps=3, sens_pools=2)
-    for text in (refused(wider, folder), refused(wider, file)):
-        assert "missing" in text and "model.n_steps 2, not 3; model.sens_pools 1, not 2" in text
+    for source in (folder, file):
+        text = refused(wider, source)
+        assert text.startswith(f"{source}: its own network has model.n_steps 2, not 3; model.sens_pools 1, not 2. ")
+        assert "missing" in text
+    wider = dataclasses.replace(NETWORK, features=3)
+    text = refused(wider, folder)
+    assert text.startswith(f"{folder}: its own network has model.features 2, not 3. The weights of ")
+    assert text.count(", wanted float32") == 3 and text.endswith(
+        " more. Make the network as the weights have it, or give other weights"
+    )
     text = refused(UNetConfig(features=2, pools=1), folder)
     assert "missing steps/params/" in text and "unknown start/params/norm_unet" in text
     assert "none: there is no such file" in refused(NETWORK, tmp_path / "none")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import absl.logging
 import jax
 import numpy as np
 import optax
@@ -16,12 +17,24 @@ from support.files import write_fastmri
 from support.scans import measured
 from support.toy_run import PREPARATION, slices, toy, train, training_step
 
-from jaxrecon.checks import DataError
+from jaxrecon.checks import DataError, UserError
 from jaxrecon.data import Source, index_files
 from jaxrecon.data.pipeline import batches, labelled
 from jaxrecon.data.preparation import Preparation, rss_target
 from jaxrecon.strategies.update import create_state
-from jaxrecon.training import Every, RunFolder, Scores, TrainingError, evaluator, fit, load_params, log, read_log
+from jaxrecon.training import (
+    Checkpoints,
+    Every,
+    RunFolder,
+    Scores,
+    TrainingError,
+    evaluator,
+    fit,
+    load_best,
+    load_params,
+    log,
+    read_log,
+)
 from jaxrecon.training.lock import locked
 
 N_UPDATES = 14
@@ -114,6 +127,8 @@ def cut_off(pattern):
         (cut_off("state/d/*"), "state"),
         (delete("about"), "about"),
         (cut_off("about/metadata"), "about"),
+        (delete("weights"), "weights"),
+        (delete("weights/d"), "weights"),
     ],
 )
 def test_a_damaged_newest_checkpoint(whole_run, damage, hits, tmp_path, capfd):
@@ -146,6 +161,19 @@ def test_damaged_weights_and_the_only_checkpoint(whole_run, tmp_path):
         load_params(tmp_path, like)
 
 
+@pytest.mark.parametrize("step", ["the best", "the newest"])
+def test_damaged_weights_of_a_run_that_is_done(step, tmp_path):
+    state = train(tmp_path, N_UPDATES)
+    best = max(evaluations(tmp_path), key=lambda pair: pair[1])[0]
+    damaged = tmp_path / "checkpoints" / str(best if step == "the best" else N_UPDATES)
+    for path in (damaged / "weights" / "d").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=rf"{damaged} is damaged \(weights: .*newest whole one is"):
+        train(tmp_path, N_UPDATES)
+    damaged.rename(tmp_path / "elsewhere")
+    jax.tree.map(np.testing.assert_array_equal, train(tmp_path, N_UPDATES).params, state.params)
+
+
 def test_the_best_is_known_without_orbax_record_of_it(tmp_path):
     """And an old checkpoint that a kill has left half deleted is in nobody's way."""
     state = train(tmp_path, N_UPDATES)
@@ -154,6 +182,39 @@ def test_the_best_is_known_without_orbax_record_of_it(tmp_path):
         path.unlink()
     (tmp_path / "checkpoints" / "1").mkdir()
     jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path, state.params), best)
+
+
+def test_a_lost_log_does_not_change_the_best(tmp_path):
+    """And it is said from where on there are records."""
+    lines = []
+    train(tmp_path, N_UPDATES - 1)
+    before = load_best(tmp_path)
+    assert (before["step"], before["a"]) == max(evaluations(tmp_path), key=lambda pair: pair[1])
+    (tmp_path / "log.jsonl").unlink()
+    train(tmp_path, N_UPDATES, progress=lines.append)
+    assert load_best(tmp_path)["a"] >= before["a"]
+    assert lines[1] == (
+        f"{tmp_path / 'log.jsonl'} holds nothing of the updates 1 to {N_UPDATES - 1}: their losses and evaluations are "
+        "not known; which weights are the best, the checkpoints tell"
+    )
+    lines.clear()
+    train(tmp_path, N_UPDATES, progress=lines.append)
+    assert len(lines) == 1
+
+
+def test_what_a_kill_leaves_behind_is_passed_over_in_silence(tmp_path, caplog):
+    """The folder of a checkpoint that was being written, and one half deleted; other warnings of orbax are not held back."""
+    train(tmp_path, 9)
+    (tmp_path / "checkpoints" / "12.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "checkpoints" / "6" / "_CHECKPOINT_METADATA").unlink()
+    caplog.clear()
+    state = train(tmp_path, N_UPDATES)
+    load_params(tmp_path, state.params)
+    assert [record.getMessage() for record in caplog.records if record.name == "absl"] == []
+    with Checkpoints(tmp_path):
+        absl.logging.warning("%s is read only", tmp_path)
+    absl.logging.warning("Metadata file does not exist: %s", "that of another program")
+    assert len(caplog.records) == 2
 
 
 def toy_data(n=6):
