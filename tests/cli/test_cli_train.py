@@ -328,7 +328,8 @@ def test_checkpoint_refused_by_recon(trained, tmp_path, capsys):
         return error
 
     assert "no run folder" in recon("--checkpoint", str(tmp_path / "none"))
-    assert "--method" in recon("--checkpoint", str(tmp_path), "--method", "tv")
+    text = recon("--checkpoint", str(trained.path), "--method", "tv", "--iterations", "3")
+    assert "method tv, iterations 3: for reconstructions by a method, but a network is given" in text
     assert "map sets" in recon("--checkpoint", str(trained.path), "--map-sets", "2")
     # weights of 4 features, a configuration of 5, and a field that is not known
     shutil.copytree(trained.path, tmp_path / "run")
