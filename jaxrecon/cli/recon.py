@@ -235,7 +235,7 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
     else:
         rows.append(("maps", options.maps or "those of the file", "--maps"))
     network = f", trained: {options.checkpoint}" if settings.network else ""
-    rows.append(("method", f"{settings.label}{network}", "--method, --checkpoint"))
+    rows.append(("network" if network else "method", f"{settings.label}{network}", "--method, --checkpoint"))
     if method is not None and method.lam is not None:
         what = f", {settings.wavelet}" if method.wavelet else ""
         rows.append(("solver", f"{settings.n_iter} iterations{what}", "--iterations" + (", --wavelet" if what else "")))

@@ -18,6 +18,7 @@ from ..data import open as open_scan
 from ..data.center import warn_off_center
 from ..data.maps import maps_of_slice, read_maps
 from ..data.masks import mask_of_parts, read_mask
+from ..experiment.runs import Trained
 from ..problem import Problem
 from .network import Network, load_network
 from .settings import ESTIMATED, Settings
@@ -54,7 +55,7 @@ def reconstruct(
     source: str | Path | Scan | Problem | Complex[np.ndarray, "*slice coil y x"],
     *,
     method: str | None = None,
-    network: Network | str | Path | None = None,
+    network: Network | Trained | str | Path | None = None,
     lam: float | None = None,
     n_iter: int | None = None,
     wavelet: str | None = None,
@@ -76,7 +77,7 @@ def reconstruct(
       source: a file of any format, an opened scan, k-space (coil, y, x) or (slice, coil, y, x), or a Problem of any encoding, whose
         operator has its maps.
       method: a name of `jaxrecon.classical.methods.METHODS`; None: l1-wavelet, unless a network is given.
-      network: a trained network, or its run folder, in place of the method.
+      network: a trained network, what `jaxrecon.train` returned, or a run folder, in place of the method.
       lam: weight of the regularization, in units of the scale; None: the method's.
       n_iter: iterations; None: the method's.
       wavelet: an orthogonal wavelet of PyWavelets; None: db4, or haar for small images.
