@@ -31,7 +31,7 @@ from .data import Split, TrainingData, find_data
 from .experiment import Experiment, make_update, trained_network
 from .preparation import preparation
 from .resume import Resumed, check_resume
-from .samplings import draw_mask, samplings
+from .samplings import draw_mask, samplings, warn_of_unused
 from .starting import StartingWeights, starting_weights
 
 
@@ -124,7 +124,7 @@ class TrainingPlan:
 
     @property
     def accelerations(self) -> tuple[float, ...]:
-        """R that the first mask of each sampling reaches at this size; none where the masks are those of the files."""
+        """R that the first mask of each of `samplings` reaches at this size; none where the masks are those of the files."""
         if self.experiment.data.mask is None:
             return ()
         drawn = (draw_mask(one, self.size, 0) for one in samplings(self.experiment).values())
@@ -257,6 +257,7 @@ def prepare_training(
     frozen = (*experiment.freeze, *([freeze] if isinstance(freeze, str) else freeze))
     experiment = dataclasses.replace(experiment, freeze=tuple(dict.fromkeys(frozen)))
     every = samplings(experiment)
+    warn_of_unused(experiment)
     how, model = [preparation(one) for one in every.values()], batched(trained_network(experiment))
     start = None if weights is None else starting_weights(experiment, weights)
     given = data if isinstance(data, TrainingData) else None

@@ -173,8 +173,8 @@ def load_network(path: str | Path | Trained, *, experiment: Experiment | None = 
       ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
     """
     if isinstance(path, Trained):
-        path, experiment = path.out, experiment or path.experiment
-    path = Path(path)
+        experiment = experiment or path.experiment
+    path = path.out if isinstance(path, Trained) else Path(path)
     experiment = from_json(load_config(path), where=path, own=experiment)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))
