@@ -13,7 +13,7 @@ from ..classical.methods import METHODS
 from ..classical.scale import Rule
 from ..coils.espirit import CROP
 from ..sampling.named import center_of, draw, names
-from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
+from .common import acceleration_of, check_figure, check_output, choices, chosen_slices, literal, progress, say
 
 if TYPE_CHECKING:
     from ..data import Parts, Scan
@@ -79,8 +79,8 @@ class Options:
     """Sampling mask (.npy, .npz, CMRxRecon's .mat, the mask of an .h5, .cfl): keep only these samples."""
     undersample: literal(names()) | None = None
     """Draw a mask of this name (jaxrecon masks --help), to try what a faster scan would give; kt- for time frames."""
-    acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
-    """R of --undersample."""
+    acceleration: Annotated[float | None, tyro.conf.arg(aliases=["-R"])] = None
+    """R of --undersample. Default: 4."""
     acs: int | float | None = None
     """Width of the fully sampled center of --undersample, or, below 1, its share of the columns."""
     seed: int = 0
@@ -103,6 +103,8 @@ def run(options: Options) -> None:
     figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
     if options.undersample and options.mask:
         raise UserError("--mask and --undersample both choose the samples: give one of them")
+    rate = acceleration_of(options.undersample, options.acceleration, options.acs, option="--undersample")
+    options = dataclasses.replace(options, acceleration=rate)
     from ..data import open
     from ..experiment import load_experiment
     from ..recon import load_network
