@@ -155,7 +155,6 @@ def test_progress_is_the_callers():
     ("source", "options", "words"),
     [
         (KSPACE, {"method": "grappa?"}, ["no method 'grappa?'", "zero-filled", "tv"]),
-        (KSPACE, {"method": "tv", "network": "run"}, ["'tv'", "network", "give one"]),
         (KSPACE.real, {}, ["complex", "(coil, y, x)", "float32"]),
         (KSPACE * line_mask(n_acs=2), {}, ["calibration region", "rss"]),
         (0 * KSPACE, {"method": "rss"}, ["signal"]),
