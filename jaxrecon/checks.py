@@ -55,6 +55,11 @@ class DataWarning(UserWarning):
     """What is doubtful in a user's data, so that an image may be wrong: the message says where, and what was expected."""
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things in words: 1 file, 2 files."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
 def check_known(what: str, name: str, table: Mapping[str, T]) -> T:
     """The entry of a name in a table.
 

@@ -63,6 +63,20 @@ def stem(path: Path, suffixes: Sequence[str]) -> str:
     return path.name[: len(path.name) - len(found)]
 
 
+def acceleration_of(mask: str | None, acceleration: float | None, acs: float | None, *, option: str) -> float:
+    """R of a mask that is drawn, by default 4.
+
+    Raises:
+      ValueError: R or a center is given, but no mask to draw with them.
+    """
+    unused = [
+        f"{name} {value:g}" for name, value in (("--acceleration", acceleration), ("--acs", acs)) if value is not None
+    ]
+    if unused and mask is None:
+        raise UserError(f"{' and '.join(unused)}: of a mask that is drawn, but there is none: name it by {option}")
+    return 4.0 if acceleration is None else acceleration
+
+
 def check_figure(out: Path, suffixes: Sequence[str], *, overwrite: bool) -> Path:
     """Where the figure beside a result is written: recon.h5 -> recon_figure.png.
 

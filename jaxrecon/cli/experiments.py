@@ -42,10 +42,11 @@ def parse(options: type[OptionsType], name: str, args: Sequence[str]) -> Options
     if file and model:
         raise UserError(f"{file} and --model {model} both choose the experiment: give one of them")
     if not (file or model or asks_for_help):
-        raise UserError(
-            f"{name} needs an experiment: a configuration file, as in jaxrecon {name} my_experiment.py ..., or one of "
-            f"--model {', '.join(CATALOG)}"
-        )
+        word = next((word for word in args if word in CATALOG), args[0] if args else "-")
+        found = "" if word.startswith("-") else f", but '{word}' is no configuration file, whose name ends in .py"
+        cure = "a configuration file" if not found else "give one"
+        cure += f", as in jaxrecon {name} my_experiment.py ..., or one of --model {', '.join(CATALOG)}"
+        raise UserError(f"{name} needs an experiment{found}: {f'say --model {word}' if word in CATALOG else cure}")
     if file and not asks_for_help:
         experiment = load_experiment(file, small=small)
         check_types(experiment, where=file)

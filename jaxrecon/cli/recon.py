@@ -13,7 +13,7 @@ from ..classical.methods import METHODS
 from ..classical.scale import Rule
 from ..coils.espirit import CROP
 from ..sampling.named import center_of, draw, names
-from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
+from .common import acceleration_of, check_figure, check_output, choices, chosen_slices, literal, progress, say
 
 if TYPE_CHECKING:
     from ..data import Parts, Scan
@@ -49,8 +49,9 @@ class Options:
     """What the axes of a .npy or .npz are, which holds no names: some of frame, set, slice, coil, z, y, x in its order, as
     coil,z,y,x for a 3D scan whose readout is x, or slice,y,x. Default: the last of slice,coil,y,x, y being the readout."""
     method: Annotated[
-        literal(METHODS), tyro.conf.arg(help=". ".join(f"{k}: {m.words}" for k, m in METHODS.items()))
-    ] = "l1-wavelet"
+        literal(METHODS) | None,
+        tyro.conf.arg(help=". ".join([*(f"{k}: {m.words}" for k, m in METHODS.items()), "Default: l1-wavelet"])),
+    ] = None
     checkpoint: Path | None = None
     """A run folder of jaxrecon train or convert: its network reconstructs, in place of --method. A network of frames
     (2D + time) sees all frames of one slice position, (frame, coil, y, x), at once."""
@@ -63,8 +64,9 @@ class Options:
     """Iterations of the solver."""
     wavelet: str | None = None
     """An orthogonal wavelet of PyWavelets: haar, db4, sym8, coif1 ... Default: db4, or haar for small images."""
-    scale: Rule = "bart"
-    """Unit of lam, from the data of each slice: BART's rule, maximum or 95th percentile of the zero-filled image, 1."""
+    scale: Rule | None = None
+    """Unit of lam, from the data of each slice: BART's rule (the default), maximum or 95th percentile of the zero-filled
+    image, 1."""
     maps: str | None = None
     """espirit, jsense, or a file (.npy, .npz, .cfl). Default: the maps of the file if it has some, else espirit."""
     calib_size: int | None = None
@@ -77,8 +79,8 @@ class Options:
     """Sampling mask (.npy, .npz, CMRxRecon's .mat, the mask of an .h5, .cfl): keep only these samples."""
     undersample: literal(names()) | None = None
     """Draw a mask of this name (jaxrecon masks --help), to try what a faster scan would give; kt- for time frames."""
-    acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
-    """R of --undersample."""
+    acceleration: Annotated[float | None, tyro.conf.arg(aliases=["-R"])] = None
+    """R of --undersample. Default: 4."""
     acs: int | float | None = None
     """Width of the fully sampled center of --undersample, or, below 1, its share of the columns."""
     seed: int = 0
@@ -101,8 +103,8 @@ def run(options: Options) -> None:
     figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
     if options.undersample and options.mask:
         raise UserError("--mask and --undersample both choose the samples: give one of them")
-    if options.checkpoint and options.method != Options.method:
-        raise UserError("--method and --checkpoint both choose the reconstruction: give one of them")
+    rate = acceleration_of(options.undersample, options.acceleration, options.acs, option="--undersample")
+    options = dataclasses.replace(options, acceleration=rate)
     from ..data import open
     from ..experiment import load_experiment
     from ..recon import load_network
@@ -235,7 +237,7 @@ def _rows(options: Options, parts: "Parts", settings: "Settings", found: "Descri
     else:
         rows.append(("maps", options.maps or "those of the file", "--maps"))
     network = f", trained: {options.checkpoint}" if settings.network else ""
-    rows.append(("method", f"{settings.label}{network}", "--method, --checkpoint"))
+    rows.append(("network" if network else "method", f"{settings.label}{network}", "--method, --checkpoint"))
     if method is not None and method.lam is not None:
         what = f", {settings.wavelet}" if method.wavelet else ""
         rows.append(("solver", f"{settings.n_iter} iterations{what}", "--iterations" + (", --wavelet" if what else "")))

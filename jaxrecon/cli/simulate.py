@@ -13,7 +13,7 @@ from .. import host
 from ..checks import UserError, check_seed
 from ..sampling.named import draw, names
 from ..sampling.pattern import pattern
-from .common import check_figure, check_output, choices, chosen_slices, literal, progress, say
+from .common import acceleration_of, check_figure, check_output, choices, chosen_slices, literal, progress, say
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -49,8 +49,8 @@ class Options:
     """Mean magnitude within the object over the standard deviation of the complex noise; inf for none."""
     mask: literal(names("lines", "plane")) | None = None
     """Undersample by this mask (jaxrecon masks --help). Default: fully sampled."""
-    acceleration: Annotated[float, tyro.conf.arg(aliases=["-R"])] = 4.0
-    """R of the mask."""
+    acceleration: Annotated[float | None, tyro.conf.arg(aliases=["-R"])] = None
+    """R of the mask. Default: 4."""
     acs: int | float | None = None
     """Width of the fully sampled center, or, below 1, its share of the columns."""
     seed: int = 0
@@ -76,6 +76,8 @@ def run(options: Options) -> None:
     check_output(options.out, suffixes=SUFFIXES, overwrite=options.overwrite, source=source)
     figure = check_figure(options.out, SUFFIXES, overwrite=options.overwrite) if options.figure else None
     check_seed(options.seed)
+    rate = acceleration_of(options.mask, options.acceleration, options.acs, option="--mask")
+    options = dataclasses.replace(options, acceleration=rate)
     if not options.snr > 0:
         raise UserError(f"--snr must be positive (inf for no noise), but it is {options.snr}")
     with progress("simulating ") as track:
@@ -84,7 +86,7 @@ def run(options: Options) -> None:
     shape = kspace.shape[-2:]
     mask = np.ones((1, 1), np.float32)
     if options.mask:
-        mask = draw(options.mask, shape, acceleration=options.acceleration, acs=options.acs, seed=options.seed)
+        mask = draw(options.mask, shape, acceleration=rate, acs=options.acs, seed=options.seed)
     kspace = (kspace * mask[None, None]).astype(np.complex64)
     found = pattern(mask, shape)
     what = f"phantom, {options.contrast}" if options.anatomy == "phantom" else options.anatomy

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -155,7 +155,7 @@ def choose_devices(options: Options) -> "Mesh | None":
 
 def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     """What is trained: (what, chosen, option)."""
-    from ..experiment.samplings import is_file
+    from ..experiment.samplings import is_file, samplings
 
     experiment, of_data = plan.experiment, plan.experiment.data
     network, label = experiments.describe(experiment)
@@ -167,9 +167,13 @@ def describe(plan: "TrainingPlan") -> list[tuple[str, str, str]]:
     if of_data.mask:
         masks = [of_data.mask] if isinstance(of_data.mask, str) else of_data.mask
         number = "a new one for each slice" if of_data.n_masks is None else f"{of_data.n_masks} different ones"
-        number += " of each" if len(plan.accelerations) > 1 else ""
+        each = " of each" if len(plan.accelerations) > 1 else ""
         reached = " and ".join(f"{rate:.2f}" for rate in plan.accelerations)
-        sampling = f"{', '.join(masks)}, R = {reached}" + ("" if all(map(is_file, masks)) else f", {number}")
+        drawn: list[Any] = [one.data for one in samplings(experiment).values()]
+        asked = " and ".join(dict.fromkeys(f"{of.acceleration:g}" for of in drawn if not is_file(of.mask)))
+        if asked:
+            reached = f"{asked} asked for, {reached} reached by the first mask{each}, {number}{each}"
+        sampling = f"{', '.join(masks)}, R = {reached}"
     return [
         ("network", f"{network}; {plan.n_params:,} parameters", "--model.*"),
         *describe_start(plan),

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..checks import DataError, UserError
+from ..checks import DataError, UserError, counted
 from ..files import atomic, check_file
 from .detect import open as open_scan
 from .scan import Header, Scan, Slice
@@ -315,7 +315,7 @@ class Source:
         return scan[entry.index] if self.adjacent is None else scan.adjacent(entry.index, self.adjacent)
 
     def __repr__(self) -> str:
-        return f"<Source of {len(self)} slices in {len({e.file for e in self.entries})} files>"
+        return f"<Source of {counted(len(self), 'slice')} in {counted(len({e.file for e in self.entries}), 'file')}>"
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ..checks import DataError, DataWarning, UserError
+from ..checks import DataError, DataWarning, UserError, counted
 from ..data import (
     KNOWN_BAD_2024,
     Entry,
@@ -99,8 +99,8 @@ def find_data(
     parts, described = found.parts, found.described
     if wants.maps == "given":
         parts = [WithMaps(part, experiment) for part in parts]
-    what = "time series" if wants.input == "series" else "slices"
-    sizes = f"{len(parts[0])} {what} for training, {len(parts[1])} for validation ({described})"
+    first = f"{len(parts[0])} time series" if wants.input == "series" else counted(len(parts[0]), "slice")
+    sizes = f"{first} for training, {len(parts[1])} for validation ({described})"
     if len(parts) > 2:
         sizes += f", {len(parts[2])} left for the test"
     named = {"training": SIMULATED if is_simulated else str(Path(data).absolute())}
@@ -157,7 +157,7 @@ def files(experiment: Experiment, data: str | Path, validation: str | Path | Non
     if not in_time:
         source = functools.partial(Source, adjacent=build(experiment.model).wants.n_adjacent)
     parts = [source(part) for part in lists]
-    described = " and ".join(f"{len({e.file for e in part})} files" for part in lists)
+    described = " and ".join(counted(len({e.file for e in part}), "file") for part in lists)
     # those of each folder by themselves: copied elsewhere, the folders may sort otherwise
     folders = [lists[:1], lists[1:]] if validation is not None else [lists]
     named = [sorted({e.file for part in folder for e in part}) for folder in folders]

@@ -100,6 +100,9 @@ def old_form(error: BaseException) -> OldForm | None:
 def renewed(content: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment in JSON as it is written now; what is so already stays as it is."""
     now = _in_todays_groups(content)
+    if isinstance(learned := now.get("learned_from"), Mapping) and "found" in learned:
+        # one was in the plural
+        now["learned_from"] = {**learned, "found": re.sub(r"\b1 (file|slice)s\b", r"1 \1", str(learned["found"]))}
     data = now.get("data", {})
     return {**now, "data": {**_FORMER_DEFAULTS, **data}} if isinstance(data, Mapping) else now
 

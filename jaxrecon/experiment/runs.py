@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .. import struct
-from ..checks import DataWarning
+from ..checks import DataWarning, UserError
 from ..data.pipeline import Batches, batches, labelled
 from ..metrics import VARIANTS
 from ..models import abstract_params, batched, build
@@ -22,23 +22,25 @@ from ..strategies.configs import PGleam, StrategyConfig, stopped
 from ..strategies.update import Update
 from ..training import RunFolder, Scores, evaluator, fit, load_best, load_params, read_log
 from ..training.fit import check_due
+from ..training.stop import check_stop
 from ..trees import is_named, leaves_by_name
 from ..typing import Key, Params
 from .as_json import to_json
+from .catalog import CATALOG
 from .data import Split, TrainingData, find_data
 from .experiment import Experiment, make_update, trained_network
 from .preparation import preparation
 from .resume import Resumed, check_resume
-from .samplings import draw_mask, samplings
+from .samplings import draw_mask, samplings, warn_of_unused
 from .starting import StartingWeights, starting_weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A training that has ended, or was stopped.
+    """A training that has ended, or was stopped: `jaxrecon.reconstruct` and `jaxrecon.load_network` take it for its network.
 
     Attributes:
-      out: the run folder, for `jaxrecon.load_network`.
+      out: the run folder.
       experiment: what was trained, and how.
       n_updates: updates made; fewer than the experiment's where it was stopped.
       n_empty: slices without signal that were left out.
@@ -119,7 +121,7 @@ class TrainingPlan:
 
     @property
     def accelerations(self) -> tuple[float, ...]:
-        """R that the first mask of each sampling reaches at this size; none where the masks are those of the files."""
+        """R that the first mask of each of `samplings` reaches at this size; none where the masks are those of the files."""
         if self.experiment.data.mask is None:
             return ()
         drawn = (draw_mask(one, self.size, 0) for one in samplings(self.experiment).values())
@@ -205,9 +207,10 @@ def train(
       >>> tiny = jr.Experiment(UNetConfig(features=2, pools=1), loss="l1", n_updates=1, simulated=heads)
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     trained = jr.train(tiny, data="simulated", out=folder)
-      ...     [record["event"] for record in trained.records], jr.load_network(trained.out).name
+      ...     [record["event"] for record in trained.records], jr.load_network(trained).name
       (['training', 'evaluation'], 'unet')
     """
+    check_stop(stop)
     plan = prepare_training(
         experiment, data=data, out=out, validation=validation, split=split, weights=weights, freeze=freeze, mesh=mesh
     )
@@ -239,13 +242,19 @@ def prepare_training(
 
     Raises:
       DataError: no data file, or a damaged one; no weights.
-      ValueError: settings or data that do not fit each other, or a folder with another run: the differences are listed.
+      ValueError: no experiment, settings or data that do not fit each other, or a folder with another run: the differences are
+        listed.
     """
+    if not isinstance(experiment, Experiment):
+        named = CATALOG.get(experiment) if isinstance(experiment, str) else None
+        cure = f"jaxrecon.experiment.CATALOG[{(experiment if named else 'varnet')!r}].preset"
+        raise UserError(f"experiment is {experiment!r}: expected a jaxrecon.Experiment, as {cure} is one")
     out = Path(out)
     check_due(experiment.n_updates, experiment.every)
     frozen = (*experiment.freeze, *([freeze] if isinstance(freeze, str) else freeze))
     experiment = dataclasses.replace(experiment, freeze=tuple(dict.fromkeys(frozen)))
     every = samplings(experiment)
+    warn_of_unused(experiment)
     how, model = [preparation(one) for one in every.values()], batched(trained_network(experiment))
     start = None if weights is None else starting_weights(experiment, weights)
     given = data if isinstance(data, TrainingData) else None

@@ -2,17 +2,19 @@
 
 import dataclasses
 import functools
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
 
-from ..checks import UserError
+from ..checks import DataWarning, UserError
 from ..data.masks import MASK_SUFFIXES, check_fits, read_mask
 from ..files import check_file
 from ..sampling.named import MASKS, draw
-from .experiment import Experiment
+from .catalog import CATALOG
+from .experiment import DataConfig, Experiment
 
 Kind = Literal["lines", "plane", "frames"]
 """As `NamedMask.kind`."""
@@ -65,6 +67,35 @@ def samplings(experiment: Experiment) -> dict[str, Experiment]:
             f"the masks and accelerations {', '.join(found)} are not all different: leave out those given twice"
         )
     return found
+
+
+def warn_of_unused(experiment: Experiment) -> None:
+    """Warn of numbers that masks would be drawn with, where none is drawn: the masks are those of files.
+
+    Those of the built-in experiments of the network may be nobody's wish, and are passed over.
+
+    Args:
+      experiment: what is to be trained.
+    """
+    of: Any = experiment.data
+    masks = [mask for mask in _several(of.mask) if mask is not None]
+    if not all(map(is_file, masks)):
+        return
+    entries = [entry for entry in CATALOG.values() if type(entry.preset.model) is type(experiment.model)]
+    usual = [DataConfig(), *(one.data for entry in entries for one in (entry.preset, entry.small_preset))]
+    unused = {
+        name: getattr(of, name)
+        for name in ("acceleration", "acs", "n_masks")
+        if all(getattr(of, name) != getattr(one, name) for one in usual)
+    }
+    if unused:
+        found = " and ".join(f"{name} {value}" for name, value in unused.items())
+        source = f"the mask is that of {', '.join(masks)}" if masks else "the masks are those of the scans"
+        warnings.warn(
+            f"{found}: without effect, as {source} and none is drawn; set mask to a name, or leave out {', '.join(unused)}",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def is_file(mask: str) -> bool:

@@ -17,6 +17,7 @@ from ..data import remove_oversampling
 from ..data.recipes import SCALES
 from ..experiment.as_json import OWN, from_json, kind_of
 from ..experiment.experiment import Experiment
+from ..experiment.runs import Trained
 from ..experiment.samplings import samplings
 from ..models import Unrolled, abstract_params, build, run
 from ..problem import Problem
@@ -160,18 +161,20 @@ class Network:
         return np.asarray(_run(self.params, problem, model=self.model, every_step=every_step)) * scale, float(scale)
 
 
-def load_network(path: str | Path, *, experiment: Experiment | None = None) -> Network:
+def load_network(path: str | Path | Trained, *, experiment: Experiment | None = None) -> Network:
     """The network of a run folder, built from the configuration and the best weights in it.
 
     Args:
-      path: the run folder.
+      path: the run folder, or what `jaxrecon.train` returned, which has its experiment with it.
       experiment: the experiment of your own file, where the network is one of your own: a run folder holds no code. Sizes that
         were chosen in the training are those of the run all the same.
 
     Raises:
       ValueError: no run folder, a configuration that is not known here, or weights that do not fit it.
     """
-    path = Path(path)
+    if isinstance(path, Trained):
+        experiment = experiment or path.experiment
+    path = path.out if isinstance(path, Trained) else Path(path)
     experiment = from_json(load_config(path), where=path, own=experiment)
     model = build(experiment.model)
     params = load_params(path, abstract_params(experiment.model))

@@ -18,6 +18,7 @@ from ..data import open as open_scan
 from ..data.center import warn_off_center
 from ..data.maps import maps_of_slice, read_maps
 from ..data.masks import mask_of_parts, read_mask
+from ..experiment.runs import Trained
 from ..problem import Problem
 from .network import Network, load_network
 from .settings import ESTIMATED, Settings
@@ -54,11 +55,11 @@ def reconstruct(
     source: str | Path | Scan | Problem | Complex[np.ndarray, "*slice coil y x"],
     *,
     method: str | None = None,
-    network: Network | str | Path | None = None,
+    network: Network | Trained | str | Path | None = None,
     lam: float | None = None,
     n_iter: int | None = None,
     wavelet: str | None = None,
-    scale: str = "bart",
+    scale: str | None = None,
     maps: str | Path | Complex[np.ndarray, "..."] | None = None,
     calib_size: int | None = None,
     n_sets: int = 1,
@@ -76,11 +77,11 @@ def reconstruct(
       source: a file of any format, an opened scan, k-space (coil, y, x) or (slice, coil, y, x), or a Problem of any encoding, whose
         operator has its maps.
       method: a name of `jaxrecon.classical.methods.METHODS`; None: l1-wavelet, unless a network is given.
-      network: a trained network, or its run folder, in place of the method.
+      network: a trained network, what `jaxrecon.train` returned, or a run folder, in place of the method.
       lam: weight of the regularization, in units of the scale; None: the method's.
       n_iter: iterations; None: the method's.
       wavelet: an orthogonal wavelet of PyWavelets; None: db4, or haar for small images.
-      scale: rule of `jaxrecon.classical.data_scale`.
+      scale: rule of `jaxrecon.classical.data_scale`; None: bart.
       maps: "espirit", "jsense", an array (coil, y, x), (set, coil, y, x) or with a leading slice axis, or a file of such; None:
         those of the source, else none for one coil, else ESPIRiT's.
       calib_size: width of the calibration region; None: what is complete, at most 24.
@@ -99,8 +100,8 @@ def reconstruct(
 
     Raises:
       DataError: a damaged file, or arrays that do not fit it.
-      ValueError: an unknown method, one beside a network, one that needs maps where there is nothing to estimate them from,
-        or no signal.
+      ValueError: an unknown method, a method (or lam and the like, which are of methods) beside a network, one that needs
+        maps where there is nothing to estimate them from, or no signal.
 
     Example:
       >>> kspace = np.zeros((1, 8, 8), "complex64")
@@ -108,13 +109,11 @@ def reconstruct(
       >>> jr.reconstruct(kspace, method="zero-filled", mask=np.ones((8, 8))).images.real.max()
       np.float32(1.0)
     """
-    if method is not None and network is not None:
-        raise UserError(f"method {method!r} and a network both choose the reconstruction: give one of them")
     if network is not None and not isinstance(network, Network):
         network = load_network(network)
     given = maps if isinstance(maps, np.ndarray) or (maps is not None and maps not in ESTIMATED) else None
     settings = Settings(
-        method=method or "l1-wavelet",
+        method=method,
         lam=lam,
         n_iter=n_iter,
         wavelet=wavelet,

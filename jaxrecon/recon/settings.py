@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ESTIMATED = ("espirit", "jsense")
 """Names of maps that are estimated from the center of k-space."""
+_OF_METHODS = {"method": "method", "lam": "lam", "n_iter": "iterations", "wavelet": "wavelet", "scale": "scale"}
+"""Field that has no meaning for a network -> its name in messages."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,40 +25,56 @@ class Settings:
     """How slices are reconstructed; `complete` fills in what was left open.
 
     Attributes:
-      method: name of the reconstruction, one of `jaxrecon.classical.methods.METHODS`; with a network it is not used.
+      method: name of the reconstruction, one of `jaxrecon.classical.methods.METHODS`; None becomes l1-wavelet, with a network
+        it stays None, as lam, n_iter, wavelet and scale do.
       lam: weight of the regularization, in units of the scale; None: the method's, where to begin; `find_lam` finds that of
         your data.
       n_iter: iterations; None: the method's.
       wavelet: an orthogonal wavelet of PyWavelets, for methods that have one; None: db4, or haar for small images.
-      scale: rule of `classical.data_scale`; the result is given back in the units of the data.
+      scale: rule of `classical.data_scale`; None: bart. The result is given back in the units of the data.
       maps: "espirit", "jsense", "given" (those of the scan, or of a file beside it), "none"; None: given ones where there are
         some, none for one coil, else ESPIRiT's.
       calib_size: width of the calibration region; None: what is complete, at most 24.
       n_sets: map sets of ESPIRiT.
       map_crop: ESPIRiT's maps are 0 where the eigenvalue is not above it; with a network that of its training.
       network: a trained network, in place of the method.
+
+    Raises:
+      ValueError: a network beside a method, or beside what is of methods.
     """
 
-    method: str = "l1-wavelet"
+    method: str | None = None
     lam: float | None = None
     n_iter: int | None = None
     wavelet: str | None = None
-    scale: Rule = "bart"
+    scale: Rule | None = None
     maps: str | None = None
     calib_size: int | None = None
     n_sets: int = 1
     map_crop: float = CROP
     network: "Network | None" = None
 
+    def __post_init__(self):
+        if self.network is None:
+            object.__setattr__(self, "method", self.method or "l1-wavelet")
+            object.__setattr__(self, "scale", self.scale or "bart")
+            return
+        given = {words: getattr(self, name) for name, words in _OF_METHODS.items() if getattr(self, name) is not None}
+        if given:
+            found = ", ".join(f"{words} {value}" for words, value in given.items())
+            raise UserError(
+                f"{found}: for reconstructions by a method, but a network is given: leave out the one or the other"
+            )
+
     @property
     def label(self) -> str:
         """What figures call it."""
-        return self.method if self.network is None else self.network.name
+        return self.network.name if self.network is not None else str(self.method)
 
     @property
     def classical(self) -> Method | None:
         """The method's entry in the table; None for a network."""
-        return check_known("method", self.method, METHODS) if self.network is None else None
+        return check_known("method", str(self.method), METHODS) if self.network is None else None
 
     @property
     def needs_maps(self) -> bool:

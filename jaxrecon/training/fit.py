@@ -24,7 +24,7 @@ from .evaluate import Evaluator, Scores
 from .lock import locked
 from .log import RunLog
 from .state import evaluation_params, state_bytes
-from .stop import StopRequest
+from .stop import StopRequest, check_stop
 
 
 class TrainingError(UserError):
@@ -110,6 +110,7 @@ def fit(
     """
     folder = out if isinstance(out, RunFolder) else RunFolder(out)
     check_due(n_updates, every)
+    check_stop(stop)
     if folder.best is not None and evaluate is None:
         raise UserError(
             f"the best checkpoint by {folder.best[0]} is wanted, but there is no evaluation: give evaluate="

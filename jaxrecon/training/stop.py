@@ -9,6 +9,21 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ..checks import UserError
+
+
+def check_stop(asked: object) -> None:
+    """Raise ValueError for what can't be asked whether to stop.
+
+    Args:
+      asked: a function without arguments, or None.
+    """
+    if asked is not None and not callable(asked):
+        raise UserError(
+            f"stop is {asked!r}: expected a function without arguments, True from when on the training shall stop, such as "
+            "threading.Event().is_set"
+        )
+
 
 class StopRequest:
     """Asks whether to stop, once after each call of the update function.

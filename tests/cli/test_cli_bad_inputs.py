@@ -166,6 +166,7 @@ def save(path, array):
         (lambda p: ["--slices", "0:0"], ["--slices 0:0 holds no slice", "3:7 is 3 to 6"]),
         (lambda p: ["--slices", "a:b"], ["--slices a:b", "a range as 3:7"]),
         (lambda p: ["--undersample", "poisson", "-R", "500"], ["acceleration"]),
+        (lambda p: ["-R", "4", "--acs", "0.1"], ["--acceleration 4 and --acs 0.1", "--undersample"]),
         (
             lambda p: ["--undersample", "random", "--acs", "2", "--maps", "espirit"],
             ["scan.npy, slice 0", "calibration region", "expected 4 x 4"],

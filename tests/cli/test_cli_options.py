@@ -148,3 +148,26 @@ def test_the_experiment_of_the_page(tmp_path):
     for small, n_steps in ((True, 4), (False, 10)):
         found = load_experiment(tmp_path / "my_experiment.py", small=small)
         assert build(found.model).n_steps == n_steps and found.optimizer.build(Course(found.n_updates))
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            ("varnet", "--data", "x"),
+            "but 'varnet' is no configuration file, whose name ends in .py: say --model varnet",
+        ),
+        (
+            ("--data", "x", "--small", "pgd"),
+            "but 'pgd' is no configuration file, whose name ends in .py: say --model pgd",
+        ),
+        (
+            ("mine", "--data", "x"),
+            "but 'mine' is no configuration file, whose name ends in .py: give one, as in jaxrecon",
+        ),
+        (("--data", "x"), "train needs an experiment: a configuration file"),
+    ],
+)
+def test_a_word_that_is_no_experiment(words, error, capsys):
+    assert main(["train", *words]) == 2
+    assert error in capsys.readouterr().err

@@ -71,6 +71,12 @@ def test_every_field_finds_its_place():
     assert there == {field.name for field in dataclasses.fields(Experiment)} - {"data", "every"} - later
 
 
+def test_runs_that_counted_one_in_the_plural_go_on():
+    before = {"learned_from": {"found": "1 slices for training, 1 for validation (11 files and 1 files)", "files": "x"}}
+    now = {"found": "1 slice for training, 1 for validation (11 files and 1 file)", "files": "x"}
+    assert renewed(before)["learned_from"] == now == renewed({"learned_from": now})["learned_from"]
+
+
 def test_runs_that_do_not_say_their_crop_had_another_default():
     """Theirs was sigpy's; all others keep what they say."""
     flat = {name: value for name, value in FLAT.items() if name != "espirit_crop"}

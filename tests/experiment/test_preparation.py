@@ -104,7 +104,9 @@ def test_a_validation_that_is_trained_on_is_questioned(tmp_path):
 
 def test_training_without_validation_says_so(tmp_path):
     path = write_fastmri(tmp_path / "one.h5", measured(shape=(33, 24))[0][None])
-    with pytest.warns(DataWarning, match=r"there is no validation \(1 slices for training, 0 for validation"):
+    with pytest.warns(
+        DataWarning, match=r"there is no validation \(1 slice for training, 0 for validation \(1 file and 0 files\)\)"
+    ):
         prepare_training(CATALOG["unet"].small_preset, data=path, out=tmp_path / "run")
 
 

@@ -12,7 +12,7 @@ import pytest
 from support.experiments import with_data
 from support.files import write_bart, write_fastmri
 
-from jaxrecon.checks import UserError
+from jaxrecon.checks import DataError, DataWarning, UserError
 from jaxrecon.data import read_mask
 from jaxrecon.data.pipeline import batches
 from jaxrecon.data.preparation import prepare
@@ -30,7 +30,7 @@ from jaxrecon.experiment import (
     train,
 )
 from jaxrecon.experiment.memory import abstract_batch
-from jaxrecon.experiment.samplings import draw_mask
+from jaxrecon.experiment.samplings import draw_mask, warn_of_unused
 from jaxrecon.models import UNetConfig
 from jaxrecon.recon import load_network
 from jaxrecon.sampling.named import center_of, draw
@@ -107,7 +107,7 @@ def test_refusals_before_training(tmp_path):
             "of one kind, lines, a plane or frames, but there are random of lines, poisson of plane",
         ),
         ({"mask": "randm"}, "there is no mask 'randm'; there are random, "),
-        ({"mask": str(tmp_path / "none.npy"), "acceleration": 4.0, "acs": None}, "none"),
+        ({"mask": str(tmp_path / "none.npy"), "acceleration": 4.0, "acs": None, "n_masks": 64}, "none"),
     ):
         with pytest.raises((UserError, FileNotFoundError), match=match):
             train(with_data(TINY, **changes), data="simulated", out=tmp_path / "run")
@@ -254,6 +254,21 @@ def test_masks_of_files_beside_those_of_names(tmp_path):
     """Their names need no file: a run folder is read where it is no more."""
     experiment = with_data(TINY, mask=("random", str(tmp_path / "m.npy")))
     assert list(samplings(experiment)) == ["random_r2", "random_r4", "m"]
+
+
+def test_numbers_without_effect_are_named(tmp_path):
+    """Before any data are read; defaults, also those of the built-in experiments, are nobody's wish."""
+    many = with_data(TINY, mask=str(tmp_path / "m.npy"), acceleration=8.0, acs=0.08, n_masks=None)
+    match = r"acceleration 8.0 and acs 0.08 and n_masks None: without effect, as the mask is that of .*m\.npy and none is drawn"
+    with pytest.warns(DataWarning, match=match), pytest.raises(DataError, match="no such file"):
+        train(many, data=str(tmp_path / "none"), out=tmp_path / "run")
+    with pytest.warns(DataWarning, match=r"acs 3: without effect, as the masks are those of the scans"):
+        warn_of_unused(with_data(many, mask=None, acceleration=4.0, acs=3, n_masks=64))
+    for entry in CATALOG.values():
+        for mask in (None, "m.npy"):
+            warn_of_unused(with_data(entry.preset, mask=mask))
+            warn_of_unused(with_data(entry.small_preset, mask=mask))
+    warn_of_unused(with_data(many, mask=("random", "m.npy")))
 
 
 def test_frames_of_a_file(tmp_path):
