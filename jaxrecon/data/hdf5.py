@@ -88,7 +88,7 @@ def _member(group: h5py.Group, name: str, path: Path) -> h5py.Group | h5py.Datas
 
 
 def attributes(item: h5py.HLObject, path: Path) -> dict:
-    """Attributes as plain Python values: numbers, texts, arrays of numbers; references are left out."""
+    """Attributes as plain Python values: numbers, texts, arrays of numbers, tuples of texts; references are left out."""
     with reading(path, expected="readable attributes"):
         fixed = [name for name in item.attrs if not item.attrs.get_id(name).dtype.hasobject]
         with RawFile(item.file, path) as raw:

@@ -238,9 +238,9 @@ class RawFile:
                 return message[1], message[4:]
         return -1, b""
 
-    def texts(self, address: int) -> dict[str, str]:
-        """The attributes that are one text of variable length, of the object whose header is at an address."""
-        found = {}
+    def texts(self, address: int) -> dict[str, str | tuple[str, ...]]:
+        """The attributes that are texts of variable length, one or several, of the object whose header is at an address."""
+        found: dict[str, str | tuple[str, ...]] = {}
         for kind, message in self.messages(address):
             if kind == ATTRIBUTE and len(message) > 9 and message[0] in (1, 2, 3):
                 version, shared = message[0], message[0] > 1 and message[1]
@@ -249,12 +249,30 @@ class RawFile:
                 for size in sizes:
                     parts.append(message[place : place + size])
                     place += -(-size // 8) * 8 if version == 1 else size
-                name, datatype, _ = parts
-                if datatype and datatype[0] & 15 == VARIABLE and not shared and len(message) - place in range(16, 24):
-                    reference = np.frombuffer(message, REFERENCE, 1, place)[0]
-                    text = self.value(reference, 1)
-                    found[name.rstrip(b"\0").decode("utf-8", "replace")] = text.decode("utf-8", "replace").rstrip("\0")
+                name, datatype, dataspace = parts
+                n = _n_elements(dataspace)
+                # a message may be padded to a multiple of 8
+                if (
+                    datatype
+                    and datatype[0] & 15 == VARIABLE
+                    and not shared
+                    and n
+                    and len(message) - place - 16 * n in range(8)
+                ):
+                    values = [self.value(reference, 1) for reference in np.frombuffer(message, REFERENCE, n, place)]
+                    texts = tuple(value.decode("utf-8", "replace").rstrip("\0") for value in values)
+                    found[name.rstrip(b"\0").decode("utf-8", "replace")] = texts if n > 1 else texts[0]
         return found
+
+
+def _n_elements(dataspace: bytes) -> int:
+    """Of a message that states a shape; 0 where it states none."""
+    start = {1: 8, 2: 4}.get(dataspace[0] if dataspace else 0, 0)
+    rank = dataspace[1] if start and len(dataspace) >= start else 0
+    empty = not start or (start == 4 and dataspace[3] == 2)
+    if empty or len(dataspace) < start + 8 * rank:
+        return 0
+    return math.prod(struct.unpack_from(f"<{rank}Q", dataspace, start))
 
 
 def header_address(item: h5py.HLObject) -> int:

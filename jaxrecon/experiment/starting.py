@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ..checks import DataError, UserError
+from ..files import check_file
 from ..models import abstract_params
 from ..training import load_config, load_params
 from ..training.checkpoints import FOLDER
@@ -80,6 +81,7 @@ def _of_file(experiment, source):
     """(weights, what differs where they were exported, what is not known of them)."""
     entry = entry_of(experiment.model)
     if entry is None or entry.published is None:
+        check_file(source)
         raise UserError(
             f"{source} is no run folder, and of a {kind_of(experiment.model)} no published names are known: there are those of "
             f"{', '.join(WEIGHTS)}"

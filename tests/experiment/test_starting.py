@@ -10,11 +10,11 @@ import pytest
 from support.toy_run import slices
 from support.type_check import as_user
 
-from jaxrecon.checks import UserError
+from jaxrecon.checks import DataError, UserError
 from jaxrecon.experiment import DataConfig, Every, Experiment, TrainingData, import_weights, prepare_training, train
 from jaxrecon.experiment.resume import check_resume
 from jaxrecon.experiment.starting import starting_weights
-from jaxrecon.models import UNetConfig, VarNetConfig, abstract_params
+from jaxrecon.models import KIKIConfig, UNetConfig, VarNetConfig, abstract_params
 from jaxrecon.strategies import Checkpointed, Gleam
 from jaxrecon.training import load_config, load_params
 from jaxrecon.training.optimizers import AdamCosine, GleamAdam
@@ -125,6 +125,12 @@ def test_weights_of_another_network_are_told(published, tmp_path):
     write_npz(tmp_path / "bad.npz", bad)
     assert "not finite (1): cascades.0.dc_weight" in refused(NETWORK, tmp_path / "bad.npz")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_run_that_is_not_there_is_told_as_such(tmp_path):
+    """Also of a network of which no published names are known: a mistyped folder is no question of those."""
+    with pytest.raises(DataError, match="there is no such file"):
+        starting_weights(dataclasses.replace(TUNED, model=KIKIConfig()), tmp_path / "K1")
 
 
 def test_what_differs_is_said(published, tmp_path):

@@ -87,6 +87,8 @@ def as_functions(state):
     [
         (PDNET, weights.PDNET, as_functions, {}),
         (PDNET, weights.PDNET, as_class, {"split": 2}),
+        (PDNET, weights.PDNET, as_functions, {"variable": True}),
+        (PDNET, weights.PDNET, as_class, {"variable": True, "split": 2}),
         (dataclasses.replace(PDNET, primal_only=True, n_dual=5), weights.PDNET, as_class, {"group": "model_weights"}),
         (XPDNET, weights.XPDNET, as_class, {}),
         (dataclasses.replace(XPDNET, refiner="big", dual_net="cnn", n_dual=2), weights.XPDNET, as_class, {}),
