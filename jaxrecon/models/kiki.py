@@ -61,8 +61,9 @@ def kiki(config: KIKIConfig) -> Unrolled:
       jaxrecon train --model kiki --data DATA --out I2 --model.last I2 --weights K2 --strategy blockwise --strategy.first 1 \
           --freeze steps/kspace_net
 
-    What `finish` gives is what the target of the last network needs: the complex image after a network in k-space, whose k-space
-    is to be the full one (the transform is unitary: the squared error is the same in both), else the magnitude.
+    What `finish` gives is what the target of the last network needs: the complex image after a network in k-space, else the
+    magnitude. The published loss of networks in k-space is the mean absolute error of k-space; here it is that of the complex image,
+    as all losses are of images. Only their squared errors would be the same.
 
     Args:
       config: sizes.

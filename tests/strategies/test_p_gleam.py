@@ -47,7 +47,7 @@ def test_equals_gleam_on_any_number_of_devices(results, check):
     _, schedule, n_devices, n_data = check
     result = results[device_checks.name_of(check)]
     assert result["difference"] < 1e-6 < 1e-3 < result["moved"]
-    assert result["metrics"] < 2e-6
+    assert result["metrics"] < 5e-6  # norms of order 10, summed in another order
     assert (result["steps"], result["devices"]) == (device_checks.T, n_devices)
     # dispatched modules run the same programs wherever they are
     if schedule in ("pipeline", "algorithm2") and n_devices > 1 and n_data == 1 and "bitwise" in result:

@@ -96,7 +96,8 @@ def run_checks(checks, say):
         batches = [batch(build(name), FIRST_SEED.get(name, 0) + seed) for seed in range(T)]
         if name not in references:
             params = jax.device_get(random_params(model, batches[0][0]))
-            update = from_grad_fn(gleam(n_modules)(model, mean_error), per_module(tx, n_modules), ema_decay=0.9)
+            per = per_module(tx, n_modules, untrained=model.untrained)
+            update = from_grad_fn(gleam(n_modules)(model, mean_error), per, ema_decay=0.9)
             state, metrics = update.init(params, jax.random.key(1)), []
             for one in batches:
                 state, own = update(state, *one)
