@@ -26,8 +26,6 @@ from jaxrecon.models import (
     KIKIConfig,
     MagnitudeUNetConfig,
     ModelConfig,
-    UPDNetConfig,
-    XPDNetConfig,
 )
 from jaxrecon.nn import MWCNNConfig
 from jaxrecon.strategies import Blockwise, Checkpointed
@@ -57,6 +55,12 @@ BRAINS, BRAIN_EPOCHS = 4469, 100
 CONTRASTS = {"AXFLAIR": 344, "AXT1POST": 949, "AXT1PRE": 250, "AXT1": 248, "AXT2": 2678}
 """Volumes of each contrast in fastMRI's brains for training."""
 FINE_TUNING_EPOCHS = 10
+_SMALL_XPDNET = dataclasses.replace(
+    XPDNET_BRAIN_2020, n_steps=4, n_primal=3, center=0.1, refiner="small", denoiser=MWCNNConfig((16, 32), (2, 2), 16, 1)
+)
+_SMALL_UPDNET = dataclasses.replace(
+    UPDNET_KNEE, n_steps=4, n_primal=3, center=0.1, refiner="small", features=(4, 8, 16)
+)
 
 Stages = tuple[Experiment, ...]
 """Trainings, each from the weights of the one before."""
@@ -130,25 +134,24 @@ def kiki_stages(whole: Experiment) -> Stages:
 
 def xpdnet_brain(acceleration: int, *, small: bool, **model: Any) -> Experiment:
     """XPDNet on fastMRI's multi-coil brains, all contrasts: the released network, or with another refiner that of the submission."""
-    return _entry(
-        dataclasses.replace(XPDNET_BRAIN_2020, center=_center(acceleration), **model),
-        acceleration,
-        mask="equispaced-fraction",
-        n_updates=BRAINS * BRAIN_EPOCHS,
-        small=small,
-    )
+    full = dataclasses.replace(XPDNET_BRAIN_2020, center=_center(acceleration), **model)
+    n_updates = BRAINS * BRAIN_EPOCHS
+    smaller_model = _SMALL_XPDNET if small else None
+    return _entry(full, acceleration, mask="equispaced-fraction", n_updates=n_updates, small=smaller_model)
 
 
 def xpdnet_knee(acceleration: int, *, small: bool) -> Experiment:
     """The same network on knees; no such run is documented: mask and crop are the leaderboard's, epochs those of the brains."""
     model = dataclasses.replace(XPDNET_BRAIN_2020, center=_center(acceleration))
-    return _entry(model, acceleration, mask="random", n_updates=VOLUMES * BRAIN_EPOCHS, small=small)
+    n_updates = VOLUMES * BRAIN_EPOCHS
+    return _entry(model, acceleration, mask="random", n_updates=n_updates, small=_SMALL_XPDNET if small else None)
 
 
 def updnet_knee(acceleration: int, *, small: bool) -> Experiment:
     """UPDNet on fastMRI's multi-coil knees; epochs of the first training are not documented, here those of the brains."""
     model = dataclasses.replace(UPDNET_KNEE, center=_center(acceleration))
-    return _entry(model, acceleration, mask="random", n_updates=VOLUMES * BRAIN_EPOCHS, small=small)
+    n_updates = VOLUMES * BRAIN_EPOCHS
+    return _entry(model, acceleration, mask="random", n_updates=n_updates, small=_SMALL_UPDNET if small else None)
 
 
 def fine_tuning_updates(contrast: str) -> int:
@@ -162,8 +165,9 @@ def _center(acceleration: int) -> float:
 
 
 def _entry(
-    model: XPDNetConfig | UPDNetConfig, acceleration: int, *, mask: str, n_updates: int, small: bool
+    model: ModelConfig, acceleration: int, *, mask: str, n_updates: int, small: ModelConfig | None
 ) -> Experiment:
+    """The published setting; with a small network, that on simulated heads."""
     full = Experiment(
         model,
         strategy=Checkpointed(),
@@ -179,16 +183,11 @@ def _entry(
             scale="1e-6",
         ),
     )
-    if not small:
+    if small is None:
         return full
     # 4 % of 80 columns are too few for maps
-    sizes: dict[str, Any] = {"n_steps": 4, "n_primal": 3, "center": 0.1, "refiner": "small"}
-    if isinstance(model, XPDNetConfig):
-        sizes["denoiser"] = MWCNNConfig((16, 32), (2, 2), 16, 1)
-    else:
-        sizes["features"] = (4, 8, 16)
     data = dataclasses.replace(full.data, acs=0.1, n_masks=8, scale="maximum")
-    return dataclasses.replace(smaller(full, dataclasses.replace(model, **sizes)), data=data)
+    return dataclasses.replace(smaller(full, small), data=data)
 
 
 def _of_length(experiment: Experiment, n_updates: int) -> Experiment:

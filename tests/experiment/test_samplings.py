@@ -157,7 +157,8 @@ def test_windows_and_series_have_several_too(name, mask):
     hows = [preparation(one) for one in samplings(experiment).values()]
     problems = [problem for problem, _ in batches(data.training, hows, batch_size=1, seed=0, n_epochs=4)]
     assert len({str(jax.tree.map(np.shape, problem)) for problem in problems}) == 1
-    abstract, _ = abstract_batch(experiment, size=(16, 60), coils=2, frames=4)
+    sized = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, shape=(16, 60), n_coils=2))
+    abstract, _ = abstract_batch(sized, frames=4)
     of = abstract.op.encoding.mask.shape
     assert of[-2:] == (1, 60) and of == problems[0].op.encoding.mask.shape
     rates = {round(float(np.mean(problem.op.encoding.mask)), 2) for problem in problems}
@@ -245,7 +246,8 @@ def test_a_mask_of_a_file_is_that_of_all_examples(tmp_path, name):
         example = prepare(data.training[0], preparation(experiment, use=use), np.random.default_rng(0))
         np.testing.assert_array_equal(example["mask"] != 0, wanted)
         assert "acs" not in example  # found in the mask
-    assert abstract_batch(experiment, size=(24, 20), coils=2)[0].op.encoding.mask.shape[1:] == wanted.shape
+    sized = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, shape=(24, 20), n_coils=2))
+    assert abstract_batch(sized)[0].op.encoding.mask.shape[1:] == wanted.shape
     with pytest.raises(UserError, match=r"the mask does not fit k-space; expected \(y, x\) = \(24, 24\)"):
         draw_mask(experiment, (2, 24, 24), 0)
 
