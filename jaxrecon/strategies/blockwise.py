@@ -11,7 +11,7 @@ from ..models.unrolled import Unrolled, iterate_steps
 from .types import GradFn, Loss, Strategy, refuse_absorb
 
 
-def blockwise(first: int, last: int, *, checkpoint: bool = False) -> Strategy:
+def blockwise(first: int, last: int, *, checkpoint: bool = False) -> "Strategy":
     """Gradients of steps first .. last of the loss after step `last`, where the network stops; all others are 0.
 
     x = step_last( ... step_first(stop_gradient(x_first)));  g = d loss(finish(x), target) / d (theta_first ... theta_last)
