@@ -44,12 +44,14 @@ class Trained:
       experiment: what was trained, and how.
       n_updates: updates made; fewer than the experiment's where it was stopped.
       n_empty: slices without signal that were left out.
+      best: step and metrics of the evaluation whose weights are the best, as the checkpoints tell; None: there were none.
     """
 
     out: Path
     experiment: Experiment
     n_updates: int
     n_empty: int = 0
+    best: dict[str, Any] | None = None
 
     @functools.cached_property
     def params(self) -> Params:
@@ -60,11 +62,6 @@ class Trained:
     def records(self) -> list[dict[str, Any]]:
         """The records of the log: see `jaxrecon.training.read_log`."""
         return read_log(self.out)
-
-    @functools.cached_property
-    def best(self) -> dict[str, Any] | None:
-        """Step and metrics of the evaluation whose weights are the best, as the checkpoints tell; None: there were none."""
-        return load_best(self.out)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,7 +151,8 @@ class TrainingPlan:
             stop=stop,
             progress=progress,
         )
-        return Trained(self.out, experiment, int(state.step), self.feed.n_empty)
+        # read here, where all processes are: they open checkpoints together
+        return Trained(self.out, experiment, int(state.step), self.feed.n_empty, load_best(self.out))
 
 
 def train(
