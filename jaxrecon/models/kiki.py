@@ -54,16 +54,16 @@ def kiki(config: KIKIConfig) -> Unrolled:
     Trained one network after the other, as published, in four runs, each from the weights of the one before, with a rate that falls
     to a tenth after each third. Steps are chosen by the strategy `blockwise`, the other network of the step keeps its values:
 
-      jaxrecon train --model kiki --data DATA --out K1 --model.last K1 --loss complex_l1
+      jaxrecon train --model kiki --data DATA --out K1 --model.last K1 --loss mse
       jaxrecon train --model kiki --data DATA --out I1 --model.last I1 --weights K1 --freeze steps/kspace_net
       jaxrecon train --model kiki --data DATA --out K2 --model.last K2 --weights I1 --strategy blockwise --strategy.first 1 \
-          --freeze steps/image_net --loss complex_l1
+          --freeze steps/image_net --loss mse
       jaxrecon train --model kiki --data DATA --out I2 --model.last I2 --weights K2 --strategy blockwise --strategy.first 1 \
           --freeze steps/kspace_net
 
     What `finish` gives is what the target of the last network needs: the complex image after a network in k-space, else the
-    magnitude. The published loss of networks in k-space is the mean absolute error of k-space; here it is that of the complex image,
-    as all losses are of images. Only their squared errors would be the same.
+    magnitude. Networks in k-space learn by the squared error, which is the same in k-space and in the image, as losses are of images
+    here; the published loss is the mean absolute error of k-space.
 
     Args:
       config: sizes.
